@@ -1,0 +1,1 @@
+"""The domains that come with guidekit, imported as guidekit.domains."""

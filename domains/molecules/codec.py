@@ -1,0 +1,179 @@
+"""SMILES to token ids and back: atom-level symbols, then learned byte-pair merges, so a molecule is about 7 tokens.
+
+Each symbol (bracket atom, Cl, Br, %nn, or one character) becomes one private-use character; the byte-pair model of the
+`tokenizers` library merges frequent neighbours. Every token is a whole number of symbols; no atom is ever split.
+Source: byte-pair merges for subwords, Sennrich et al. 2016, arXiv:1508.07909.
+"""
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, trainers
+from torch import Tensor
+
+from .files import write_atomic
+
+SYMBOL = re.compile(r"\[[^\]]+\]|Br|Cl|%\d\d|.", re.DOTALL)
+FIRST = 0xE000  # first private-use code point: no clash with any SMILES character
+ROOM = 0xF8FF - FIRST + 1
+CHUNK = 50_000
+FORMAT = "guidekit smiles codec 1"
+
+
+def split_symbols(smiles: str) -> list[str]:
+    """Atom-level symbols of a SMILES; joined they give the string again."""
+    return SYMBOL.findall(smiles)
+
+
+class SmilesCodec:
+    """SMILES <-> ids. Id 0 is padding; ids 1 to V - 1 are tokens, id = (id in the byte-pair model) + 1.
+
+    Args:
+        symbols: atom-level symbols; symbol i is stored as chr(0xE000 + i).
+        tokenizer: byte-pair model over those characters.
+
+    Raises:
+        ValueError: the model's tokens are not made of `symbols`, or its ids leave gaps.
+    """
+
+    pad_id = 0
+
+    def __init__(self, symbols: Sequence[str], tokenizer: Tokenizer) -> None:
+        self.symbols = tuple(symbols)
+        self.tokenizer = tokenizer
+        self._character = {symbol: chr(FIRST + i) for i, symbol in enumerate(self.symbols)}
+        plain = {ord(character): symbol for symbol, character in self._character.items()}
+        vocabulary = tokenizer.get_vocab()
+        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+            raise ValueError("token ids leave gaps; expected 0 to the number of tokens - 1")
+        if len(plain) != len(symbols) or any(ord(c) not in plain for token in vocabulary for c in token):
+            raise ValueError("symbols and byte-pair model do not belong together; load both from one saved codec")
+        by_id = sorted(vocabulary, key=vocabulary.__getitem__)
+        self.pieces = ("", *(token.translate(plain) for token in by_id))  # id -> SMILES text, "" for padding
+
+    @classmethod
+    def train(cls, smiles: Iterable[str], merges: int = 1024, min_frequency: int = 20) -> "SmilesCodec":
+        """Learn symbols and up to `merges` merges of pairs that occur at least `min_frequency` times.
+
+        Raises:
+            ValueError: there is no SMILES, or there are more than 6,400 different symbols.
+        """
+        split = [split_symbols(text) for text in smiles]
+        symbols = sorted(set().union(*split))
+        if not 0 < len(symbols) <= ROOM:
+            raise ValueError(f"found {len(symbols)} different symbols; expected 1 to {ROOM}: check the input SMILES")
+        character = {symbol: chr(FIRST + i) for i, symbol in enumerate(symbols)}
+        tokenizer = Tokenizer(models.BPE())
+        size = len(symbols) + merges
+        trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=min_frequency, show_progress=False)
+        tokenizer.train_from_iterator(("".join(map(character.__getitem__, part)) for part in split), trainer)
+        return cls(symbols, tokenizer)
+
+    def dumps(self) -> str:
+        """Symbols and merges as one JSON text; equal codecs have equal texts."""
+        content = {"format": FORMAT, "symbols": self.symbols, "tokenizer": json.loads(self.tokenizer.to_str())}
+        return json.dumps(content, separators=(",", ":"))
+
+    @classmethod
+    def loads(cls, text: str) -> "SmilesCodec":
+        """The codec of a text written by `dumps`.
+
+        Raises:
+            ValueError: the text is damaged or something else.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, expected {FORMAT!r}")
+            return cls(content["symbols"], Tokenizer.from_str(json.dumps(content["tokenizer"])))
+        except Exception as error:  # tokenizers raises plain Exception
+            raise ValueError(f"no readable codec ({error}); write one with SmilesCodec.save") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the codec to one JSON file, atomically."""
+        write_atomic(path, self.dumps().encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SmilesCodec":
+        """Read a file written by `save`.
+
+        Raises:
+            ValueError: the file is damaged or something else.
+        """
+        try:
+            return cls.loads(Path(path).read_text())
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of ids including padding; V itself is free for a mask id."""
+        return len(self.pieces)
+
+    def encode(self, smiles: Sequence[str], length: int | None = None) -> Tensor:
+        """Token ids (B, L) int64, padded with 0 on the right; L = `length`, or the longest of the batch.
+
+        Raises:
+            ValueError: an unknown symbol, or more than `length` tokens (nothing is ever cut off).
+        """
+        rows = list(self._ids(smiles))
+        width = max(map(len, rows), default=0) if length is None else length
+        tokens = torch.full((len(rows), width), self.pad_id, dtype=torch.int64)
+        for i, row in enumerate(rows):
+            if len(row) > width:
+                raise ValueError(f"SMILES {i} has {len(row)} tokens, the limit is {width}: {smiles[i]!r}; "
+                                 "raise length or leave it out")
+            tokens[i, : len(row)] = torch.tensor(row, dtype=torch.int64) + 1
+        return tokens
+
+    def decode(self, tokens: Tensor) -> list[str]:
+        """SMILES texts of ids (B, L); padding is dropped wherever it stands. The text need not be a valid molecule.
+
+        Raises:
+            ValueError: tokens are not integers of shape (B, L), or an id lies outside 0 to V - 1 (such as a mask id).
+        """
+        if tokens.ndim != 2 or tokens.is_floating_point():
+            raise ValueError(f"tokens have shape {tuple(tokens.shape)} and type {tokens.dtype}; "
+                             "expected integers of shape (B, L)")
+        outside = ((tokens < 0) | (tokens >= self.vocab_size)).nonzero()
+        if len(outside):
+            i, j = outside[0].tolist()
+            raise ValueError(f"id {int(tokens[i, j])} at row {i}, column {j} is outside 0 to {self.vocab_size - 1}; "
+                             "a mask id must be replaced by a token before decoding")
+        return ["".join(map(self.pieces.__getitem__, row)) for row in tokens.tolist()]
+
+    def ragged(self, smiles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """All ids end to end: tokens (T,) uint16, offsets (n + 1,) int64; row i is tokens[offsets[i]:offsets[i + 1]].
+
+        Raises:
+            ValueError: an unknown symbol, or V above 65,536.
+        """
+        if self.vocab_size > 1 << 16:
+            raise ValueError(f"vocabulary of {self.vocab_size} does not fit uint16; train with fewer merges")
+        parts, lengths = [], [0]
+        for row in self._ids(smiles):
+            parts.append(np.array(row, np.uint16) + np.uint16(1))  # lists would need 10 times the memory
+            lengths.append(len(row))
+        return np.concatenate(parts) if parts else np.zeros(0, np.uint16), np.cumsum(lengths, dtype=np.int64)
+
+    def _ids(self, smiles: Sequence[str]) -> Iterator[list[int]]:
+        """Byte-pair ids (from 0) of each SMILES, in chunks that keep the memory small."""
+        for start in range(0, len(smiles), CHUNK):
+            texts = [self._text(s) for s in smiles[start:start + CHUNK]]
+            for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False):
+                yield encoding.ids
+
+    def _text(self, smiles: str) -> str:
+        """Private-use characters of a SMILES; raises ValueError with the place of an unknown symbol."""
+        column = 1
+        characters = []
+        for symbol in split_symbols(smiles):
+            if symbol not in self._character:
+                raise ValueError(f"symbol {symbol!r} at column {column} of {smiles!r} is not in the vocabulary "
+                                 f"({' '.join(self.symbols)}); leave the molecule out or train a codec on such data")
+            characters.append(self._character[symbol])
+            column += len(symbol)
+        return "".join(characters)

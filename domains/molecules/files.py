@@ -1,0 +1,205 @@
+"""Molecule files: readers that name the bad line and the reason, writers that never leave half a file."""
+import csv
+import difflib
+import gzip
+import io
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDepictor
+
+SUFFIXES = (".smi", ".txt", ".csv", ".tsv", ".sdf")
+HEADERS = {"smiles", "smile", "canonical_smiles", "isomeric_smiles", "structure", "molecule", "mol"}
+# A ring closure label with its optional bond; bracket atoms come first, as their digits are no ring labels.
+RING_LABEL = re.compile(r"(\[[^\]]*\])|[-=#$:~/\\]?(?:%\(\d+\)|%\d\d|\d)")
+PROBLEMS = {"AtomValenceException": "valence", "AtomKekulizeException": "kekulize", "KekulizeException": "kekulize"}
+
+
+class ReadResult(NamedTuple):
+    """What a file held: `smiles` as written there, `skipped` as (line number from 1, text, reason)."""
+
+    smiles: list[str]
+    skipped: list[tuple[int, str, str]]
+
+
+def parse(smiles: str) -> tuple[Chem.Mol | None, str]:
+    """Read one SMILES without printing; returns (molecule, "") or (None, reason).
+
+    The reason is "empty", "parse", "ring closure", "valence" or "kekulize". Text with white space inside is "parse":
+    rdkit would take what follows the white space as a name.
+    """
+    text = smiles.strip()
+    if not text:
+        return None, "empty"
+    if text.split() != [text]:
+        return None, "parse"
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(text)
+        if molecule is not None:
+            return (molecule, "") if molecule.GetNumAtoms() else (None, "empty")
+        raw = Chem.MolFromSmiles(text, sanitize=False)
+        if raw is not None:
+            return None, _problem(raw)
+        # Only the ring labels are wrong when the string reads once they are gone.
+        without_rings = Chem.MolFromSmiles(RING_LABEL.sub(r"\1", text), sanitize=False)
+    return None, "parse" if without_rings is None else "ring closure"
+
+
+def _problem(raw: Chem.Mol) -> str:
+    """First chemistry problem of an unsanitised molecule, as a reason of `parse`."""
+    kinds = [PROBLEMS.get(p.GetType(), "parse") for p in Chem.DetectChemistryProblems(raw)]
+    return kinds[0] if kinds else "parse"
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write `data` beside `path` and rename, so that a reader sees the old file or the new one, never a half."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)  # mkstemp makes private files
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | Path, column: str | None = None, on_error: str = "raise") -> ReadResult:
+    """Read the molecules of a .smi, .txt, .csv, .tsv or .sdf file, each optionally .gz.
+
+    Args:
+        path: .smi and .txt give the first white-space separated field of each line, a header line is recognised;
+            .csv and .tsv need a header; .sdf records are turned into canonical SMILES. Other SMILES stay as written.
+        column: column of a .csv or .tsv; None = "smiles", whatever its case.
+        on_error: "raise" stops at the first malformed line, "skip" lists it in `skipped`.
+
+    Raises:
+        ValueError: malformed line with on_error="raise", no molecule in the file, missing column, unknown suffix.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is {on_error!r}; expected 'raise' or 'skip'")
+    path = Path(path)
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path.name} has suffix {suffix!r}; readable are {', '.join(SUFFIXES)}, each also with .gz")
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if path.name.endswith(".gz") else raw).decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"{path.name} is not readable as {suffix} text ({error})") from error
+    result = ReadResult([], [])
+    for line, entry, smiles, reason in _entries(path.name, suffix, text, column):
+        if not reason:
+            result.smiles.append(smiles)
+        elif on_error == "skip":
+            result.skipped.append((line, entry, reason))
+        else:
+            kind = "record" if suffix == ".sdf" else "SMILES"
+            raise ValueError(f"{path.name} line {line}: cannot read {kind} {entry!r} ({reason}); "
+                             'pass on_error="skip" to leave such lines out')
+    if not result.smiles:
+        raise ValueError(f"{path.name} holds no molecule ({len(result.skipped)} malformed lines)")
+    return result
+
+
+def _entries(name: str, suffix: str, text: str, column: str | None) -> Iterator[tuple[int, str, str, str]]:
+    """(line number, text, SMILES, reason or "") of every molecule in the text of a file."""
+    if suffix == ".sdf":
+        yield from _records(text)
+        return
+    table = suffix in (".csv", ".tsv")
+    fields = _table(name, text, "\t" if suffix == ".tsv" else ",", column) if table else _first(text)
+    for line, entry, headers in fields:
+        reason = "repeated header" if entry.lower() in headers else parse(entry)[1]
+        yield line, entry, entry, reason
+
+
+def _first(text: str) -> Iterator[tuple[int, str, set[str]]]:
+    """(line number, first field, header names) of each line that is not blank; a header on top is left out."""
+    rows = [(i, line.split()[0]) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
+    for i, entry in rows[bool(rows) and rows[0][1].lower() in HEADERS:]:
+        yield i, entry, HEADERS
+
+
+def _table(name: str, text: str, delimiter: str, column: str | None) -> Iterator[tuple[int, str, set[str]]]:
+    """(line number, cell, header names) of one column of a delimited text."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header = [cell.strip() for cell in next(rows, [])]
+    wanted = column if column is not None else "smiles"
+    found = [i for i, cell in enumerate(header) if cell == wanted] or [
+        i for i, cell in enumerate(header) if cell.lower() == wanted.lower()]
+    if header and not found:
+        near = difflib.get_close_matches(wanted.lower(), [cell.lower() for cell in header], 1, 0.0)
+        closest = next(cell for cell in header if cell.lower() == near[0]) if near else header[0]
+        raise ValueError(f"{name} has no column {wanted!r}; it has {', '.join(header)}; "
+                         f"did you mean column={closest!r}?")
+    try:
+        for row in rows:
+            if row:
+                yield rows.line_num, row[found[0]].strip() if found[0] < len(row) else "", {wanted.lower()}
+    except csv.Error as error:
+        raise ValueError(f"{name} line {rows.line_num}: no readable table ({error})") from error
+
+
+def _records(text: str) -> Iterator[tuple[int, str, str, str]]:
+    """Like `_entries` for SDF text; the line is the first of the record, the text its title."""
+    start, block = 1, []
+    for i, line in enumerate([*text.split("\n"), "$$$$"], 1):
+        if line.rstrip() != "$$$$":
+            block.append(line.rstrip("\r"))
+            continue
+        if any(part.strip() for part in block):
+            with rdBase.BlockLogs():
+                molecule = Chem.MolFromMolBlock("\n".join(block))
+                raw = Chem.MolFromMolBlock("\n".join(block), sanitize=False) if molecule is None else None
+                reason = "parse" if molecule is None and raw is None else _problem(raw) if molecule is None else ""
+            if molecule is not None and not molecule.GetNumAtoms():
+                reason = "empty"
+            yield start, block[0].strip(), "" if reason else Chem.MolToSmiles(molecule), reason
+        start, block = i + 1, []
+
+
+def _pack(path: str | Path, text: str) -> None:
+    """Write text atomically, gzip-compressed when the name ends in .gz (no time stamp: same text, same bytes)."""
+    data = text.encode()
+    write_atomic(path, gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
+
+
+def write_smi(path: str | Path, smiles: Sequence[str], names: Sequence[str] | None = None) -> None:
+    """Write one SMILES a line, followed by a tab and its name where `names` (same length) is given; .gz compresses."""
+    if names is not None and len(names) != len(smiles):
+        raise ValueError(f"{len(names)} names for {len(smiles)} SMILES; give one name each")
+    lines = smiles if names is None else [f"{s}\t{n}" for s, n in zip(smiles, names, strict=True)]
+    _pack(path, "".join(f"{line}\n" for line in lines))
+
+
+def write_sdf(path: str | Path, molecules: Sequence[Chem.Mol],
+              properties: Mapping[str, Sequence[object]] | None = None) -> None:
+    """Write molecules with 2-D coordinates (Angstrom-like drawing units) and data fields; .gz compresses.
+
+    Args:
+        properties: field name -> one value per molecule, written as text.
+
+    Raises:
+        ValueError: a property has another length than `molecules`.
+    """
+    for key, values in (properties or {}).items():
+        if len(values) != len(molecules):
+            raise ValueError(f"property {key!r} has {len(values)} values for {len(molecules)} molecules; give one each")
+    stream = io.StringIO()
+    writer = Chem.SDWriter(stream)
+    for i, molecule in enumerate(molecules):
+        molecule = Chem.Mol(molecule)  # keep the caller's molecule as it is
+        rdDepictor.Compute2DCoords(molecule)
+        for key, values in (properties or {}).items():
+            molecule.SetProp(key, str(values[i]))
+        writer.write(molecule)
+    writer.close()
+    _pack(path, stream.getvalue())

@@ -1,0 +1,247 @@
+"""Rewards on rdkit molecules: frozen, callable (molecule -> float), higher is better.
+
+`name` is the key in `REWARDS`; `floor` is the lowest possible value, None where there is none. A molecule that rdkit
+cannot treat raises rdkit's own error.
+"""
+import functools
+import importlib.util
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar, Protocol
+
+import numpy as np
+from rdkit import Chem, DataStructs, RDConfig, rdBase
+from rdkit.Chem import Crippen, Descriptors, rdFingerprintGenerator, rdMolDescriptors
+from rdkit.Chem.QED import qed
+
+from .data import ASSETS
+from .files import parse
+
+
+class Reward(Protocol):
+    """What a reward offers: `name`, `floor`, and a call on one sanitised molecule."""
+
+    name: str
+    floor: float | None
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Value of one molecule; higher is better."""
+
+
+@functools.cache
+def morgan(radius: int, bits: int) -> rdFingerprintGenerator.FingerprintGenerator64:
+    """Generator of binary Morgan fingerprints with ordinary atom invariants; radius in bonds."""
+    return rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
+
+
+@functools.cache
+def _sa_module() -> ModuleType:
+    """rdkit's contributed SA score; loaded by file, because Contrib is not an importable package everywhere."""
+    source = Path(RDConfig.RDContribDir) / "SA_Score" / "sascorer.py"
+    spec = importlib.util.spec_from_file_location("guidekit_sascorer", source)
+    if spec is None or not source.exists():
+        raise FileNotFoundError(f"{source} is missing; install an rdkit with its Contrib folder (pip install rdkit)")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def sa_score(molecule: Chem.Mol) -> float:
+    """Synthetic accessibility, 1 (easy) to 10 (hard). Source: Ertl & Schuffenhauer 2009, doi:10.1186/1758-2946-1-8."""
+    return _sa_module().calculateScore(molecule)
+
+
+@dataclass(frozen=True)
+class QED:
+    """Quantitative estimate of drug-likeness, 0 to 1. Source: Bickerton et al. 2012, doi:10.1038/nchem.1243."""
+
+    name: ClassVar[str] = "qed"
+    floor: ClassVar[float | None] = 0.0
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Drug-likeness of one molecule, in [0, 1]."""
+        return qed(molecule)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Minus the distance to [low, high]; 0 inside. Subclasses say which number of the molecule is meant.
+
+    Raises:
+        ValueError: low is above high, or one of them is not a number.
+    """
+
+    low: float
+    high: float
+    floor: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"window from {self.low} to {self.high} is empty; low must not exceed high")
+
+    def _outside(self, value: float) -> float:
+        return -max(self.low - value, value - self.high, 0.0) or 0.0  # `or` turns -0.0 into 0.0
+
+
+@dataclass(frozen=True)
+class LogPWindow(_Window):
+    """Octanol-water log P (log10 units) in a window. Source: Wildman & Crippen 1999, doi:10.1021/ci990307l."""
+
+    low: float = 2.0
+    high: float = 3.0
+    name: ClassVar[str] = "logp"
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Minus the distance of log P to the window."""
+        return self._outside(Crippen.MolLogP(molecule))
+
+
+@dataclass(frozen=True)
+class TPSAWindow(_Window):
+    """Topological polar surface area (square Angstrom) in a window. Source: Ertl et al. 2000, doi:10.1021/jm000942e."""
+
+    low: float = 40.0
+    high: float = 90.0
+    name: ClassVar[str] = "tpsa"
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Minus the distance of the polar surface area to the window, in square Angstrom."""
+        return self._outside(rdMolDescriptors.CalcTPSA(molecule))
+
+
+@dataclass(frozen=True)
+class MolecularWeight(_Window):
+    """Average molecular weight (Da) in a window; the default is the range of the MOSES set."""
+
+    low: float = 250.0
+    high: float = 350.0
+    name: ClassVar[str] = "molecular_weight"
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Minus the distance of the weight to the window, in Da."""
+        return self._outside(Descriptors.MolWt(molecule))
+
+
+@dataclass(frozen=True)
+class SyntheticAccessibility:
+    """(10 - SA) / 9: 1 easy, 0 hard to make. Normalisation: Lee et al. 2022 (MOOD), arXiv:2206.07632."""
+
+    name: ClassVar[str] = "sa"
+    floor: ClassVar[float | None] = 0.0
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Ease of synthesis of one molecule, in [0, 1]."""
+        return (10.0 - sa_score(molecule)) / 9.0
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Tanimoto similarity of binary Morgan fingerprints to a reference molecule, 0 to 1.
+
+    Args:
+        reference: SMILES of the reference.
+        radius: fingerprint radius in bonds.
+        bits: fingerprint length.
+
+    Raises:
+        ValueError: the reference cannot be read.
+    """
+
+    reference: str
+    radius: int = 2
+    bits: int = 2048
+    name: ClassVar[str] = "similarity"
+    floor: ClassVar[float | None] = 0.0
+
+    def __post_init__(self) -> None:
+        self._target  # noqa: B018  fail here, not at the first molecule
+
+    @functools.cached_property
+    def _target(self) -> DataStructs.ExplicitBitVect:
+        molecule, reason = parse(self.reference)
+        if molecule is None:
+            raise ValueError(f"reference {self.reference!r} is not a readable SMILES ({reason})")
+        return morgan(self.radius, self.bits).GetFingerprint(molecule)
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Tanimoto similarity of one molecule, in [0, 1]."""
+        return DataStructs.TanimotoSimilarity(morgan(self.radius, self.bits).GetFingerprint(molecule), self._target)
+
+
+@dataclass(frozen=True)
+class Substructure:
+    """1.0 where a SMARTS pattern occurs (or, with present=False, does not occur), else 0.0.
+
+    Raises:
+        ValueError: the pattern cannot be read or is empty.
+    """
+
+    smarts: str
+    present: bool = True
+    name: ClassVar[str] = "smarts"
+    floor: ClassVar[float | None] = 0.0
+
+    def __post_init__(self) -> None:
+        self._pattern  # noqa: B018  fail here, not at the first molecule
+
+    @functools.cached_property
+    def _pattern(self) -> Chem.Mol:
+        return _read_smarts(self.smarts)
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """1.0 where the condition holds, else 0.0."""
+        return float(molecule.HasSubstructMatch(self._pattern) == self.present)
+
+
+def _read_smarts(smarts: str) -> Chem.Mol:
+    """Pattern of a SMARTS; ValueError when rdkit refuses it or it has no atom."""
+    with rdBase.BlockLogs():
+        pattern = Chem.MolFromSmarts(smarts)
+    if pattern is None or not pattern.GetNumAtoms():
+        raise ValueError(f"smarts {smarts!r} is not a readable pattern; example: 'c1ccccc1' for a benzene ring")
+    return pattern
+
+
+@functools.cache
+def _drd2_model() -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]:
+    """Counts (2048, M) by fingerprint bit, squared norms (M,), coefficients (M,), scalars of the stored machine."""
+    with np.load(ASSETS / "drd2_svm.npz") as file:
+        vectors = file["support_vectors"]
+        scalars = {key: float(file[key]) for key in ("gamma", "intercept", "prob_a", "prob_b")}
+        norms = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+        by_bit = np.ascontiguousarray(vectors.T, np.float32)  # small counts are exact in float32
+        return by_bit, norms, file["dual_coef"], scalars
+
+
+@functools.cache
+def _feature_morgan() -> rdFingerprintGenerator.FingerprintGenerator64:
+    """Count fingerprint of the DRD2 machine: Morgan radius 3 with pharmacophore features, 2,048 bins."""
+    invariants = rdFingerprintGenerator.GetMorganFeatureAtomInvGen()
+    return rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=2048, atomInvariantsGenerator=invariants)
+
+
+@dataclass(frozen=True)
+class DRD2:
+    """Probability of dopamine D2 activity: p = 1 / (1 + exp(A f + B)), f = sum_i c_i exp(-gamma |x - s_i|^2) + b.
+
+    Source: Olivecrona et al. 2017, doi:10.1186/s13321-017-0235-x (support-vector machine with Platt scaling).
+    """
+
+    name: ClassVar[str] = "drd2"
+    floor: ClassVar[float | None] = 0.0
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Probability that one molecule is active, in [0, 1]."""
+        by_bit, norms, coefficients, scalar = _drd2_model()
+        counts = _feature_morgan().GetCountFingerprint(molecule).GetNonzeroElements()
+        x = np.fromiter(counts.values(), np.float32, len(counts))
+        overlap = x @ by_bit[list(counts)]  # only the occupied bins: about 60 of 2,048
+        distance = norms + float(x @ x) - 2.0 * overlap
+        f = float(np.exp(-scalar["gamma"] * distance) @ coefficients) + scalar["intercept"]
+        return 1.0 / (1.0 + math.exp(scalar["prob_a"] * f + scalar["prob_b"]))
+
+
+REWARDS: dict[str, type] = {reward.name: reward for reward in (
+    QED, LogPWindow, SyntheticAccessibility, TPSAWindow, MolecularWeight, Similarity, Substructure, DRD2)}

@@ -1,0 +1,1 @@
+"""The loop and its nouns: states, predictions, kernels, populations, guidance hooks, runs."""

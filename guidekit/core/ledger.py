@@ -1,0 +1,37 @@
+"""What a run cost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class Ledger:
+    """Counts of expensive things.
+
+    Attributes:
+        network_calls: batched forward passes.
+        network_rows: states evaluated in them; divide by the number of samples for the usual NFE.
+        cached_rows: evaluations answered from the cache because the state had not changed.
+        backward_passes: batched backward passes through the network.
+        reward_calls: objects scored (repeated objects are scored once).
+        reward_invalid: states with no object to score (an unparsable SMILES, say); they score minus infinity.
+        reward_failures: objects on which the reward raised or returned NaN; they score minus infinity.
+        degenerate_groups: times that no particle of a group had a finite weight and a uniform draw was made instead.
+        seconds: wall time of the loop.
+    """
+
+    network_calls: int = 0
+    network_rows: int = 0
+    cached_rows: int = 0
+    backward_passes: int = 0
+    reward_calls: int = 0
+    reward_invalid: int = 0
+    reward_failures: int = 0
+    degenerate_groups: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Ledger) -> Ledger:
+        """Sum of two ledgers, field by field."""
+        fields = (f.name for f in dataclasses.fields(self))
+        return Ledger(**{name: getattr(self, name) + getattr(other, name) for name in fields})

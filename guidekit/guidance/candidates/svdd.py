@@ -1,0 +1,78 @@
+"""Soft value-based decoding: draw candidates for the next state, keep one by its value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.population import Population
+from guidekit.core.predictions import sample_categorical
+from guidekit.core.run import Run
+from guidekit.core.state import rows_differ, tree_repeat
+from guidekit.guidance.values import PosteriorMean, Value
+
+
+@dataclasses.dataclass(frozen=True)
+class SVDD(Guidance):
+    """Each step draws M next states per sample and keeps candidate m with probability prop. to exp(v_m / alpha).
+
+    The limit M -> infinity with the exact soft value samples p(x_0) exp(reward / alpha) exactly; a finite M is biased
+    towards the prior. All candidates are evaluated in one joined network call, and the winner's answer serves the next
+    step, so a step costs M network rows a sample, not M + 1. M = 1 is the unguided sampler.
+
+    Args:
+        reward: clean states (B, *S) -> (B,), higher is better; need not be differentiable.
+        candidates: M.
+        alpha: temperature in the unit of the reward; 0 keeps the best candidate (the authors' released code).
+        value: (population, t) -> values (P * K,); None is the reward of the clean estimate (SVDD-PM).
+
+    Source: Li et al. 2024, arXiv:2408.08252, algorithm 1.
+    """
+
+    reward: Callable[..., Tensor]
+    candidates: int = 8
+    alpha: float = 0.05
+    value: Value | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings."""
+        if self.candidates < 1 or self.alpha < 0:
+            raise ValueError(f"candidates={self.candidates}, alpha={self.alpha}: candidates is at least 1, alpha at least 0")
+
+    def check(self, run: Run) -> None:
+        """Candidates belong to one particle: nothing inside may reorder the population."""
+        inside = run.plugs[: next(i for i, plug in enumerate(run.plugs) if plug is self)]
+        if any(plug.reorders for plug in inside):
+            raise GuidanceError("SVDD searches within each particle: put it inside the particle filter, chain(SVDD, filter)")
+
+    def move(
+        self, inner: Callable[[Population, float, float], Population], population: Population, t: float, u: float
+    ) -> Population:
+        """See `Guidance.move`."""
+        if self.candidates == 1:
+            return inner(population, t, u)
+        population.predict(t)  # asked once, before the rows are repeated
+        crowd = inner(population.expand(self.candidates), t, u)
+        first = torch.arange(population.particles, device=population.run.device) * self.candidates
+        if not rows_differ(crowd.state, tree_repeat(population.state, self.candidates)).any():
+            return crowd.select(first.expand(population.groups, -1))  # no candidate moved: nothing to choose from
+        values = (self.value or PosteriorMean(self.reward))(crowd, u)
+        chosen = choose(values.view(len(population), self.candidates), self.alpha, population)
+        return crowd.select(first + chosen.view(population.groups, population.particles))
+
+
+def choose(values: Tensor, alpha: float, population: Population) -> Tensor:
+    """Index (B,) of one of M values (B, M) by softmax(values / alpha); a uniform draw where none is finite."""
+    hopeless = values.isneginf().all(1, keepdim=True)
+    population.run.ledger.degenerate_groups += int(hopeless.sum())
+    if alpha == 0:
+        best = values.masked_fill(hopeless, 0.0)
+        log_probs = torch.where(best == best.amax(1, keepdim=True), 0.0, -torch.inf)  # ties are broken at random
+    else:
+        log_probs = (values / alpha).masked_fill(hopeless, 0.0)
+    u = population.run.draw("choose").uniform((len(values),))
+    return sample_categorical(torch.log_softmax(log_probs.double(), 1), u)

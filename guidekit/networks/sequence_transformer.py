@@ -1,0 +1,81 @@
+"""A small bidirectional transformer over token sequences of varying length."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward block with normalised queries and keys."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.RMSNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.query_norm = nn.RMSNorm(width // heads, elementwise_affine=False)
+        self.key_norm = nn.RMSNorm(width // heads, elementwise_affine=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.feed_norm = nn.RMSNorm(width)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """h (B, L, width); mask (B, 1, 1, L) bool, True where a position may be attended to."""
+        batch, length, width = h.shape
+        q, k, v = self.qkv(self.attention_norm(h)).view(batch, length, 3, self.heads, -1).unbind(2)
+        q, k, v = (z.transpose(1, 2) for z in (self.query_norm(q), self.key_norm(k), v))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        h = h + self.out(attended.transpose(1, 2).reshape(batch, length, width))
+        return h + self.down(F.gelu(self.up(self.feed_norm(h)), approximate="tanh"))
+
+
+class SequenceTransformer(nn.Module):
+    """Token ids to logits of the clean token at every position.
+
+    A position knows its distance from the start and from the end of its sequence, so the network knows the length.
+    Padding is neither attended to nor read: what stands there cannot change the logits of real positions.
+
+    Args:
+        vocab_size: V, number of clean tokens; id V is the mask.
+        max_length: longest sequence, in tokens.
+        width, depth, heads: size of the network.
+        pad_id: id that marks positions outside the sequence, or None when every position is real.
+    """
+
+    def __init__(
+        self, vocab_size: int, max_length: int, width: int = 256, depth: int = 6, heads: int = 4, pad_id: int | None = None
+    ) -> None:
+        super().__init__()
+        self.vocab_size, self.max_length, self.pad_id = vocab_size, max_length, pad_id
+        self.embed = nn.Embedding(vocab_size + 1, width)
+        self.from_start = nn.Embedding(max_length, width)
+        self.from_end = nn.Embedding(max_length, width)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.RMSNorm(width)
+        self.head = nn.Linear(width, vocab_size)
+        for table in (self.embed, self.from_start, self.from_end):
+            nn.init.normal_(table.weight, std=0.5)
+        for block in self.blocks:
+            nn.init.zeros_(block.out.weight)
+            nn.init.zeros_(block.down.weight)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, tokens: Tensor, select: Tensor | None = None) -> Tensor:
+        """Logits (B, L, V) for tokens (B, L) int64, or (N, V) for the N positions where select (B, L) is True."""
+        if tokens.shape[1] > self.max_length:
+            raise ValueError(f"sequence of {tokens.shape[1]} tokens; this network takes at most {self.max_length}")
+        real = torch.ones_like(tokens, dtype=torch.bool) if self.pad_id is None else tokens != self.pad_id
+        index = torch.arange(tokens.shape[1], device=tokens.device)
+        to_end = (real.sum(1, keepdim=True) - 1 - index).clamp_min(0)
+        h = self.embed(tokens) + self.from_start(index) + self.from_end(to_end)
+        # A sequence with no real position attends to itself, which keeps the softmax finite; its logits are never used.
+        mask = (real | ~real.any(1, keepdim=True))[:, None, None]
+        for block in self.blocks:
+            h = block(h, mask)
+        if select is not None:
+            h = h[select]
+        return self.head(self.norm(h))

@@ -1,0 +1,71 @@
+"""Sums, products and negations of rewards, whatever they are rewards of."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Reward = Callable[[Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum:
+    """Weighted sum of rewards.
+
+    Args:
+        terms: rewards of the same kind of object.
+        weights: one a term; None is 1 for each.
+    """
+
+    terms: Sequence[Reward]
+    weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse weights that do not match the terms."""
+        if self.weights is not None and len(self.weights) != len(self.terms):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.terms)} rewards; one each is needed")
+
+    def __call__(self, obj: Any) -> Any:
+        """sum_k w_k r_k(obj)."""
+        weights = self.weights or [1.0] * len(self.terms)
+        return sum(w * term(obj) for w, term in zip(weights, self.terms, strict=True))
+
+    @property
+    def floor(self) -> float | None:
+        """Least value, where every term has one and every weight is positive."""
+        floors = [getattr(term, "floor", None) for term in self.terms]
+        weights = self.weights or [1.0] * len(floors)
+        if None in floors or min(weights) < 0:
+            return None
+        return sum(w * f for w, f in zip(weights, floors, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """Product of rewards, for rewards that are not negative: an object must please all of them."""
+
+    terms: Sequence[Reward]
+
+    def __call__(self, obj: Any) -> Any:
+        """prod_k r_k(obj)."""
+        return math.prod(term(obj) for term in self.terms)
+
+    @property
+    def floor(self) -> float | None:
+        """Zero, where every term is known not to be negative."""
+        floors = [getattr(term, "floor", None) for term in self.terms]
+        return 0.0 if all(f is not None and f >= 0 for f in floors) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Negation:
+    """The reward with its sign turned: what was to be avoided."""
+
+    term: Reward
+    floor = None
+
+    def __call__(self, obj: Any) -> Any:
+        """-r(obj)."""
+        return -self.term(obj)

@@ -1,0 +1,106 @@
+"""Rewards: numbers to be made large, of clean states or of the objects they decode to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from guidekit.core.ledger import Ledger
+from guidekit.core.state import State
+
+
+@dataclasses.dataclass(frozen=True)
+class TableReward:
+    """Reward of token sequences read from a table.
+
+    Args:
+        table: (V, ..., V) with one axis a position.
+    """
+
+    table: Tensor
+    differentiable = False
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Rewards (B,) float64 of clean tokens (B, L); minus infinity where an id is outside the table (a mask)."""
+        size = self.table.shape[0]
+        inside = (tokens < size).all(1)
+        index = tokens.clamp_max(size - 1).unbind(1)
+        return torch.where(inside, self.table.to(tokens.device)[index].double(), -math.inf)
+
+
+class ObjectReward:
+    """A black-box reward of decoded objects: each distinct object is scored once and remembered.
+
+    An object that cannot be decoded scores minus infinity and is counted as invalid; one on which the function raises
+    or returns NaN scores minus infinity and is counted as failed. Neither stops the run.
+
+    Args:
+        function: object -> number, higher is better.
+        decode: states (B, *S) -> objects, None where there is none.
+        name: for tables and messages.
+        floor: least value the function can have, None when unbounded.
+        memory: most distinct objects remembered.
+    """
+
+    differentiable = False
+
+    def __init__(
+        self,
+        function: Callable[[Any], float],
+        decode: Callable[[State], Sequence[Any]],
+        name: str = "reward",
+        floor: float | None = None,
+        memory: int = 200_000,
+    ) -> None:
+        self.function, self.decode, self.name, self.floor, self.memory = function, decode, name, floor, memory
+        self._known: dict[bytes, float] = {}
+        self._first_failure: str | None = None
+
+    def __call__(self, states: State, ledger: Ledger | None = None) -> Tensor:
+        """Rewards (B,) float64 of clean states; counts go to the ledger where one is given."""
+        rows, inverse = torch.unique(states, dim=0, return_inverse=True)
+        keys = [row.tobytes() for row in rows.cpu().numpy()]
+        fresh = [i for i, key in enumerate(keys) if key not in self._known]
+        if fresh:
+            if len(self._known) > self.memory:
+                self._known.clear()
+                fresh = list(range(len(keys)))
+            for i, obj in zip(fresh, self.decode(rows[torch.tensor(fresh, device=rows.device)]), strict=True):
+                self._known[keys[i]] = self._score(obj, ledger or Ledger())
+        values = torch.tensor([self._known[key] for key in keys], dtype=torch.float64)
+        return values.to(inverse.device)[inverse]
+
+    def _score(self, obj: Any, ledger: Ledger) -> float:
+        if obj is None:
+            ledger.reward_invalid += 1
+            return -math.inf
+        ledger.reward_calls += 1
+        try:
+            value = float(self.function(obj))
+            if not math.isnan(value):
+                return value
+            reason = "returned NaN"
+        except Exception as error:  # a user's reward may raise anything; it must not end the run
+            reason = f"raised {type(error).__name__}: {error}"
+        ledger.reward_failures += 1
+        if self._first_failure is None:
+            self._first_failure = reason
+            warnings.warn(f"reward {self.name} {reason}; such objects score minus infinity and are counted", stacklevel=2)
+        return -math.inf
+
+
+def score(reward: Callable[..., Tensor], states: State, ledger: Ledger) -> Tensor:
+    """Rewards (B,) float64 of clean states by any reward; NaN becomes minus infinity and is counted."""
+    if isinstance(reward, ObjectReward):
+        return reward(states, ledger)
+    ledger.reward_calls += len(states)
+    values = reward(states).double()
+    failed = values.isnan()
+    ledger.reward_failures += int(failed.sum())
+    return values.masked_fill(failed, -math.inf)

@@ -1,0 +1,8 @@
+"""Priors: analytic ones with exact answers, and neural ones from checkpoints."""
+
+from guidekit.priors.base import Prior
+from guidekit.priors.chain import CategoricalChain
+from guidekit.priors.conditional import ByClass
+from guidekit.priors.gaussian import Gaussian, GaussianMixture
+
+__all__ = ["ByClass", "CategoricalChain", "Gaussian", "GaussianMixture", "Prior"]

@@ -1,0 +1,45 @@
+"""A prior: a noise process, a denoiser for it, and how it was made."""
+
+from __future__ import annotations
+
+import torch
+
+from guidekit.core.generators import Draw
+from guidekit.core.population import Time
+from guidekit.core.predictions import Prediction
+from guidekit.core.state import State
+from guidekit.processes import DiscreteProcess, GaussianProcess
+
+
+class Prior:
+    """Base of all priors; subclasses set the attributes and implement `predict`.
+
+    Attributes:
+        name: for messages and records.
+        process: how clean states were noised.
+        event_shape: shape S of one state without the batch.
+        null_condition: what stands for "no condition", one row without the batch; None when the prior takes none.
+        time_independent: True where the prediction depends on the state alone, so unchanged states keep their answer.
+        network_batch: most states in one network call, None for no limit.
+        card: how it was made (data, steps, hardware, metrics).
+    """
+
+    name: str = "prior"
+    process: GaussianProcess | DiscreteProcess
+    event_shape: tuple[int, ...]
+    null_condition: State | None = None
+    time_independent: bool = False
+    network_batch: int | None = None
+    card: dict = {}
+
+    def predict(self, x: State, t: Time, condition: State | None = None) -> Prediction:
+        """Belief about the clean state of x (B, *S) at t (number or (B,)); condition None is unconditional."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement predict(x, t, condition)")
+
+    def start(self, draw: Draw, rows: int) -> State:
+        """States at t = 1, (rows, *S)."""
+        return self.process.sample_limit(draw, (rows, *self.event_shape))
+
+    def to(self, device: torch.device | str) -> Prior:
+        """The prior with its tensors on another device."""
+        return self

@@ -1,0 +1,139 @@
+"""An enumerable prior over token sequences: exact denoiser, exact sampler law, exact soft values, exact tilts."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import torch
+from torch import Tensor
+
+from guidekit.core.population import Time
+from guidekit.core.predictions import CategoricalPrediction
+from guidekit.core.state import right_pad
+from guidekit.priors.base import Prior
+from guidekit.processes import DiscreteProcess, Masked
+
+
+class CategoricalChain(Prior):
+    """Any law over V^L short sequences, with everything about its diffusion computed by enumeration.
+
+    Args:
+        probabilities: (V, ..., V) with L axes, non-negative; normalised here.
+        process: discrete forward process; its vocabulary size is filled in.
+        conditionals: optional (C, V, ..., V) laws of C classes; a condition is a class index (B,) int64, -1 for
+            `probabilities` itself.
+
+    Raises:
+        ValueError: negative entries, unequal axes, or too many states to enumerate (V^L > 4096).
+    """
+
+    name = "categorical chain"
+
+    def __init__(
+        self, probabilities: Tensor, process: DiscreteProcess | None = None, conditionals: Tensor | None = None
+    ) -> None:
+        table = torch.as_tensor(probabilities, dtype=torch.float64)
+        size, length = table.shape[0], table.ndim
+        if set(table.shape) != {size} or (table < 0).any() or table.sum() <= 0:
+            raise ValueError(f"probabilities of shape {tuple(table.shape)} must be non-negative with equal axes (V, ..., V)")
+        if size**length > 4096:
+            raise ValueError(f"{size}^{length} sequences are too many to enumerate; at most 4096")
+        self.probabilities = table / table.sum()
+        process = process or Masked()
+        self.process = type(process)(**{**vars(process), "vocab_size": size})
+        self.event_shape = (length,)
+        self.sequences = torch.tensor(list(itertools.product(range(size), repeat=length)))
+        laws = self.probabilities.flatten()[None]
+        if conditionals is not None:
+            given = torch.as_tensor(conditionals, dtype=torch.float64).reshape(-1, size**length)
+            laws = torch.cat([given / given.sum(1, keepdim=True), laws])
+            self.null_condition = torch.tensor(-1)
+        self._log_laws = laws.log()
+        # The answer of a masked process depends on the state alone: survival cancels.
+        self.time_independent = isinstance(process, Masked)
+
+    def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
+        """Exact marginals p(x_0^l | z_t), in float64; see `Prior.predict`."""
+        size = self.process.vocab_size
+        log_joint = self._log_likelihood(x, t) + self._log_laws[-1 if condition is None else condition]
+        posterior = torch.softmax(log_joint, -1)
+        one_hot = torch.nn.functional.one_hot(self.sequences, size).double()
+        marginals = torch.einsum("bn,nlv->blv", posterior, one_hot)
+        return self.process.prediction(marginals.log(), x)
+
+    def _log_likelihood(self, z: Tensor, t: Time) -> Tensor:
+        """log q(z_t | x_0) of every clean sequence, (B, V^L)."""
+        a = self.process.survival(t)
+        same = z[:, None] == self.sequences
+        if isinstance(self.process, Masked):
+            agrees = same | (z[:, None] == self.process.mask_id)
+            return torch.where(agrees.all(-1), 0.0, -torch.inf)
+        a = right_pad(a, same) if isinstance(a, Tensor) else a
+        return (a * same.double() + (1 - a) / self.process.vocab_size).log().sum(-1)
+
+    def states(self) -> Tensor:
+        """All noisy sequences, (C^L, L), C ids a position; the last position varies fastest."""
+        return torch.tensor(list(itertools.product(range(self.process.states), repeat=self.event_shape[0])))
+
+    def kernel_matrix(self, t: float, u: float) -> Tensor:
+        """Matrix of the ancestral step p(z_u | z_t) between all noisy sequences, (C^L, C^L) float64."""
+        states = self.states()
+        kernel = self.process.reverse_kernel(self.predict(states, t), t, u)
+        table = kernel.categorical().log_probs if hasattr(kernel, "categorical") else kernel.log_probs
+        rows = [table[:, l, :][:, states[:, l]] for l in range(states.shape[1])]
+        return torch.stack(rows).sum(0).exp()
+
+    def sampler_law(self, grid: list[float]) -> Tensor:
+        """Exact law (V, ..., V) of ancestral sampling on a time grid; coarse grids differ from `probabilities`."""
+        states = self.states()
+        law = self._limit(states)
+        for t, u in itertools.pairwise(grid):
+            law = law @ self.kernel_matrix(t, u)
+        clean = (states < self.process.vocab_size).all(1)
+        return law[clean].reshape(self.probabilities.shape)
+
+    def soft_values(self, rewards: Tensor, grid: list[float], temperature: float = 1.0) -> list[Tensor]:
+        """log E[exp(r(x_0) / temperature) | z] under ancestral sampling, for every time of the grid.
+
+        Args:
+            rewards: table (V, ..., V).
+            grid: times from 1 to 0.
+            temperature: of the tilt.
+
+        Returns:
+            one (C,) * L float64 table per time: index it with the noisy tokens.
+        """
+        states = self.states()
+        clean = (states < self.process.vocab_size).all(1)
+        value = torch.zeros(len(states), dtype=torch.float64)
+        value[clean] = (rewards.double().flatten() / temperature).exp()
+        shape = (self.process.states,) * self.event_shape[0]
+        tables = [value.log().reshape(shape)]
+        for t, u in reversed(list(itertools.pairwise(grid))):
+            value = self.kernel_matrix(t, u) @ value
+            tables.append(value.log().reshape(shape))
+        return tables[::-1]
+
+    def tilted(self, rewards: Tensor, temperature: float = 1.0) -> CategoricalChain:
+        """The chain with law proportional to p(x_0) exp(r(x_0) / temperature); rewards (V, ..., V)."""
+        return CategoricalChain(self.probabilities * (rewards.double() / temperature).exp(), self.process)
+
+    def log_normalizer(self, rewards: Tensor, temperature: float = 1.0) -> Tensor:
+        """log E[exp(r / temperature)] under `probabilities`, float64 scalar, nats."""
+        return (self.probabilities * (rewards.double() / temperature).exp()).sum().log()
+
+    def _limit(self, states: Tensor) -> Tensor:
+        """Law of the noisy sequences at t = 1, (C^L,)."""
+        if isinstance(self.process, Masked):
+            return (states == self.process.mask_id).all(1).double()
+        return torch.full((len(states),), 1 / len(states), dtype=torch.float64)
+
+    def to(self, device: torch.device | str) -> CategoricalChain:
+        """The chain with its tensors on another device."""
+        new = copy.copy(self)
+        for name in ("probabilities", "sequences", "_log_laws"):
+            setattr(new, name, getattr(self, name).to(device))
+        if self.null_condition is not None:
+            new.null_condition = self.null_condition.to(device)
+        return new

@@ -1,0 +1,100 @@
+"""guidekit's own checkpoint: one safetensors file with weights and a JSON description. Nothing in it can run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from guidekit.networks import NETWORKS
+from guidekit.priors.tokens import TokenPrior
+
+KEY = "guidekit"
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or made for something else."""
+
+
+def save_checkpoint(path: str | Path, network: nn.Module, description: dict[str, Any]) -> None:
+    """Write a network in half precision with its description, through a temporary file.
+
+    Args:
+        path: file to write; its folder must exist.
+        network: module whose state is kept.
+        description: JSON-able; needs domain, network {name, options}, vocab_size, pad_id, length_counts, card.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    weights = {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
+    part = path.with_name(path.name + ".part")
+    save_file(weights, part, {KEY: json.dumps({"format": FORMAT, **description})})
+    os.replace(part, path)
+
+
+def read_description(path: str | Path, domain: str | None = None) -> dict[str, Any]:
+    """The JSON description of a checkpoint.
+
+    Raises:
+        CheckpointError: missing, not a safetensors file, truncated, no guidekit checkpoint, or of another domain.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is truncated or no safetensors file ({error})") from error
+    if KEY not in metadata:
+        raise CheckpointError(f"{path} is a safetensors file, but no guidekit checkpoint (no '{KEY}' in its metadata)")
+    description = json.loads(metadata[KEY])
+    if description.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has format {description.get('format')}; this version of guidekit reads {FORMAT}")
+    if domain is not None and description["domain"] != domain:
+        raise CheckpointError(f"{path} is a checkpoint of domain {description['domain']!r}, not of {domain!r}")
+    return description
+
+
+def load_network(path: str | Path, description: dict[str, Any]) -> nn.Module:
+    """The network of a checkpoint in float32.
+
+    Raises:
+        CheckpointError: unknown network, or weights that do not fit it (missing, unexpected or of another shape).
+    """
+    from safetensors.torch import load_file
+
+    made = description["network"]
+    if made["name"] not in NETWORKS:
+        raise CheckpointError(f"{path} holds a network {made['name']!r}; known: {', '.join(NETWORKS)}")
+    network = NETWORKS[made["name"]](**made["options"])
+    try:
+        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit its own description: {error}") from error
+    return network
+
+
+def load_token_prior(path: str | Path, domain: str) -> TokenPrior:
+    """A `TokenPrior` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
+    description = read_description(path, domain)
+    network = load_network(path, description)
+    prior = TokenPrior(
+        network, description["vocab_size"], description["length_counts"], description["pad_id"], description.get("card")
+    )
+    prior.name = f"{domain} prior {Path(path).stem}"
+    return prior
+
+
+def sha256(path: str | Path) -> str:
+    """Hash of a file, for records."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

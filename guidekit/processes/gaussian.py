@@ -1,0 +1,110 @@
+"""Gaussian noising x_t = a(t) x_0 + s(t) eps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from guidekit.core.generators import Draw
+from guidekit.core.kernels import GaussianKernel
+from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.state import right_pad
+from guidekit.processes.schedules import CosineVP, GeometricVE, KarrasVE, LinearFlow, LinearVP, Number
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianProcess:
+    """The process of a schedule: the only place where a(t) and s(t) are known.
+
+    Args:
+        schedule: t -> (a, s), see `guidekit.processes.schedules`.
+    """
+
+    schedule: LinearVP | CosineVP | GeometricVE | LinearFlow
+
+    def coefficients(self, t: Number) -> tuple[Number, Number]:
+        """Signal and noise coefficients (a, s) at t in [0, 1]; both shaped like t."""
+        return self.schedule(t)
+
+    def grid(self, steps: int) -> list[float]:
+        """`steps` + 1 times from 1 to 0; where the least noise is above zero it is met one step before the end."""
+        if self.schedule.ends_clean:
+            return [1 - i / steps for i in range(steps)] + [0.0]
+        last = max(1, steps - 1)
+        return [max(1 - i / last, 1e-9) for i in range(steps)] + [0.0]
+
+    def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
+        """States of shape (B, *S) at t = 1, from N(0, s(1)^2 I)."""
+        return draw.normal(shape) * self.coefficients(1.0)[1]
+
+    def noise(self, x0: Tensor, t: Number, eps: Tensor) -> Tensor:
+        """Noisy states a x_0 + s eps; x0 and eps (B, *S), t number or (B,)."""
+        a, s = self.coefficients(t)
+        return right_pad(a, x0) * x0 + right_pad(s, x0) * eps
+
+    def prediction(self, mean: Tensor, x: Tensor, t: Number) -> GaussianPrediction:
+        """The belief with posterior mean `mean` (B, *S) at state x and time t."""
+        a, s = self.coefficients(t)
+        return GaussianPrediction(mean, x, a, s)
+
+    def reverse_kernel(self, prediction: GaussianPrediction, t: Number, u: Number, eta: float = 1.0) -> GaussianKernel:
+        """Law of x_u given x_t and the posterior mean.
+
+        mean = a_u x0 + sqrt(s_u^2 - k^2) eps with k = eta * std of q(x_u | x_t, x_0): eta = 1 is ancestral sampling,
+        eta = 0 the deterministic DDIM step.
+
+        Source: Song et al. 2020, arXiv:2010.02502, eq. 12 and 16.
+        """
+        a, s, x0 = prediction.a, prediction.s, prediction.mean
+        b, r = self.coefficients(u)
+        variance = r * r * _positive(1 - (a * r / (b * s)) ** 2)
+        k = eta * variance**0.5
+        # With x = a x0 + s eps: mean = (b - a c) x0 + c x for c = sqrt(r^2 - k^2) / s, two passes over the state.
+        c = _positive(r * r - k * k) ** 0.5 / s
+        if isinstance(c, Tensor):
+            mean = right_pad(b - a * c, x0) * x0 + right_pad(c, x0) * prediction.x
+        else:
+            mean = torch.add(x0 * (b - a * c), prediction.x, alpha=c)
+        return GaussianKernel(mean, k, prediction)
+
+    def velocity(self, prediction: GaussianPrediction) -> tuple[Number, Tensor]:
+        """The flow variable tau and dx/dtau (B, *S) of the probability flow at the prediction's state.
+
+        tau is the angle for variance-preserving processes (v-prediction of Salimans & Ho 2022, arXiv:2202.00512), the
+        noise std for variance-exploding ones and t for rectified flow.
+        """
+        tau, da, ds = self.schedule.flow(prediction.a, prediction.s)
+        return tau, right_pad(da, prediction.x) * prediction.mean + right_pad(ds, prediction.x) * prediction.noise
+
+    def tau(self, t: Number) -> Number:
+        """The flow variable at t."""
+        return self.schedule.flow(*self.coefficients(t))[0]
+
+
+def _positive(value: Number) -> Number:
+    return value.clamp_min(0) if isinstance(value, Tensor) else max(value, 0.0)
+
+
+def VP(schedule: str = "linear", **options: float) -> GaussianProcess:  # noqa: N802 - reads as a process type
+    """Variance-preserving process; schedule "linear" (beta_min, beta_max) or "cosine"."""
+    kinds = {"linear": LinearVP, "cosine": CosineVP}
+    if schedule not in kinds:
+        raise ValueError(f"no VP schedule {schedule!r}; there are {', '.join(kinds)}")
+    return GaussianProcess(kinds[schedule](**options))
+
+
+def VE(low: float = 0.01, high: float = 50.0) -> GaussianProcess:  # noqa: N802
+    """Variance-exploding process with geometric noise levels from `low` to `high`, in the unit of the data."""
+    return GaussianProcess(GeometricVE(low, high))
+
+
+def EDM(low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> GaussianProcess:  # noqa: N802
+    """Variance-exploding process on the noise levels of Karras et al. 2022."""
+    return GaussianProcess(KarrasVE(low, high, rho))
+
+
+def Flow() -> GaussianProcess:  # noqa: N802
+    """Rectified flow, x_t = (1 - t) x_0 + t eps."""
+    return GaussianProcess(LinearFlow())

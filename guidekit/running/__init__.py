@@ -1,0 +1,1 @@
+"""Runs on disk: atomic output folders, resumable chunks, rewards and guidances built from configuration."""

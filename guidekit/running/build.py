@@ -1,0 +1,117 @@
+"""Objects from resolved configuration: domain, prior, reward, guidance, sampler."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from guidekit import objectives
+from guidekit.core.guidance import Guidance, GuidanceError, chain
+from guidekit.domain import Domain, UnknownNameError, user_function
+from guidekit.samplers import Sampler
+
+OBJECTIVES = ("reward", "objective", "likelihood")
+"""Names under which a guidance takes what it should obey."""
+
+
+def build_reward(domain: Domain, config: Mapping[str, Any] | str | None) -> Callable | None:
+    """A reward of states from configuration; None without one.
+
+    Raises:
+        UnknownNameError: no such reward.
+        ValueError: options it does not take, or an unreadable reference.
+    """
+    if config is None or (isinstance(config, Mapping) and config.get("name") is None):
+        return None
+    function = reward_function(domain, config)
+    return domain.bind(function, config if isinstance(config, str) else reward_title(config))
+
+
+def reward_title(config: Mapping[str, Any]) -> str:
+    """A short name of a reward for tables."""
+    return str(config.get("path", config["name"])).rpartition(":")[2]
+
+
+def reward_function(domain: Domain, config: Mapping[str, Any] | str) -> Callable[[Any], float]:
+    """A reward of decoded objects from configuration: by name, a user's function, or a combination of others."""
+    if isinstance(config, str):
+        config = {"name": "function", "path": config} if ":" in config else {"name": config}
+    options = {key: value for key, value in config.items() if key != "name"}
+    name = config["name"]
+    if name == "function":
+        return user_function(options["path"])
+    if name in ("sum", "product"):
+        terms = [reward_function(domain, term) for term in options.pop("terms", None) or []]
+        if not terms:
+            raise ValueError(f"reward={name} needs terms: reward.terms=[qed,sa]")
+        return objectives.Sum(terms, options["weights"]) if name == "sum" else objectives.Product(terms)
+    if name == "negation":
+        if options.get("term") is None:
+            raise ValueError("reward=negation needs a term: reward.term=drd2")
+        return objectives.Negation(reward_function(domain, options["term"]))
+    missing = [key for key, value in options.items() if value == "???"]
+    if missing:
+        raise ValueError(f"reward={name} needs reward.{missing[0]}=")
+    try:
+        return domain.rewards.function(name, **options)
+    except TypeError as error:
+        raise ValueError(f"reward {name}: {error}") from error
+
+
+def build_guidance(config: Mapping[str, Any] | None, reward: Callable | None) -> Guidance | None:
+    """A guidance from configuration, given the reward it should obey; None without one.
+
+    Raises:
+        GuidanceError: the guidance needs a reward and there is none.
+        ValueError: settings outside their range.
+    """
+    if not config or config.get("_target_") is None:
+        return None
+    from hydra.errors import InstantiationException
+    from hydra.utils import get_object, instantiate
+
+    target = get_object(config["_target_"])
+    if target is chain:
+        plugs = config.get("plugs") or []
+        if not plugs:
+            raise ValueError("guidance=chain needs plugs: guidance.plugs=[svdd,best_of_n]")
+        return chain(*(build_guidance(named_guidance(plug), reward) for plug in plugs))
+    wanted = [name for name in inspect.signature(target).parameters if name in OBJECTIVES]
+    given = {key: value for key, value in config.items() if key not in wanted}
+    if wanted and reward is None:
+        raise GuidanceError(f"guidance {get_name(target)} needs something to obey: give reward=")
+    try:
+        return instantiate(given, **{name: reward for name in wanted})
+    except InstantiationException as error:
+        raise ValueError(f"guidance {get_name(target)}: {error.__cause__ or error}") from error
+
+
+def named_guidance(plug: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of a plug in a chain: a name of the guidance group, or {name: ..., options}."""
+    from guidekit.cli.compose import group_choices, load_group
+
+    options = dict(plug) if isinstance(plug, Mapping) else {"name": plug}
+    name = options.pop("name")
+    choices = [c for c in group_choices("guidance") if c not in ("none", "chain")]
+    if name not in choices:
+        raise UnknownNameError("guidance", name, choices)
+    config = load_group("guidance", name)
+    unknown = [key for key in options if key not in config]
+    if unknown:
+        raise UnknownNameError(f"setting of guidance {name}", unknown[0], [key for key in config if key != "_target_"])
+    return {**config, **options}
+
+
+def build_sampler(config: Mapping[str, Any] | None) -> Sampler | None:
+    """A sampler from configuration; None is the prior's default."""
+    if not config or config.get("_target_") is None:
+        return None
+    from hydra.utils import instantiate
+
+    return instantiate(dict(config))
+
+
+def get_name(target: object) -> str:
+    """Name of a class or function, for messages."""
+    return getattr(target, "__name__", str(target))

@@ -1,0 +1,38 @@
+"""What a sampler is: a time grid, and the kernel from t to u when no guidance touches it."""
+
+from __future__ import annotations
+
+from guidekit.core.guidance import GuidanceError
+from guidekit.core.kernels import Kernel
+from guidekit.core.population import Population
+from guidekit.priors.base import Prior
+from guidekit.processes import DiscreteProcess, GaussianProcess
+
+
+class Sampler:
+    """Base of all samplers; subclasses are frozen dataclasses that implement `propose`."""
+
+    processes: tuple[type, ...] = (GaussianProcess,)
+    """Process types it can sample."""
+
+    def check(self, prior: Prior) -> None:
+        """Raise `GuidanceError` where this sampler cannot sample the prior."""
+        if not isinstance(prior.process, self.processes):
+            kinds = " or ".join(kind.__name__ for kind in self.processes)
+            have = type(prior.process).__name__
+            raise GuidanceError(f"sampler {type(self).__name__} needs a {kinds}, and this prior ({prior.name}) has a {have}")
+
+    def grid(self, prior: Prior, steps: int) -> list[float]:
+        """Times from 1 (noise) to 0 (clean); `steps` transitions where the sampler is free to choose."""
+        return prior.process.grid(steps)
+
+    def start(self, population: Population) -> Population:
+        """The population with whatever the sampler keeps per particle."""
+        return population
+
+    def propose(self, population: Population, t: float, u: float) -> Kernel:
+        """The law of the next state."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement propose(population, t, u)")
+
+
+ANY_PROCESS = (GaussianProcess, DiscreteProcess)

@@ -1,0 +1,97 @@
+"""Lightning module that trains the denoiser of a diffusion prior."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+
+class DenoisingModule(lightning.LightningModule):
+    """Trains a network with any per-sample objective; keeps an exponential moving average of its weights.
+
+    Hidden matrices are trained with Muon, everything else (embeddings, head, gains) with AdamW. The learning rate
+    warms up linearly, stays constant and decays linearly to zero over the last `decay` share of `total_steps`.
+
+    Args:
+        network: maps a (noised) state to its prediction; the objective decides how it is called.
+        objective: (network, batch) -> loss (B,), in nats where the loss is a likelihood bound.
+        learning_rate: peak rate of both optimisers; Muon's update is scaled to the root-mean-square of AdamW's.
+        warmup: steps of linear warm-up.
+        decay: share of the training, in [0, 1], over which the rate falls to zero.
+        total_steps: optimiser steps the schedule is made for.
+        ema: decay of the moving average per step; early on it averages over a tenth of the steps done.
+        gradient_clip: largest global gradient norm of an update.
+
+    Source of Muon: Jordan et al. 2024, kellerjordan.github.io/posts/muon, as shipped in torch.optim.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Callable[[nn.Module, Tensor], Tensor],
+        learning_rate: float = 3e-3,
+        warmup: int = 200,
+        decay: float = 0.3,
+        total_steps: int = 20_000,
+        ema: float = 0.999,
+        gradient_clip: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.learning_rate, self.warmup, self.decay, self.total_steps = learning_rate, warmup, decay, total_steps
+        self.ema, self.gradient_clip = ema, gradient_clip
+        self.automatic_optimization = False  # two optimisers step together on one loss
+        self.updates = 0
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        """One update of the network and of its moving average."""
+        loss = self.objective(self.network, batch).mean()
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        rate = self.learning_rate * schedule(self.updates, self.warmup, self.decay, self.total_steps)
+        for optimizer in self.optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        self.updates += 1
+        with torch.no_grad():
+            keep = min(self.ema, self.updates / (self.updates + 10))
+            for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                slow.lerp_(fast, 1 - keep)
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/rate", rate)
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Loss of the averaged weights on held-out data."""
+        self.log("val/loss", self.objective(self.average, batch).mean(), prog_bar=True, batch_size=len(batch))
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Muon on hidden matrices (2-D weights of linear layers but the head), AdamW on the rest."""
+        head = {id(p) for name, p in self.network.named_parameters() if name.startswith("head")}
+        linear = [m.weight for m in self.network.modules() if isinstance(m, nn.Linear)]
+        hidden = [p for p in linear if id(p) not in head]
+        chosen = {id(p) for p in hidden}
+        rest = [p for p in self.network.parameters() if id(p) not in chosen]
+        muon = torch.optim.Muon(hidden, lr=self.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        return [muon, torch.optim.AdamW(rest, lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)]
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Keep the number of updates, which drives the schedule and the average."""
+        checkpoint["updates"] = self.updates
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Resume the schedule where the checkpoint left it."""
+        self.updates = checkpoint["updates"]
+
+
+def schedule(step: int, warmup: int, decay: float, total: int) -> float:
+    """Share of the peak learning rate at a step: linear warm-up, constant, linear decay to zero."""
+    remaining = (total - step) / max(1.0, decay * total)
+    return max(0.0, min(1.0, (step + 1) / max(1, warmup), remaining))
