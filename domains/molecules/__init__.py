@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rdkit import Chem
-from rdkit.Chem import Crippen, Descriptors
 from torch import Tensor
 
 from guidekit.domain import Domain, UnknownNameError
@@ -21,23 +22,15 @@ from .codec import SmilesCodec
 from .data import ASSETS, reference_smiles, training_smiles
 from .figures import grid
 from .files import parse, read, write_sdf, write_smi
-from .metrics import evaluate
-from .rewards import QED, REWARDS, sa_score
-
-PROPERTIES: dict[str, Callable[[Chem.Mol], float]] = {
-    "qed": QED(),
-    "logp": Crippen.MolLogP,
-    "sa score": sa_score,
-    "mol weight": Descriptors.MolWt,
-}
-"""Numbers given for every molecule: QED 0..1, Crippen logP, synthetic accessibility 1 (easy)..10, weight in Da."""
+from .metrics import PROPERTIES, evaluate
+from .rewards import REWARDS
 
 
 class Molecules(Domain):
     """SMILES strings as token sequences (B, L), padding id 0, mask id V.
 
     Args:
-        codec: SMILES <-> tokens; None is the codec of the prior loaded first, or the shipped one.
+        codec: SMILES <-> tokens; None is the shipped one. `load_prior` takes over the codec its checkpoint was made with.
     """
 
     name = "molecules"
@@ -58,9 +51,7 @@ class Molecules(Domain):
         if path.suffix != ".safetensors":
             raise UnknownNameError("prior", name, [*shipped, "a path ending in .safetensors"])
         prior = load_token_prior(path, self.name)
-        codec = read_description(path)["codec"]
-        if codec != self.codec.dumps():
-            self.codec = SmilesCodec.loads(codec)
+        self.codec = SmilesCodec.loads(read_description(path)["codec"])
         return prior
 
     def encode(self, objects: Sequence[str | Chem.Mol]) -> Tensor:
@@ -81,9 +72,56 @@ class Molecules(Domain):
         title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
         return ObjectReward(function, self.decode, title, getattr(function, "floor", None))
 
-    def read(self, path: str | Path, **options: Any):
-        """Molecules of a .smi, .csv or .sdf file; see `files.read`."""
-        return read(path, **options)
+    def read_samples(self, path: str | Path, **options: Any) -> tuple[list[Chem.Mol | None], str]:
+        """Molecules of a .smi, .csv or .sdf file, and a note on what was left out; see `files.read`.
+
+        A samples.csv of guidekit keeps its invalid samples, which count as invalid.
+        """
+        result = read(path, **options)
+        note = f"{path}: {len(result.skipped)} lines left out, the first: {result.skipped[0]}" if result.skipped else ""
+        return [parse(text)[0] for text in result.smiles], note
+
+    def read_training(self, path: str | Path) -> list[str]:
+        """SMILES of a training set; see `data.training_smiles`."""
+        return training_smiles(path)
+
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+        """Write the token arrays and the description that `guidekit.training.token_job` trains from.
+
+        Args:
+            path: npz file to write.
+            data: training molecules in any format `read` accepts; None is the shipped MOSES set.
+            trainer: settings of configs/trainer/molecules.yaml.
+
+        Raises:
+            ValueError: unreadable data, or fewer than ten times as many molecules as are to be held out.
+        """
+        from guidekit.training.token_job import save_prepared  # Lightning takes seconds to import
+
+        smiles = training_smiles(data)
+        if data is None:
+            random.Random(0).shuffle(smiles)  # the shipped set is sorted
+        held = trainer["validation"]
+        if len(smiles) < 10 * held:
+            raise ValueError(f"{len(smiles)} molecules are too few to hold out trainer.validation={held} of them")
+        codec = SmilesCodec.train(smiles[:300_000], trainer["merges"]) if trainer["merges"] else self.codec
+        tokens, offsets = shorter(*codec.ragged(smiles), trainer["max_tokens"])
+        cut = len(offsets) - 1 - held
+        end = offsets[cut]
+        description = {
+            "domain": self.name,
+            "vocab_size": codec.vocab_size,
+            "pad_id": codec.pad_id,
+            "length_counts": np.bincount(np.diff(offsets), minlength=trainer["max_tokens"] + 1).tolist(),
+            "codec": codec.dumps(),
+            "card": {"data": f"{'MOSES' if data is None else Path(data).name}, {cut:,} molecules"},
+        }
+        save_prepared(path, (tokens[:end], offsets[: cut + 1]), (tokens[end:], offsets[cut:] - end), description)
+
+    def priors(self) -> dict[str, str]:
+        """Shipped priors and what they were made from."""
+        cards = {path.stem: read_description(path)["card"] for path in sorted(ASSETS.glob("*.safetensors"))}
+        return {name: f"{card.get('data', '')}; {card.get('summary', '')}" for name, card in cards.items()}
 
     def evaluate(
         self, objects: Sequence[Chem.Mol | None], reference: Sequence[str] | None = None, **options: Any
@@ -106,7 +144,9 @@ class Molecules(Domain):
         kept = [molecules[i] for i in valid]
         names = [f"sample-{i:05d}" for i in valid]
         write_smi(folder / "samples.smi", [Chem.MolToSmiles(m) for m in kept], names)
-        write_sdf(folder / "samples.sdf", kept, {k: [v[i] for i in valid] for k, v in columns.items()}, names)
+        write_sdf(folder / "samples.sdf", kept, {
+            "_Name": names, **{key: [column[i] for i in valid] for key, column in columns.items()}
+        })
         return ["samples.smi", "samples.sdf"]
 
     def table(self, states: Tensor) -> list[dict[str, Any]]:
@@ -147,8 +187,17 @@ class Molecules(Domain):
         return path.name
 
 
+def shorter(tokens: np.ndarray, offsets: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ragged sequences without those of more than `limit` tokens."""
+    lengths = np.diff(offsets)
+    keep = lengths <= limit
+    return tokens[np.repeat(keep, lengths)], np.concatenate([[0], lengths[keep].cumsum()])
+
+
 class _Rewards(Mapping):
     """The reward registry bound to one domain object: mapping access makes rewards with default options."""
+
+    kinds = REWARDS
 
     def __init__(self, domain: Molecules) -> None:
         self.domain = domain

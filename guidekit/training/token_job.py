@@ -1,0 +1,142 @@
+"""Trains a token prior from prepared data. Needs torch, lightning, numpy, safetensors and pyyaml only.
+
+On a machine without the domain's libraries: `python -m guidekit.training.token_job folder/train.yaml`, with a folder
+written by `guidekit train ... prepare=folder`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from guidekit.networks import NETWORKS
+from guidekit.priors.checkpoints import CheckpointError, load_network, read_description, save_checkpoint
+from guidekit.training.denoising import DenoisingModule
+from guidekit.training.objectives import MaskedLikelihood
+from guidekit.training.sequences import BucketedSequences
+
+
+def save_prepared(path: Path, train: tuple, validation: tuple, description: dict[str, Any]) -> None:
+    """Ragged token arrays and the description of the future checkpoint, in one npz file."""
+    arrays = {"tokens": train[0], "offsets": train[1], "val_tokens": validation[0], "val_offsets": validation[1]}
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez_compressed(file, description=np.array(json.dumps(description)), **arrays)
+    os.replace(part, path)
+
+
+def fit(prepared: Path, trainer: dict[str, Any], output: Path, init: str | None, resume: bool, seed: int) -> dict[str, float]:
+    """Train, keep `<output>.ckpt` for resuming and write the averaged weights to `output`.
+
+    Args:
+        prepared: file written by `save_prepared`.
+        trainer: settings, see configs/trainer/.
+        output: checkpoint to write.
+        init: checkpoint whose weights to start from.
+        resume: go on from `<output>.ckpt`.
+        seed: of weights, data order and masks.
+
+    Returns:
+        updates done, molecules seen, seconds of this session and validation loss (nats).
+
+    Raises:
+        CheckpointError: nothing to resume, or `init` does not fit.
+    """
+    data = np.load(prepared)
+    description = json.loads(str(data["description"]))
+    made = trainer["network"]
+    options = {**made["options"], "vocab_size": description["vocab_size"], "pad_id": description["pad_id"]}
+    if trainer["threads"]:
+        torch.set_num_threads(trainer["threads"])
+    torch.manual_seed(seed)
+    network = NETWORKS[made["name"]](**options)
+    if init is not None:
+        network.load_state_dict(load_network(init, read_description(init, description["domain"])).state_dict())
+    settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema")}
+    objective = MaskedLikelihood(description["vocab_size"], description["pad_id"])
+    module = DenoisingModule(network, objective, total_steps=trainer["steps"], **settings)
+    state = output.with_name(output.name + ".ckpt")
+    if resume and not state.is_file():
+        raise CheckpointError(f"there is no training state {state} to resume")
+    began = time.perf_counter()
+    loop = _trainer(trainer, state)
+    loaders = _loaders(data, trainer, description["pad_id"], seed, state if resume else None)
+    loop.fit(module, *loaders, ckpt_path=state if resume else None, weights_only=False if resume else None)
+    loop.save_checkpoint(state)
+    loss = loop.callback_metrics.get("val/loss")
+    report = {
+        "updates": module.updates,
+        "sequences seen": module.updates * trainer["batch_size"],
+        "seconds of the last session": round(time.perf_counter() - began),
+        "validation nats": round(float(loss), 3) if loss is not None else float("nan"),
+    }
+    card = {
+        **description.get("card", {}),
+        **report,
+        "trainer": trainer,
+        "hardware": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {loop.strategy.root_device}",
+        "summary": f"{module.updates} updates of {trainer['batch_size']}, {report['validation nats']} nats a sequence",
+    }
+    description.update(network={"name": made["name"], "options": options}, card=card)
+    save_checkpoint(output, module.average, description)
+    return report
+
+
+def _trainer(trainer: dict[str, Any], state: Path) -> lightning.Trainer:
+    keep = lightning.pytorch.callbacks.ModelCheckpoint(
+        state.parent, filename=state.stem, every_n_train_steps=2 * trainer["validate_every"], enable_version_counter=False
+    )
+    keep.FILE_EXTENSION = state.suffix
+    callbacks: list[lightning.Callback] = [keep, lightning.pytorch.callbacks.RichProgressBar(refresh_rate=20)]
+    if trainer["minutes"]:
+        callbacks.append(lightning.pytorch.callbacks.Timer({"seconds": round(60 * trainer["minutes"])}))
+    warnings.filterwarnings("ignore", module="lightning")
+    return lightning.Trainer(
+        max_steps=2 * trainer["steps"],  # Lightning counts the steps of both optimisers
+        precision=trainer["precision"],
+        accelerator=trainer["accelerator"],
+        devices=1,
+        logger=False,
+        callbacks=callbacks,
+        check_val_every_n_epoch=None,
+        val_check_interval=trainer["validate_every"],
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+
+
+def _loaders(data, trainer: dict[str, Any], pad_id: int, seed: int, state: Path | None) -> tuple[DataLoader, DataLoader]:
+    done = 0 if state is None else torch.load(state, weights_only=False, map_location="cpu")["updates"]
+    size = trainer["batch_size"]
+    # A resumed session draws other batches than the one before it.
+    train = BucketedSequences(data["tokens"], data["offsets"], size, pad_id, seed=seed + done)
+    held = max(1, (len(data["val_offsets"]) - 1) // size)
+    validation = BucketedSequences(data["val_tokens"], data["val_offsets"], size, pad_id, pool=held, batches=held)
+    return DataLoader(train, batch_size=None), DataLoader(validation, batch_size=None)
+
+
+def main(path: str) -> None:
+    """Train as the YAML file of a prepared folder says; paths in it are relative to the folder."""
+    import yaml
+
+    config = yaml.safe_load(Path(path).read_text())
+    folder = Path(path).parent
+    report = fit(
+        folder / "prepared.npz", config["trainer"], folder / config["output"], config["init"], config["resume"], config["seed"]
+    )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
