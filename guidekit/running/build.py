@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hydra.utils import get_object
+
 from guidekit import objectives
 from guidekit.core.guidance import Guidance, GuidanceError, chain
 from guidekit.domain import Domain, UnknownNameError, user_function
@@ -68,23 +70,31 @@ def build_guidance(config: Mapping[str, Any] | None, reward: Callable | None) ->
     """
     if not config or config.get("_target_") is None:
         return None
-    from hydra.errors import InstantiationException
-    from hydra.utils import get_object, instantiate
-
-    target = get_object(config["_target_"])
-    if target is chain:
+    if get_object(config["_target_"]) is chain:
         plugs = config.get("plugs") or []
         if not plugs:
             raise ValueError("guidance=chain needs plugs: guidance.plugs=[svdd,best_of_n]")
         return chain(*(build_guidance(named_guidance(plug), reward) for plug in plugs))
-    wanted = [name for name in inspect.signature(target).parameters if name in OBJECTIVES]
-    given = {key: value for key, value in config.items() if key not in wanted}
-    if wanted and reward is None:
-        raise GuidanceError(f"guidance {get_name(target)} needs something to obey: give reward=")
+    return _make(config, reward)
+
+
+def _make(config: Mapping[str, Any], reward: Callable | None) -> Any:
+    """The object of a `_target_`, nested ones first; objectives are filled in with the reward."""
+    target = get_object(config["_target_"])
+    name = getattr(target, "__name__", str(target))
+    arguments = {}
+    for key, value in config.items():
+        if key != "_target_":
+            arguments[key] = _make(value, reward) if isinstance(value, Mapping) and "_target_" in value else value
+    for key in inspect.signature(target).parameters:
+        if key in OBJECTIVES:
+            if reward is None:
+                raise GuidanceError(f"{name} needs something to obey: give reward=")
+            arguments[key] = reward
     try:
-        return instantiate(given, **{name: reward for name in wanted})
-    except InstantiationException as error:
-        raise ValueError(f"guidance {get_name(target)}: {error.__cause__ or error}") from error
+        return target(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def named_guidance(plug: str | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -107,11 +117,4 @@ def build_sampler(config: Mapping[str, Any] | None) -> Sampler | None:
     """A sampler from configuration; None is the prior's default."""
     if not config or config.get("_target_") is None:
         return None
-    from hydra.utils import instantiate
-
-    return instantiate(dict(config))
-
-
-def get_name(target: object) -> str:
-    """Name of a class or function, for messages."""
-    return getattr(target, "__name__", str(target))
+    return _make(config, None)

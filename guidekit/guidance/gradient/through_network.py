@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
+from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
 from guidekit.core.kernels import GaussianKernel
 from guidekit.core.population import Population, Time
 from guidekit.core.predictions import Prediction
@@ -44,6 +44,11 @@ class GradientGuidance(Guidance):
             raise GuidanceError(f"gradient guidance moves real-valued states, and this prior ({run.prior.name}) is {kind}")
         if not getattr(self.objective, "differentiable", True):
             raise GuidanceError("gradient guidance needs a differentiable objective; this one is a black box: try SVDD")
+        outside = run.plugs[next(i for i, plug in enumerate(run.plugs) if plug is self) + 1 :]
+        for plug in outside:
+            if overrides(plug, "denoise") and not isinstance(plug, GradientGuidance):
+                name = type(plug).__name__
+                raise GuidanceError(f"the gradient must look through the guided prediction: write chain({name}, gradient)")
 
     def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
         """The inner belief, with the gradient at x kept among its parts."""

@@ -1,0 +1,101 @@
+"""Checks that every guidance and prior must pass; public, so that third-party packages can run them on their own.
+
+Each check takes plain objects, raises AssertionError with a sentence that names the broken property, and needs no test
+framework.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from guidekit.core.guidance import Guidance
+from guidekit.core.state import State, tree_batch, tree_leaves
+from guidekit.priors.base import Prior
+from guidekit.sampling import Result, sample
+
+
+class CountingPrior:
+    """A prior that counts the rows it is asked for; everything else is passed on."""
+
+    def __init__(self, prior: Prior) -> None:
+        self.inner, self.calls, self.rows = prior, 0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def predict(self, x: State, t: Any, condition: State | None = None):
+        """Count, then ask the prior."""
+        self.calls += 1
+        self.rows += tree_batch(x)
+        return self.inner.predict(x, t, condition)
+
+    def to(self, device: Any) -> CountingPrior:
+        """Stay the same object, so that the counts are seen."""
+        return self
+
+
+def check_guidance(prior: Prior, guidance: Guidance | None, num_samples: int = 5, **options: Any) -> Result:
+    """Run a guidance on a prior and check all properties below; returns the result for further checks.
+
+    Args:
+        prior: what is sampled; small.
+        guidance: plug or chain.
+        num_samples: groups.
+        options: of `guidekit.sample` (steps, sampler, particles, condition, ...).
+    """
+    result = sample(prior, guidance, num_samples, **options)
+    check_shapes(prior, result)
+    check_reproducible(prior, guidance, result, num_samples, **options)
+    check_batch_independence(prior, guidance, result, num_samples, **options)
+    check_ledger(prior, guidance, num_samples, **options)
+    return result
+
+
+def check_shapes(prior: Prior, result: Result) -> None:
+    """Samples have the prior's shape, weights belong to them, everything real is finite."""
+    rows = result.log_weights.numel()
+    for leaf in tree_leaves(result.samples):
+        assert len(leaf) == rows, f"{len(leaf)} samples and {rows} weights"
+        assert not leaf.is_floating_point() or leaf.isfinite().all(), "a sample is not finite"
+    if isinstance(result.samples, torch.Tensor):
+        assert result.samples.shape[1:] == prior.event_shape, f"shape {result.samples.shape[1:]}, not {prior.event_shape}"
+    assert result.log_weights.dtype == torch.float64, "log-weights are kept in float64"
+    mask = getattr(prior.process, "mask_id", None)
+    assert mask is None or not (result.samples == mask).any(), "a mask token is left in a finished sample"
+
+
+def check_reproducible(prior: Prior, guidance: Guidance | None, result: Result, num_samples: int, **options: Any) -> None:
+    """The same seed gives the same samples."""
+    again = sample(prior, guidance, num_samples, **options)
+    assert _equal(again.samples, result.samples), "the same seed gave other samples"
+    assert torch.equal(again.log_weights, result.log_weights), "the same seed gave other weights"
+
+
+def check_batch_independence(
+    prior: Prior, guidance: Guidance | None, result: Result, num_samples: int, **options: Any
+) -> None:
+    """A sample does not depend on what is sampled beside it."""
+    for batch_size in (1, 2):
+        split = sample(prior, guidance, num_samples, **{**options, "batch_size": batch_size})
+        assert _close(split.samples, result.samples), f"a sample depends on its batch mates (batch_size={batch_size})"
+        assert torch.allclose(split.log_weights, result.log_weights, atol=1e-6), "weights depend on the batch"
+        assert torch.allclose(split.log_normalizer, result.log_normalizer, atol=1e-6), "log Z depends on the batch"
+
+
+def check_ledger(prior: Prior, guidance: Guidance | None, num_samples: int, **options: Any) -> None:
+    """The ledger counts exactly the rows and calls the prior was asked for."""
+    counting = CountingPrior(prior)
+    ledger = sample(counting, guidance, num_samples, **options).ledger
+    assert ledger.network_rows == counting.rows, f"{ledger.network_rows} rows in the ledger, {counting.rows} asked for"
+    assert ledger.network_calls == counting.calls, f"{ledger.network_calls} calls in the ledger, {counting.calls} made"
+
+
+def _equal(a: State, b: State) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(tree_leaves(a), tree_leaves(b), strict=True))
+
+
+def _close(a: State, b: State) -> bool:
+    pairs = zip(tree_leaves(a), tree_leaves(b), strict=True)
+    return all(torch.allclose(x, y, rtol=1e-4, atol=1e-5) if x.is_floating_point() else torch.equal(x, y) for x, y in pairs)
