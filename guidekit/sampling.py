@@ -94,7 +94,10 @@ def sample_chunks(
     progress: Callable[[Progress], None] | None = None,
     first: int = 0,
 ) -> Iterator[Result]:
-    """`sample`, one result per chunk of groups as soon as it is done, from group `first` on."""
+    """`sample`, one result per chunk of groups as soon as it is done, from group `first` on.
+
+    What cannot work is refused at the call, before the first chunk is asked for.
+    """
     plugs = flatten([guidance]) if guidance is not None else []
     particles = particles or max([plug.particles for plug in plugs], default=1)
     if batch_size is None:
@@ -107,15 +110,21 @@ def sample_chunks(
     if sampler is None:
         sampler = FirstHitting() if isinstance(prior.process, Masked) else Ancestral()
     condition = _per_group(condition, num_samples, device)
-    for begin in range(first, num_samples, batch_size):
-        end = min(begin + batch_size, num_samples)
-        rows = None if condition is None else tree_map(lambda leaf, cut=slice(begin, end): leaf[cut], condition)
-        run = Run(
-            prior, sampler, guidance, steps, (begin, end), particles, seed, rows, device, prior.network_batch, progress
-        )
-        population = run.execute()
-        info = {name: torch.stack(values, 1) for name, values in run.info.items()}
-        yield Result(population.state, population.log_weights, population.log_normalizer, run.ledger, info)
+
+    def run(begin: int, end: int) -> Run:
+        rows = None if condition is None else tree_map(lambda leaf: leaf[begin:end], condition)
+        limit = prior.network_batch
+        return Run(prior, sampler, guidance, steps, (begin, end), particles, seed, rows, device, limit, progress)
+
+    def chunks() -> Iterator[Result]:
+        for begin in range(first, num_samples, batch_size):
+            now = run(begin, min(begin + batch_size, num_samples))
+            population = now.execute()
+            info = {name: torch.stack(values, 1) for name, values in now.info.items()}
+            yield Result(population.state, population.log_weights, population.log_normalizer, now.ledger, info)
+
+    run(0, 1)  # a run checks its parts when it is made
+    return chunks()
 
 
 def join(parts: list[Result]) -> Result:

@@ -23,7 +23,7 @@ from guidekit.objectives.rewards import score
 from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.chunks import sample_on_disk
 from guidekit.running.folder import RunFolder
-from guidekit.sampling import Result
+from guidekit.sampling import Result, sample_chunks
 
 NOT_SETTINGS = ("output", "overwrite", "resume")
 """Keys that do not change what is sampled."""
@@ -45,16 +45,15 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         sampler=build_sampler(config["sampler"]),
         **{key: config[key] for key in ("steps", "seed", "condition", "device", "batch_size")},
     )
-    names = [config[key] for key in ("num_samples", "steps")]
-    if min(names) < 1:
-        raise ValueError(f"num_samples={names[0]} and steps={names[1]}; at least 1 of each is needed")
+    versions: list[tuple[str, Any]] = [("guided", guidance)] if guidance is not None else []
+    if config["baseline"] or guidance is None:
+        versions.append(("unguided", None))
+    for _, plug in versions:
+        sample_chunks(guidance=plug, num_samples=config["num_samples"], **arguments)  # refuses before a folder is made
     label = label_of(config)
     settings = {key: value for key, value in config.items() if key not in NOT_SETTINGS}
     path = Path(config["output"] or Path("outputs") / f"{label}-{time.strftime('%Y%m%d-%H%M%S')}")
     folder = RunFolder(path, settings, config["overwrite"], config["resume"])
-    versions: list[tuple[str, Any]] = [("guided", guidance)] if guidance is not None else []
-    if config["baseline"] or guidance is None:
-        versions.append(("unguided", None))
     results = {}
     try:
         with progress_bar(console) as bar:

@@ -72,7 +72,7 @@ def fit(prepared: Path, trainer: dict[str, Any], output: Path, init: str | None,
     began = time.perf_counter()
     loop = _trainer(trainer, state)
     loaders = _loaders(data, trainer, description["pad_id"], seed, state if resume else None)
-    loop.fit(module, *loaders, ckpt_path=state if resume else None, weights_only=False if resume else None)
+    loop.fit(module, *loaders, ckpt_path=state if resume else None, weights_only=True if resume else None)
     loop.save_checkpoint(state)
     loss = loop.callback_metrics.get("val/loss")
     report = {
@@ -117,7 +117,7 @@ def _trainer(trainer: dict[str, Any], state: Path) -> lightning.Trainer:
 
 
 def _loaders(data, trainer: dict[str, Any], pad_id: int, seed: int, state: Path | None) -> tuple[DataLoader, DataLoader]:
-    done = 0 if state is None else torch.load(state, weights_only=False, map_location="cpu")["updates"]
+    done = 0 if state is None else torch.load(state, weights_only=True, map_location="cpu")["updates"]
     size = trainer["batch_size"]
     # A resumed session draws other batches than the one before it.
     train = BucketedSequences(data["tokens"], data["offsets"], size, pad_id, seed=seed + done)

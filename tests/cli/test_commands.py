@@ -1,0 +1,181 @@
+"""The command line, end to end: outputs, interruption, bad input."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from guidekit.cli import main
+from guidekit.cli.compose import compose, group_choices, groups, load_group
+from guidekit.domain import UnknownNameError, load_domain
+from guidekit.running.build import build_guidance, build_reward, build_sampler
+
+SMALL = ["sample", "domain=molecules", "num_samples=3"]
+
+
+def fails(capsys, *arguments):
+    """The one line a command that is refused prints."""
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("guidekit: ") and "\n" not in error
+    return error
+
+
+def test_sample_writes_what_it_says(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*SMALL, "reward=qed", "guidance=svdd", "guidance.candidates=3", f"output={out}"]) == 0
+    printed = capsys.readouterr().out
+    assert "unguided" in printed and "network calls" in printed and "seconds" in printed
+    names = {path.name for path in out.iterdir()}
+    assert {"samples.csv", "samples.smi", "samples.sdf", "unguided.csv", "run.json"} <= names
+    rows = list(csv.DictReader((out / "samples.csv").open()))
+    valid = [row for row in rows if row["valid"] == "True"]
+    assert len(rows) == 3 and len((out / "samples.smi").read_text().splitlines()) == len(valid)
+    assert all(row["reward"] == row["qed"] for row in valid)
+    record = json.loads((out / "run.json").read_text())
+    assert record["ledger"]["guided"]["network_rows"] > record["ledger"]["unguided"]["network_rows"] > 0
+    assert record["config"]["guidance"]["candidates"] == 3
+    if valid:
+        assert (out / "figure.png").read_bytes()[:4] == b"\x89PNG"
+    assert "exists; pass overwrite=true" in fails(capsys, *SMALL, f"output={out}")
+    assert main([*SMALL, f"output={out}", "overwrite=true"]) == 0
+    assert not (out / "unguided.csv").exists() and not list(tmp_path.glob("*.old"))
+
+
+def test_interrupted_run_keeps_finished_samples_and_resumes(tmp_path, capsys, monkeypatch):
+    from guidekit.running import chunks
+
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    settings = [*SMALL[:-1], "num_samples=4", "batch_size=2", "reward=qed", "guidance=svdd", "guidance.candidates=2"]
+    assert main([*settings, f"output={whole}"]) == 0
+    original = chunks.save_result
+
+    def stop_at_the_second(path, result):
+        if path.name == "guided-00001.safetensors":
+            raise KeyboardInterrupt
+        original(path, result)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks, "save_result", stop_at_the_second)
+        assert main([*settings, f"output={out}"]) == 130
+    assert "resume=true" in capsys.readouterr().out
+    assert not out.exists() and (tmp_path / "run.partial" / "chunks" / "guided-00000.safetensors").exists()
+    assert "interrupted run" in fails(capsys, *settings, f"output={out}")
+    assert "other settings" in fails(capsys, *settings, f"output={out}", "seed=5", "resume=true")
+    assert main([*settings, f"output={out}", "resume=true"]) == 0
+    assert (out / "samples.csv").read_text() == (whole / "samples.csv").read_text()
+    assert not (tmp_path / "run.partial").exists()
+
+
+def test_a_users_function_that_fails_is_counted(tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "def rings(mol):\n    n = mol.GetRingInfo().NumRings()\n    if n > 2: raise RuntimeError('too many')\n    return n\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="rings raised RuntimeError"):
+        assert main(["sample", "num_samples=12", "reward=mine:rings", "guidance=svdd", "output=run"]) == 0
+    assert "the reward failed on" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["ledger"]["guided"]["reward_failures"] > 0
+    assert "no function in module mine named 'ring' (did you mean 'rings'?)" in fails(capsys, *SMALL, "reward=mine:ring")
+    assert "no module 'yours'" in fails(capsys, *SMALL, "reward=yours:f")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["smaple"], "did you mean 'sample'"),
+        (["sample", "domain=molecule"], "did you mean 'molecules'"),
+        (["sample", "guidance=svd"], "did you mean 'svdd'"),
+        (["sample", "reward=qde"], "did you mean 'qed'"),
+        (["sample", "sampler=heunn"], "did you mean 'heun'"),
+        (["sample", "num_sample=3"], "did you mean 'num_samples'"),
+        (["sample", "guidance=svdd", "guidance.candidate=3"], "did you mean 'guidance.candidates'"),
+        (["sample", "num_samples"], "write key=value"),
+        (["sample", "num_samples=0"], "at least 1"),
+        (["sample", "guidance=svdd"], "give reward="),
+        (["sample", "guidance=svdd", "reward=qed", "guidance.candidates=0"], "candidates is at least 1"),
+        (["sample", "guidance=fk_steering", "reward=qed", "guidance.potential=sums"], "accepted: difference, max, sum"),
+        (["sample", "guidance=dps", "reward=qed"], "moves real-valued states"),
+        (["sample", "guidance=cfg"], "takes no condition"),
+        (["sample", "condition=1"], "made without conditions"),
+        (["sample", "sampler=heun"], "needs a GaussianProcess"),
+        (["sample", "prior=defalt"], "did you mean 'default'"),
+        (["sample", "prior=nowhere.safetensors"], "there is no checkpoint"),
+        (["sample", "reward=similarity"], "needs reward.reference="),
+        (["sample", "reward=similarity", "reward.reference=C1CC"], "ring closure"),
+        (["sample", "reward=smarts", "reward.smarts=xx["], "xx["),
+        (["sample", "reward=logp", "reward.low=4"], "window"),
+        (["sample", "reward=sum"], "needs terms"),
+        (["sample", "reward=sum", "reward.terms=[qed,dr2]"], "did you mean 'drd2'"),
+        (["sample", "guidance=chain", "reward=qed", "guidance.plugs=[svd]"], "did you mean 'svdd'"),
+        (["sample", "resume=true", "output=nothing-here"], "no interrupted run"),
+        (["evaluate", "samples=nowhere.smi"], "nowhere.smi"),
+        (["train", "output=model.pt"], "output=<file>.safetensors"),
+        (["bench", "suite=sped"], "did you mean 'speed'"),
+        (["list", "guidances"], "did you mean 'guidance'"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in fails(capsys, *arguments)
+    assert not list(tmp_path.iterdir())  # nothing half-written
+
+
+def test_evaluate_reads_lines_and_says_what_it_left_out(tmp_path, capsys):
+    path = tmp_path / "some.smi"
+    path.write_text("CCO\nc1ccccc1O\nC1CC\nCCO\n")
+    assert "some.smi line 3" in fails(capsys, "evaluate", f"samples={path}")
+    assert main(["evaluate", f"samples={path}", "on_error=skip", f"output={tmp_path / 'figures.json'}"]) == 0
+    assert "1 lines left out" in " ".join(capsys.readouterr().out.split())
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert (figures["n_valid"], figures["uniqueness"]) == (3, pytest.approx(2 / 3))
+
+
+def test_list_names_everything(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("molecules", "svdd", "fk_steering", "qed", "drd2", "first_hitting", "default"):
+        assert name in printed
+
+
+def test_hydra_flags_work(capsys):
+    assert main(["sample", "--cfg", "job", "num_samples=7"]) == 0
+    assert "num_samples: 7" in capsys.readouterr().out
+
+
+def test_combined_rewards_and_chains_are_built():
+    domain = load_domain("molecules")
+    config = compose("sample", ["reward=sum", "reward.terms=[qed,{name: logp, high: 4}]", "reward.weights=[1,0.5]"])
+    reward = build_reward(domain, config["reward"])
+    states = domain.encode(["CCO"])
+    parts = [domain.rewards.make("qed")(states), domain.rewards.make("logp", high=4.0)(states)]
+    assert float(reward(states)) == pytest.approx(float(parts[0] + 0.5 * parts[1]))
+    config = compose("sample", ["guidance=chain", "guidance.plugs=[{name: svdd, candidates: 2}, best_of_n]"])
+    plugs = build_guidance(config["guidance"], reward).plugs
+    assert [type(plug).__name__ for plug in plugs] == ["SVDD", "BestOfN"] and plugs[0].candidates == 2
+    with pytest.raises(UnknownNameError, match="did you mean 'candidates'"):
+        build_guidance({**config["guidance"], "plugs": [{"name": "svdd", "candidate": 2}]}, reward)
+
+
+def test_every_configuration_can_be_built_and_has_the_constructors_defaults():
+    reward = lambda x: torch.zeros(len(x))  # noqa: E731
+    for name in group_choices("guidance"):
+        config = load_group("guidance", name)
+        if name in ("none", "chain"):
+            continue
+        import inspect
+
+        from hydra.utils import get_object
+
+        parameters = inspect.signature(get_object(config["_target_"])).parameters
+        for key, value in config.items():
+            if key != "_target_":
+                default = parameters[key].default
+                assert value == (list(default) if isinstance(default, tuple) else default), f"{name}.{key}"
+        assert set(parameters) - {"reward", "objective", "likelihood"} == set(config) - {"_target_"}, name
+        assert build_guidance(config, reward) is not None
+    for name in group_choices("sampler"):
+        build_sampler(load_group("sampler", name))
+    assert {"domain", "guidance", "reward", "sampler", "trainer"} <= set(groups())
