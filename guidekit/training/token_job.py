@@ -74,12 +74,12 @@ def fit(prepared: Path, trainer: dict[str, Any], output: Path, init: str | None,
     loaders = _loaders(data, trainer, description["pad_id"], seed, state if resume else None)
     loop.fit(module, *loaders, ckpt_path=state if resume else None, weights_only=True if resume else None)
     loop.save_checkpoint(state)
-    loss = loop.callback_metrics.get("val/loss")
+    loss = loop.validate(module, loaders[1], verbose=False)[0]["val/loss"]
     report = {
         "updates": module.updates,
         "sequences seen": module.updates * trainer["batch_size"],
         "seconds of the last session": round(time.perf_counter() - began),
-        "validation nats": round(float(loss), 3) if loss is not None else float("nan"),
+        "validation nats": round(loss, 3),
     }
     card = {
         **description.get("card", {}),
