@@ -78,7 +78,9 @@ class Domain:
         """Rewards by name, ready to be given to a guidance; called with options they make one with these options."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement rewards")
 
-    def evaluate(self, objects: Sequence[Any], reference: Sequence[Any] | None = None, **options: Any) -> dict[str, float]:
+    def evaluate(
+        self, objects: Sequence[Any], reference: Sequence[Any] | None = None, **options: Any
+    ) -> dict[str, float]:
         """The field's standard metrics of objects (None = invalid) against a reference."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement evaluate")
 
@@ -124,7 +126,9 @@ def user_function(path: str) -> Callable:
     except ModuleNotFoundError as error:
         if error.name != module_name:
             raise
-        raise ValueError(f"{path!r}: there is no module {module_name!r} in {Path.cwd()} or on the Python path") from error
+        raise ValueError(
+            f"{path!r}: there is no module {module_name!r} in {Path.cwd()} or on the Python path"
+        ) from error
     if not callable(getattr(module, attribute, None)):
         choices = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise UnknownNameError(f"function in module {module_name}", attribute, choices)

@@ -103,7 +103,12 @@ def sample_chunks(
     if batch_size is None:
         crowd = particles * max([getattr(plug, "candidates", 1) for plug in plugs], default=1)
         batch_size = max(1, ROWS // crowd)
-    for name, value in (("num_samples", num_samples), ("steps", steps), ("particles", particles), ("batch_size", batch_size)):
+    for name, value in (
+        ("num_samples", num_samples),
+        ("steps", steps),
+        ("particles", particles),
+        ("batch_size", batch_size),
+    ):
         if value < 1:
             raise ValueError(f"{name}={value}; at least 1 is needed")
     prior = prior.to(device)

@@ -60,13 +60,17 @@ def check_shapes(prior: Prior, result: Result) -> None:
         assert len(leaf) == rows, f"{len(leaf)} samples and {rows} weights"
         assert not leaf.is_floating_point() or leaf.isfinite().all(), "a sample is not finite"
     if isinstance(result.samples, torch.Tensor):
-        assert result.samples.shape[1:] == prior.event_shape, f"shape {result.samples.shape[1:]}, not {prior.event_shape}"
+        assert result.samples.shape[1:] == prior.event_shape, (
+            f"shape {result.samples.shape[1:]}, not {prior.event_shape}"
+        )
     assert result.log_weights.dtype == torch.float64, "log-weights are kept in float64"
     mask = getattr(prior.process, "mask_id", None)
     assert mask is None or not (result.samples == mask).any(), "a mask token is left in a finished sample"
 
 
-def check_reproducible(prior: Prior, guidance: Guidance | None, result: Result, num_samples: int, **options: Any) -> None:
+def check_reproducible(
+    prior: Prior, guidance: Guidance | None, result: Result, num_samples: int, **options: Any
+) -> None:
     """The same seed gives the same samples."""
     again = sample(prior, guidance, num_samples, **options)
     assert _equal(again.samples, result.samples), "the same seed gave other samples"
@@ -98,4 +102,6 @@ def _equal(a: State, b: State) -> bool:
 
 def _close(a: State, b: State) -> bool:
     pairs = zip(tree_leaves(a), tree_leaves(b), strict=True)
-    return all(torch.allclose(x, y, rtol=1e-4, atol=1e-5) if x.is_floating_point() else torch.equal(x, y) for x, y in pairs)
+    return all(
+        torch.allclose(x, y, rtol=1e-4, atol=1e-5) if x.is_floating_point() else torch.equal(x, y) for x, y in pairs
+    )

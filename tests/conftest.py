@@ -58,4 +58,6 @@ class ChainA:
 def chain_a() -> ChainA:
     probabilities = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
     rewards = torch.tensor([[0, 1, 2], [1, 0, 1], [2, 1, -1]], dtype=torch.float64)
-    return ChainA(gk.priors.CategoricalChain(probabilities, gk.processes.Masked()), rewards, [1.0, 0.75, 0.5, 0.25, 0.0])
+    return ChainA(
+        gk.priors.CategoricalChain(probabilities, gk.processes.Masked()), rewards, [1.0, 0.75, 0.5, 0.25, 0.0]
+    )

@@ -30,12 +30,13 @@ class Molecules(Domain):
     """SMILES strings as token sequences (B, L), padding id 0, mask id V.
 
     Args:
-        codec: SMILES <-> tokens; None is the shipped one. `load_prior` takes over the codec its checkpoint was made with.
+        codec: SMILES <-> tokens; None is the shipped one. `load_prior` takes over the codec of its checkpoint.
     """
 
     name = "molecules"
     objects = "molecules"
     suffix = ".smi"
+
     def __init__(self, codec: SmilesCodec | None = None) -> None:
         self.codec = codec or SmilesCodec.load(ASSETS / "codec.json")
 
@@ -144,9 +145,11 @@ class Molecules(Domain):
         kept = [molecules[i] for i in valid]
         names = [f"sample-{i:05d}" for i in valid]
         write_smi(folder / "samples.smi", [Chem.MolToSmiles(m) for m in kept], names)
-        write_sdf(folder / "samples.sdf", kept, {
-            "_Name": names, **{key: [column[i] for i in valid] for key, column in columns.items()}
-        })
+        write_sdf(
+            folder / "samples.sdf",
+            kept,
+            {"_Name": names, **{key: [column[i] for i in valid] for key, column in columns.items()}},
+        )
         return ["samples.smi", "samples.sdf"]
 
     def table(self, states: Tensor) -> list[dict[str, Any]]:
@@ -155,13 +158,18 @@ class Molecules(Domain):
         for text in self.codec.decode(states):
             molecule, reason = parse(text) if text else (None, "empty")
             valid = molecule is not None
-            row = {"smiles": text, "canonical": Chem.MolToSmiles(molecule) if valid else "", "valid": valid, "reason": reason}
+            row = {
+                "smiles": text,
+                "canonical": Chem.MolToSmiles(molecule) if valid else "",
+                "valid": valid,
+                "reason": reason,
+            }
             row.update({name: compute(molecule) if valid else math.nan for name, compute in PROPERTIES.items()})
             rows.append(row)
         return rows
 
     def summary(self, rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
-        """Figures for the closing table, from the rows of `table` and the rewards: invalid and repeated ones left out."""
+        """Figures for the closing table, from the rows of `table` and the rewards; means are over distinct valid ones."""
         distinct = {row["canonical"]: (value, row) for row, value in zip(rows, values, strict=True) if row["valid"]}
         scored = [value for value, _ in distinct.values() if math.isfinite(value)]
         valid = sum(row["valid"] for row in rows)

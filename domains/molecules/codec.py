@@ -4,6 +4,7 @@ Each symbol (bracket atom, Cl, Br, %nn, or one character) becomes one private-us
 `tokenizers` library merges frequent neighbours. Every token is a whole number of symbols; no atom is ever split.
 Source: byte-pair merges for subwords, Sennrich et al. 2016, arXiv:1508.07909.
 """
+
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -124,8 +125,10 @@ class SmilesCodec:
         tokens = torch.full((len(rows), width), self.pad_id, dtype=torch.int64)
         for i, row in enumerate(rows):
             if len(row) > width:
-                raise ValueError(f"SMILES {i} has {len(row)} tokens, the limit is {width}: {smiles[i]!r}; "
-                                 "raise length or leave it out")
+                raise ValueError(
+                    f"SMILES {i} has {len(row)} tokens, the limit is {width}: {smiles[i]!r}; "
+                    "raise length or leave it out"
+                )
             tokens[i, : len(row)] = torch.tensor(row, dtype=torch.int64) + 1
         return tokens
 
@@ -136,13 +139,16 @@ class SmilesCodec:
             ValueError: tokens are not integers of shape (B, L), or an id lies outside 0 to V - 1 (such as a mask id).
         """
         if tokens.ndim != 2 or tokens.is_floating_point():
-            raise ValueError(f"tokens have shape {tuple(tokens.shape)} and type {tokens.dtype}; "
-                             "expected integers of shape (B, L)")
+            raise ValueError(
+                f"tokens have shape {tuple(tokens.shape)} and type {tokens.dtype}; expected integers of shape (B, L)"
+            )
         outside = ((tokens < 0) | (tokens >= self.vocab_size)).nonzero()
         if len(outside):
             i, j = outside[0].tolist()
-            raise ValueError(f"id {int(tokens[i, j])} at row {i}, column {j} is outside 0 to {self.vocab_size - 1}; "
-                             "a mask id must be replaced by a token before decoding")
+            raise ValueError(
+                f"id {int(tokens[i, j])} at row {i}, column {j} is outside 0 to {self.vocab_size - 1}; "
+                "a mask id must be replaced by a token before decoding"
+            )
         return ["".join(map(self.pieces.__getitem__, row)) for row in tokens.tolist()]
 
     def ragged(self, smiles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +168,7 @@ class SmilesCodec:
     def _ids(self, smiles: Sequence[str]) -> Iterator[list[int]]:
         """Byte-pair ids (from 0) of each SMILES, in chunks that keep the memory small."""
         for start in range(0, len(smiles), CHUNK):
-            texts = [self._text(s) for s in smiles[start:start + CHUNK]]
+            texts = [self._text(s) for s in smiles[start : start + CHUNK]]
             for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False):
                 yield encoding.ids
 
@@ -172,8 +178,10 @@ class SmilesCodec:
         characters = []
         for symbol in split_symbols(smiles):
             if symbol not in self._character:
-                raise ValueError(f"symbol {symbol!r} at column {column} of {smiles!r} is not in the vocabulary "
-                                 f"({' '.join(self.symbols)}); leave the molecule out or train a codec on such data")
+                raise ValueError(
+                    f"symbol {symbol!r} at column {column} of {smiles!r} is not in the vocabulary "
+                    f"({' '.join(self.symbols)}); leave the molecule out or train a codec on such data"
+                )
             characters.append(self._character[symbol])
             column += len(symbol)
         return "".join(characters)

@@ -3,6 +3,7 @@
 Front coding: sort the strings bytewise; each line is one character, chr(64 + number of leading characters shared with
 the previous string), followed by the rest of the string. Sorted SMILES share long prefixes.
 """
+
 import lzma
 import os
 import random
@@ -11,13 +12,33 @@ from pathlib import Path
 
 from .files import ReadResult, parse, read, write_atomic, write_sdf, write_smi
 
-__all__ = ["ASSETS", "ReadResult", "parse", "read", "read_front_coded", "reference_smiles", "training_smiles",
-           "write_atomic", "write_front_coded", "write_sdf", "write_smi"]
+__all__ = [
+    "ASSETS",
+    "ReadResult",
+    "parse",
+    "read",
+    "read_front_coded",
+    "reference_smiles",
+    "training_smiles",
+    "write_atomic",
+    "write_front_coded",
+    "write_sdf",
+    "write_smi",
+]
 
 ASSETS = Path(__file__).parent / "assets"
 SHARED_MAX = 255 - 64  # one latin-1 character holds the shared length
-XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0,
-       "dict_size": 64 << 20, "nice_len": 273}]
+XZ = [
+    {
+        "id": lzma.FILTER_LZMA2,
+        "preset": 9 | lzma.PRESET_EXTREME,
+        "lc": 4,
+        "lp": 0,
+        "pb": 0,
+        "dict_size": 64 << 20,
+        "nice_len": 273,
+    }
+]
 
 
 def write_front_coded(path: str | Path, smiles: Iterable[str]) -> None:

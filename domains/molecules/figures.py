@@ -1,4 +1,5 @@
 """Pictures of molecules."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,12 @@ WIDTH, HEIGHT = 300, 240  # pixels per molecule
 LARGEST = 32_767  # Cairo's limit for one side of a picture
 
 
-def grid(molecules: Sequence[Chem.Mol], captions: Sequence[str] | None = None, columns: int = 4,
-         path: str | Path | None = None) -> bytes:
+def grid(
+    molecules: Sequence[Chem.Mol],
+    captions: Sequence[str] | None = None,
+    columns: int = 4,
+    path: str | Path | None = None,
+) -> bytes:
     """Draw molecules row by row, 300 x 240 pixels each, captions below; leave invalid ones out beforehand.
 
     Args:
@@ -28,8 +33,10 @@ def grid(molecules: Sequence[Chem.Mol], captions: Sequence[str] | None = None, c
     """
     missing = [i for i, molecule in enumerate(molecules) if molecule is None]
     if missing or not len(molecules):
-        raise ValueError(f"entries {missing[:5]} of {len(molecules)} are no molecules; "
-                         "pass at least one, with the invalid ones left out")
+        raise ValueError(
+            f"entries {missing[:5]} of {len(molecules)} are no molecules; "
+            "pass at least one, with the invalid ones left out"
+        )
     if captions is not None and len(captions) != len(molecules):
         raise ValueError(f"{len(captions)} captions for {len(molecules)} molecules; give one each")
     if columns < 1:

@@ -1,4 +1,5 @@
 """Molecule files: readers that name the bad line and the reason, writers that never leave half a file."""
+
 import csv
 import difflib
 import gzip
@@ -102,8 +103,10 @@ def read(path: str | Path, column: str | None = None, on_error: str = "raise") -
             result.skipped.append((line, entry, reason))
         else:
             kind = "record" if suffix == ".sdf" else "SMILES"
-            raise ValueError(f"{path.name} line {line}: cannot read {kind} {entry!r} ({reason}); "
-                             'pass on_error="skip" to leave such lines out')
+            raise ValueError(
+                f"{path.name} line {line}: cannot read {kind} {entry!r} ({reason}); "
+                'pass on_error="skip" to leave such lines out'
+            )
     if not result.smiles:
         raise ValueError(f"{path.name} holds no molecule ({len(result.skipped)} malformed lines)")
     return result
@@ -124,7 +127,7 @@ def _entries(name: str, suffix: str, text: str, column: str | None) -> Iterator[
 def _first(text: str) -> Iterator[tuple[int, str, set[str]]]:
     """(line number, first field, header names) of each line that is not blank; a header on top is left out."""
     rows = [(i, line.split()[0]) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    for i, entry in rows[bool(rows) and rows[0][1].lower() in HEADERS:]:
+    for i, entry in rows[bool(rows) and rows[0][1].lower() in HEADERS :]:
         yield i, entry, HEADERS
 
 
@@ -134,12 +137,14 @@ def _table(name: str, text: str, delimiter: str, column: str | None) -> Iterator
     header = [cell.strip() for cell in next(rows, [])]
     wanted = column if column is not None else "smiles"
     found = [i for i, cell in enumerate(header) if cell == wanted] or [
-        i for i, cell in enumerate(header) if cell.lower() == wanted.lower()]
+        i for i, cell in enumerate(header) if cell.lower() == wanted.lower()
+    ]
     if header and not found:
         near = difflib.get_close_matches(wanted.lower(), [cell.lower() for cell in header], 1, 0.0)
         closest = next(cell for cell in header if cell.lower() == near[0]) if near else header[0]
-        raise ValueError(f"{name} has no column {wanted!r}; it has {', '.join(header)}; "
-                         f"did you mean column={closest!r}?")
+        raise ValueError(
+            f"{name} has no column {wanted!r}; it has {', '.join(header)}; did you mean column={closest!r}?"
+        )
     try:
         for row in rows:
             if row:
@@ -180,8 +185,9 @@ def write_smi(path: str | Path, smiles: Sequence[str], names: Sequence[str] | No
     _pack(path, "".join(f"{line}\n" for line in lines))
 
 
-def write_sdf(path: str | Path, molecules: Sequence[Chem.Mol],
-              properties: Mapping[str, Sequence[object]] | None = None) -> None:
+def write_sdf(
+    path: str | Path, molecules: Sequence[Chem.Mol], properties: Mapping[str, Sequence[object]] | None = None
+) -> None:
     """Write molecules with 2-D coordinates (Angstrom-like drawing units) and data fields; .gz compresses.
 
     Args:

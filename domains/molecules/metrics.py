@@ -2,6 +2,7 @@
 
 Definitions follow Polykovskiy et al. 2020 (MOSES), doi:10.3389/fphar.2020.565644, except for 2,048 fingerprint bits.
 """
+
 import functools
 import math
 import random
@@ -21,11 +22,19 @@ FCD_LEAST = 50  # fewer molecules: NaN
 FCD_TRUSTED = 5_000  # fewer molecules: a note
 BATCH = 64  # larger ones are slower on a CPU
 PROPERTIES: dict[str, Callable[[Chem.Mol], float]] = {
-    "qed": qed, "logp": Crippen.MolLogP, "sa": sa_score, "molecular_weight": Descriptors.MolWt}
+    "qed": qed,
+    "logp": Crippen.MolLogP,
+    "sa": sa_score,
+    "molecular_weight": Descriptors.MolWt,
+}
 
 
-def evaluate(molecules: Sequence[Chem.Mol | None], reference: Sequence[str] | None = None,
-             training: Collection[str] | None = None, fcd: bool = True) -> dict[str, float | int | str]:
+def evaluate(
+    molecules: Sequence[Chem.Mol | None],
+    reference: Sequence[str] | None = None,
+    training: Collection[str] | None = None,
+    fcd: bool = True,
+) -> dict[str, float | int | str]:
     """Judge generated molecules; 10,000 against 10,000 take about a minute on one core.
 
     Args:
@@ -62,8 +71,11 @@ def evaluate(molecules: Sequence[Chem.Mol | None], reference: Sequence[str] | No
     valid, canonical = [m for m, _ in named], [s for _, s in named]
     distinct = set(canonical)
     result: dict[str, float | int | str] = {
-        "n": len(molecules), "n_valid": len(valid), "validity": len(valid) / len(molecules),
-        "uniqueness": _ratio(len(distinct), len(valid))}
+        "n": len(molecules),
+        "n_valid": len(valid),
+        "validity": len(valid) / len(molecules),
+        "uniqueness": _ratio(len(distinct), len(valid)),
+    }
     if training is not None:
         known = training if isinstance(training, set | frozenset) else distinct.intersection(training)
         result["novelty"] = _ratio(sum(s not in known for s in distinct), len(distinct))
@@ -101,8 +113,9 @@ def internal_diversity(prints: Sequence[DataStructs.ExplicitBitVect]) -> tuple[f
     return float(1 - first / n**2), float(1 - math.sqrt(second / n**2))
 
 
-def nearest_similarity(prints: Sequence[DataStructs.ExplicitBitVect],
-                       reference: Sequence[DataStructs.ExplicitBitVect]) -> float:
+def nearest_similarity(
+    prints: Sequence[DataStructs.ExplicitBitVect], reference: Sequence[DataStructs.ExplicitBitVect]
+) -> float:
     """Mean over `prints` of the largest Tanimoto similarity to `reference` (not empty); NaN for no prints."""
     best = [max(DataStructs.BulkTanimotoSimilarity(one, reference)) for one in prints]
     return float(np.mean(best)) if best else math.nan
@@ -129,8 +142,9 @@ def chemnet_distance(smiles: Sequence[str], reference: Sequence[str]) -> float:
     return frechet_distance(*_chemnet_moments(tuple(smiles)), *_chemnet_moments(tuple(reference)))
 
 
-def _fcd_entries(canonical: list[str], reference: list[str], training: Collection[str] | None,
-                 notes: list[str]) -> dict[str, float]:
+def _fcd_entries(
+    canonical: list[str], reference: list[str], training: Collection[str] | None, notes: list[str]
+) -> dict[str, float]:
     """The entries fcd and, with training molecules, fcd_floor; what stands in the way goes to `notes`."""
     try:
         _chemnet()
@@ -159,6 +173,7 @@ def _fcd_entries(canonical: list[str], reference: list[str], training: Collectio
 def _chemnet() -> torch.nn.Module:
     """ChemNet on the CPU; (B, 35, 350) one-hot SMILES -> (B, 512)."""
     from fcd_torch import FCD
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return FCD(device="cpu", n_jobs=1).model
@@ -168,6 +183,7 @@ def _chemnet() -> torch.nn.Module:
 def _chemnet_moments(smiles: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Mean (512,) and covariance (512, 512) of ChemNet features; float64, from the hidden units of the last layer."""
     from fcd_torch.utils import SmilesDataset
+
     encoded = SmilesDataset(smiles, canonize=False)  # its own loader would warn and draw from torch's global generator
     features, threads = [], torch.get_num_threads()
     torch.set_num_threads(1)  # its recurrent layers gain nothing from more, and lose tenfold on a busy machine

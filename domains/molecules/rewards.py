@@ -3,6 +3,7 @@
 `name` is the key in `REWARDS`; `floor` is the lowest possible value, None where there is none. A molecule that rdkit
 cannot treat raises rdkit's own error.
 """
+
 import functools
 import importlib.util
 import math
@@ -243,5 +244,7 @@ class DRD2:
         return 1.0 / (1.0 + math.exp(scalar["prob_a"] * f + scalar["prob_b"]))
 
 
-REWARDS: dict[str, type] = {reward.name: reward for reward in (
-    QED, LogPWindow, SyntheticAccessibility, TPSAWindow, MolecularWeight, Similarity, Substructure, DRD2)}
+REWARDS: dict[str, type] = {
+    reward.name: reward
+    for reward in (QED, LogPWindow, SyntheticAccessibility, TPSAWindow, MolecularWeight, Similarity, Substructure, DRD2)
+}

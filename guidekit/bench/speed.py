@@ -132,7 +132,9 @@ def run(repeats: int = 5, only: Sequence[str] | None = None) -> Table:
         loops.update(caching())
     except MissingExtraError:
         pass  # the molecule rows need the extra; the table shows what was measured
-    table = Table(title=f"seconds of guidekit / seconds of a bare loop, median of {repeats} paired runs", title_justify="left")
+    table = Table(
+        title=f"seconds of guidekit / seconds of a bare loop, median of {repeats} paired runs", title_justify="left"
+    )
     for column in ("loop", "ratio", "least", "largest", "bare seconds", "target"):
         table.add_column(column, justify="left" if column == "loop" else "right")
     for name, (ours, bare) in loops.items():

@@ -24,4 +24,6 @@ def run(config: dict[str, Any]) -> None:
     torch.manual_seed(config["seed"])
     console = Console()
     console.print(speed.run(config["repeats"]))
-    console.print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    console.print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )

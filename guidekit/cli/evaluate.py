@@ -22,7 +22,9 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     objects, note = domain.read_samples(config["samples"], **options)
     if note:
         console.print(note)
-    reference = domain.read_samples(config["reference"], on_error=config["on_error"])[0] if config["reference"] else None
+    reference = (
+        domain.read_samples(config["reference"], on_error=config["on_error"])[0] if config["reference"] else None
+    )
     given = {"training": domain.read_training(config["training"])} if config["training"] else {}
     figures = domain.evaluate(objects, reference, **given)
     console.print(comparison({Path(config["samples"]).name: figures}, f"{len(objects)} {domain.objects}"))

@@ -57,7 +57,11 @@ def _guidance() -> Table:
 def needs(target: object) -> str:
     """What a guidance cannot work without."""
     parameters = inspect.signature(target).parameters
-    wants = {"reward": "reward (any)", "objective": "differentiable objective", "likelihood": "differentiable likelihood"}
+    wants = {
+        "reward": "reward (any)",
+        "objective": "differentiable objective",
+        "likelihood": "differentiable likelihood",
+    }
     found = [text for key, text in wants.items() if key in parameters]
     return ", ".join([*found, *getattr(target, "needs", ())]) or "-"
 

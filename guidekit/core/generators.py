@@ -57,7 +57,12 @@ class KeyedRandom:
         make = torch.randn if kind == "normal" else torch.rand
         begin, end = self.first // BLOCK, (self.first + self.groups - 1) // BLOCK + 1
         blocks = [
-            make(shape, generator=keyed_generator(self.device, self.seed, b, part, purpose), dtype=dtype, device=self.device)
+            make(
+                shape,
+                generator=keyed_generator(self.device, self.seed, b, part, purpose),
+                dtype=dtype,
+                device=self.device,
+            )
             for b in range(begin, end)
         ]
         start = self.first - begin * BLOCK

@@ -37,7 +37,9 @@ class Denoiser:
         if len(conditions) == 1:
             return [self(x, t, conditions[0])]
         n, size = len(conditions), tree_batch(x)
-        joined = self(tree_cat([x] * n), torch.cat([t] * n) if isinstance(t, Tensor) else t, self._join(conditions, size))
+        joined = self(
+            tree_cat([x] * n), torch.cat([t] * n) if isinstance(t, Tensor) else t, self._join(conditions, size)
+        )
         return [tree_index(joined, slice(i * size, (i + 1) * size)) for i in range(n)]
 
     def _join(self, conditions: Sequence[State | None], size: int) -> State | None:

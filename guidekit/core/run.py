@@ -100,11 +100,12 @@ class Run:
         began = time.perf_counter()
         with torch.no_grad():
             population = self._start()
-            for self.step, (t, u) in enumerate(pairwise(self.grid)):
+            for step, (t, u) in enumerate(pairwise(self.grid)):
+                self.step = step
                 population = self.move(population, t, u)
                 if self.progress is not None:
                     groups = (self.first, self.first + self.groups)
-                    self.progress(Progress(self.step + 1, len(self.grid) - 1, groups, population))
+                    self.progress(Progress(step + 1, len(self.grid) - 1, groups, population))
             self.step = len(self.grid) - 1
             for plug in self.plugs:
                 population = plug.finish(population, self)

@@ -46,7 +46,13 @@ class SequenceTransformer(nn.Module):
     """
 
     def __init__(
-        self, vocab_size: int, max_length: int, width: int = 256, depth: int = 6, heads: int = 4, pad_id: int | None = None
+        self,
+        vocab_size: int,
+        max_length: int,
+        width: int = 256,
+        depth: int = 6,
+        heads: int = 4,
+        pad_id: int | None = None,
     ) -> None:
         super().__init__()
         self.vocab_size, self.max_length, self.pad_id = vocab_size, max_length, pad_id

@@ -30,7 +30,9 @@ class LinearGaussian:
         object.__setattr__(self, "y", torch.as_tensor(self.y))
         object.__setattr__(self, "noise_std", torch.as_tensor(self.noise_std))
         if self.a.ndim != 2 or self.y.shape[-1] != self.a.shape[0]:
-            raise ValueError(f"A is {tuple(self.a.shape)} and y {tuple(self.y.shape)}; expected (m, D) and (m,) or (B, m)")
+            raise ValueError(
+                f"A is {tuple(self.a.shape)} and y {tuple(self.y.shape)}; expected (m, D) and (m,) or (B, m)"
+            )
 
     def residual(self, x0: Tensor) -> Tensor:
         """y - A x_0, (B, m)."""

@@ -91,7 +91,9 @@ class ObjectReward:
         ledger.reward_failures += 1
         if self._first_failure is None:
             self._first_failure = reason
-            warnings.warn(f"reward {self.name} {reason}; such objects score minus infinity and are counted", stacklevel=2)
+            warnings.warn(
+                f"reward {self.name} {reason}; such objects score minus infinity and are counted", stacklevel=2
+            )
         return -math.inf
 
 

@@ -36,7 +36,9 @@ class CategoricalChain(Prior):
         table = torch.as_tensor(probabilities, dtype=torch.float64)
         size, length = table.shape[0], table.ndim
         if set(table.shape) != {size} or (table < 0).any() or table.sum() <= 0:
-            raise ValueError(f"probabilities of shape {tuple(table.shape)} must be non-negative with equal axes (V, ..., V)")
+            raise ValueError(
+                f"probabilities of shape {tuple(table.shape)} must be non-negative with equal axes (V, ..., V)"
+            )
         if size**length > 4096:
             raise ValueError(f"{size}^{length} sequences are too many to enumerate; at most 4096")
         self.probabilities = table / table.sum()
@@ -81,7 +83,7 @@ class CategoricalChain(Prior):
         states = self.states()
         kernel = self.process.reverse_kernel(self.predict(states, t), t, u)
         table = kernel.categorical().log_probs if hasattr(kernel, "categorical") else kernel.log_probs
-        rows = [table[:, l, :][:, states[:, l]] for l in range(states.shape[1])]
+        rows = [table[:, i, :][:, states[:, i]] for i in range(states.shape[1])]
         return torch.stack(rows).sum(0).exp()
 
     def sampler_law(self, grid: list[float]) -> Tensor:

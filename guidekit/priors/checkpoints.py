@@ -33,7 +33,9 @@ def save_checkpoint(path: str | Path, network: nn.Module, description: dict[str,
     from safetensors.torch import save_file
 
     path = Path(path)
-    weights = {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
+    weights = {
+        name: value.detach().cpu().to(torch.float16).contiguous() for name, value in network.state_dict().items()
+    }
     part = path.with_name(path.name + ".part")
     save_file(weights, part, {KEY: json.dumps({"format": FORMAT, **description})})
     os.replace(part, path)

@@ -80,7 +80,10 @@ class GaussianMixture(Prior):
         gap = torch.sub(x[:, None], aa * self.means)
         if self._round:
             variance = aa * aa * self._values[:, :1] + ss * ss
-            log_r = self.log_w - 0.5 * (gap.square().sum(-1, keepdim=True) / variance + gap.shape[-1] * variance.log())[..., 0]
+            log_r = (
+                self.log_w
+                - 0.5 * (gap.square().sum(-1, keepdim=True) / variance + gap.shape[-1] * variance.log())[..., 0]
+            )
             gain = aa * self._values[:, :1] / variance
             pull = gain * gap
         else:
@@ -113,7 +116,7 @@ class GaussianMixture(Prior):
         return spread + torch.einsum("k,kij->ij", self.weights, self.covariances)
 
     def posterior(self, likelihood: LinearGaussian) -> GaussianMixture:
-        """The exact law of x_0 given y = A x_0 + noise: again a mixture, with components reweighted by their evidence."""
+        """The exact law of x_0 given y = A x_0 + noise: a mixture with components reweighted by evidence."""
         parts = [_condition(m, c, likelihood) for m, c in zip(self.means, self.covariances, strict=True)]
         means, covariances, log_evidence = (torch.stack(list(p)) for p in zip(*parts, strict=True))
         log_w = torch.log_softmax(self.log_w.double() + log_evidence, 0)

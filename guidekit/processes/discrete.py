@@ -111,7 +111,9 @@ class Masked(DiscreteProcess):
         a, b = self.survival(t), self.survival(u)
         return UnmaskingKernel(prediction, (b - a) / (1 - a), self.mask_id)
 
-    def first_hitting(self, prediction: CategoricalPrediction, count: int, t: Number, draw: Draw) -> ChosenUnmaskingKernel:
+    def first_hitting(
+        self, prediction: CategoricalPrediction, count: int, t: Number, draw: Draw
+    ) -> ChosenUnmaskingKernel:
         """Law of the state when `count` more tokens have been revealed, and the time (B,) at which that happens.
 
         The n masked tokens survive from t to u with probability (1 - a_u) / (1 - a_t) each, so the first of them is
@@ -163,7 +165,9 @@ class Uniform(DiscreteProcess):
         if self.pinned is not None:
             lost &= x0 != self.pinned
         # A lost token's u is uniform on [a, 1): stretched, it chooses the replacement.
-        other = ((u - a) / (1 - a).clamp_min(1e-12) if isinstance(a, Tensor) else (u - a) / max(1 - a, 1e-12)) * self.vocab_size
+        other = (
+            (u - a) / (1 - a).clamp_min(1e-12) if isinstance(a, Tensor) else (u - a) / max(1 - a, 1e-12)
+        ) * self.vocab_size
         return torch.where(lost, other.long().clamp(0, self.vocab_size - 1), x0)
 
     def transition(self, t: float, u: float) -> Tensor:

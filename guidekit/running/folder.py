@@ -37,10 +37,14 @@ class RunFolder:
         text = json.dumps(config, sort_keys=True, indent=1)
         if self.partial.exists() and not resume:
             if not overwrite:
-                raise OutputError(f"an interrupted run lies in {self.partial}; pass resume=true to finish it or overwrite=true")
+                raise OutputError(
+                    f"an interrupted run lies in {self.partial}; pass resume=true to finish it or overwrite=true"
+                )
             shutil.rmtree(self.partial)
         if resume and self.partial.exists() and (self.partial / RECORD).read_text() != text:
-            raise OutputError(f"{self.partial} holds a run with other settings; repeat its settings, or pass overwrite=true")
+            raise OutputError(
+                f"{self.partial} holds a run with other settings; repeat its settings, or pass overwrite=true"
+            )
         if resume and not self.partial.exists():
             raise OutputError(f"there is no interrupted run {self.partial} to resume")
         self.chunks = self.partial / "chunks"
@@ -62,5 +66,3 @@ class RunFolder:
     def abandon(self) -> None:
         """Remove the working folder of a run that has nothing worth keeping."""
         shutil.rmtree(self.partial, ignore_errors=True)
-
-

@@ -33,7 +33,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     """Sample as a resolved configuration says and return the output folder.
 
     Raises:
-        ValueError: settings that cannot work (see `guidekit.running.build` and `RunFolder`), before anything is written.
+        ValueError: settings that cannot work (see `guidekit.running.build`, `RunFolder`), before anything is written.
         KeyboardInterrupt: finished chunks stay on disk and a line says how to resume.
     """
     console = console or Console()
@@ -85,7 +85,12 @@ def label_of(config: Mapping[str, Any]) -> str:
 
 def progress_bar(console: Console) -> Progress:
     """Samples done, step within the chunk, time."""
-    columns = [SpinnerColumn(), TextColumn("{task.description:>9}"), TextColumn("{task.fields[text]}"), TimeElapsedColumn()]
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description:>9}"),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+    ]
     return Progress(*columns, console=console, transient=True)
 
 
@@ -96,7 +101,9 @@ def _sample(
 
     def on_step(progress: Any) -> None:
         first, last = progress.groups
-        bar.update(task, text=f"{first} of {count} samples; {first + 1}-{last}: step {progress.step} of {progress.steps}")
+        bar.update(
+            task, text=f"{first} of {count} samples; {first + 1}-{last}: step {progress.step} of {progress.steps}"
+        )
 
     def on_chunk(done: int) -> None:
         bar.update(task, text=f"{done} of {count} samples")

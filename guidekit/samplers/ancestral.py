@@ -6,8 +6,8 @@ import dataclasses
 
 from guidekit.core.kernels import Kernel
 from guidekit.core.population import Population
-from guidekit.samplers.base import ANY_PROCESS, Sampler
 from guidekit.processes import GaussianProcess
+from guidekit.samplers.base import ANY_PROCESS, Sampler
 
 
 @dataclasses.dataclass(frozen=True)

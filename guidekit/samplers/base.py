@@ -20,7 +20,9 @@ class Sampler:
         if not isinstance(prior.process, self.processes):
             kinds = " or ".join(kind.__name__ for kind in self.processes)
             have = type(prior.process).__name__
-            raise GuidanceError(f"sampler {type(self).__name__} needs a {kinds}, and this prior ({prior.name}) has a {have}")
+            raise GuidanceError(
+                f"sampler {type(self).__name__} needs a {kinds}, and this prior ({prior.name}) has a {have}"
+            )
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """Times from 1 (noise) to 0 (clean); `steps` transitions where the sampler is free to choose."""

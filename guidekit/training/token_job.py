@@ -36,7 +36,9 @@ def save_prepared(path: Path, train: tuple, validation: tuple, description: dict
     os.replace(part, path)
 
 
-def fit(prepared: Path, trainer: dict[str, Any], output: Path, init: str | None, resume: bool, seed: int) -> dict[str, float]:
+def fit(
+    prepared: Path, trainer: dict[str, Any], output: Path, init: str | None, resume: bool, seed: int
+) -> dict[str, float]:
     """Train, keep `<output>.ckpt` for resuming and write the averaged weights to `output`.
 
     Args:
@@ -85,7 +87,7 @@ def fit(prepared: Path, trainer: dict[str, Any], output: Path, init: str | None,
         **description.get("card", {}),
         **report,
         "trainer": trainer,
-        "hardware": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {loop.strategy.root_device}",
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, {loop.strategy.root_device}",
         "summary": f"{module.updates} updates of {trainer['batch_size']}, {report['validation nats']} nats a sequence",
     }
     description.update(network={"name": made["name"], "options": options}, card=card)
@@ -95,7 +97,10 @@ def fit(prepared: Path, trainer: dict[str, Any], output: Path, init: str | None,
 
 def _trainer(trainer: dict[str, Any], state: Path) -> lightning.Trainer:
     keep = lightning.pytorch.callbacks.ModelCheckpoint(
-        state.parent, filename=state.stem, every_n_train_steps=2 * trainer["validate_every"], enable_version_counter=False
+        state.parent,
+        filename=state.stem,
+        every_n_train_steps=2 * trainer["validate_every"],
+        enable_version_counter=False,
     )
     keep.FILE_EXTENSION = state.suffix
     callbacks: list[lightning.Callback] = [keep, lightning.pytorch.callbacks.RichProgressBar(refresh_rate=20)]
@@ -116,7 +121,9 @@ def _trainer(trainer: dict[str, Any], state: Path) -> lightning.Trainer:
     )
 
 
-def _loaders(data, trainer: dict[str, Any], pad_id: int, seed: int, state: Path | None) -> tuple[DataLoader, DataLoader]:
+def _loaders(
+    data, trainer: dict[str, Any], pad_id: int, seed: int, state: Path | None
+) -> tuple[DataLoader, DataLoader]:
     done = 0 if state is None else torch.load(state, weights_only=True, map_location="cpu")["updates"]
     size = trainer["batch_size"]
     # A resumed session draws other batches than the one before it.
@@ -133,7 +140,12 @@ def main(path: str) -> None:
     config = yaml.safe_load(Path(path).read_text())
     folder = Path(path).parent
     report = fit(
-        folder / "prepared.npz", config["trainer"], folder / config["output"], config["init"], config["resume"], config["seed"]
+        folder / "prepared.npz",
+        config["trainer"],
+        folder / config["output"],
+        config["init"],
+        config["resume"],
+        config["seed"],
     )
     print(json.dumps(report))
 

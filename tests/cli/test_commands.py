@@ -70,14 +70,17 @@ def test_interrupted_run_keeps_finished_samples_and_resumes(tmp_path, capsys, mo
 
 def test_a_users_function_that_fails_is_counted(tmp_path, capsys, monkeypatch):
     (tmp_path / "mine.py").write_text(
-        "def rings(mol):\n    n = mol.GetRingInfo().NumRings()\n    if n > 2: raise RuntimeError('too many')\n    return n\n"
+        "def rings(mol):\n    n = mol.GetRingInfo().NumRings()\n"
+        "    if n > 2: raise RuntimeError('too many')\n    return n\n"
     )
     monkeypatch.chdir(tmp_path)
     with pytest.warns(UserWarning, match="rings raised RuntimeError"):
         assert main(["sample", "num_samples=12", "reward=mine:rings", "guidance=svdd", "output=run"]) == 0
     assert "the reward failed on" in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "run.json").read_text())["ledger"]["guided"]["reward_failures"] > 0
-    assert "no function in module mine named 'ring' (did you mean 'rings'?)" in fails(capsys, *SMALL, "reward=mine:ring")
+    assert "no function in module mine named 'ring' (did you mean 'rings'?)" in fails(
+        capsys, *SMALL, "reward=mine:ring"
+    )
     assert "no module 'yours'" in fails(capsys, *SMALL, "reward=yours:f")
 
 

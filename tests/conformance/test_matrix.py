@@ -1,6 +1,6 @@
 """Every guidance of the registry on every domain and on every kind of analytic prior.
 
-The rows come from configs/guidance, the columns from the registered domains: a new plug or domain is covered by existing.
+Rows come from configs/guidance, columns from the registered domains: a new plug or domain is covered by existing.
 """
 
 import pytest
@@ -19,7 +19,7 @@ VOCABULARY = 9
 
 
 def molecules():
-    """A tiny untrained token prior of the kind the molecule domain ships, with a black-box reward of what it decodes."""
+    """A tiny untrained token prior of the kind the molecule domain ships, with a black-box reward."""
     torch.manual_seed(0)
     network = SequenceTransformer(VOCABULARY, 6, width=16, depth=1, heads=2, pad_id=0)
     prior = TokenPrior(network, VOCABULARY, torch.tensor([0, 0, 1, 2, 3, 2, 1]))
@@ -50,7 +50,9 @@ def masked_chain():
 
 def uniform_chain():
     law = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
-    return gk.priors.CategoricalChain(law, gk.processes.Uniform()), gk.objectives.TableReward(torch.arange(9.0).view(3, 3))
+    return gk.priors.CategoricalChain(law, gk.processes.Uniform()), gk.objectives.TableReward(
+        torch.arange(9.0).view(3, 3)
+    )
 
 
 DOMAINS = {"molecules": molecules}

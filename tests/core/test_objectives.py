@@ -86,7 +86,9 @@ def test_masked_likelihood_of_an_exact_network_is_the_negative_log_likelihood():
     values = loss(ExactNetwork(law), x.expand(n, 3), torch.Generator().manual_seed(1)).double()
     exact = -float(law[2, 0, 1].log())
     assert float(values.mean()) == pytest.approx(exact, abs=4 * float(values.std()) / math.sqrt(n))
-    orders = [sum(_conditional(law, x, order[:i], order[i]) for i in range(3)) for order in itertools.permutations(range(3))]
+    orders = [
+        sum(_conditional(law, x, order[:i], order[i]) for i in range(3)) for order in itertools.permutations(range(3))
+    ]
     assert all(value == pytest.approx(-exact) for value in orders)
 
 

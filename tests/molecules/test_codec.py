@@ -21,7 +21,25 @@ def smiles() -> list[str]:
 def test_symbols_join_to_the_string():
     text = "C[N+](C)(C)CC(Cl)%12CBr%12[nH]"
     assert split_symbols(text) == [
-        "C", "[N+]", "(", "C", ")", "(", "C", ")", "C", "C", "(", "Cl", ")", "%12", "C", "Br", "%12", "[nH]"]
+        "C",
+        "[N+]",
+        "(",
+        "C",
+        ")",
+        "(",
+        "C",
+        ")",
+        "C",
+        "C",
+        "(",
+        "Cl",
+        ")",
+        "%12",
+        "C",
+        "Br",
+        "%12",
+        "[nH]",
+    ]
     assert "".join(split_symbols(text)) == text
 
 
@@ -50,7 +68,7 @@ def test_padding_and_ragged_agree(codec, smiles):
     assert padded.shape == (500, 40) and tokens.dtype == np.uint16 and offsets.dtype == np.int64
     assert offsets[0] == 0 and offsets[-1] == len(tokens) and tokens.min() >= 1
     for i in (0, 7, 499):
-        assert padded[i][padded[i] > 0].tolist() == tokens[offsets[i]:offsets[i + 1]].tolist()
+        assert padded[i][padded[i] > 0].tolist() == tokens[offsets[i] : offsets[i + 1]].tolist()
     assert [len(a) for a in codec.ragged([])] == [0, 1]
     assert codec.encode([]).shape == (0, 0) and codec.encode([""], length=3).tolist() == [[0, 0, 0]]
 
@@ -92,8 +110,15 @@ def test_training_saving_and_loading(tmp_path, smiles):
         SmilesCodec.train([])
 
 
-@pytest.mark.parametrize("change", [lambda c: c.pop("symbols"), lambda c: c.update(format="other"),
-                                    lambda c: c["symbols"].pop(), lambda c: c.update(tokenizer={})])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.pop("symbols"),
+        lambda c: c.update(format="other"),
+        lambda c: c["symbols"].pop(),
+        lambda c: c.update(tokenizer={}),
+    ],
+)
 def test_damaged_file_is_one_clear_error(tmp_path, change):
     content = json.loads((ASSETS / "codec.json").read_text())
     change(content)

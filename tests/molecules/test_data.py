@@ -18,10 +18,25 @@ from guidekit.domains.molecules.data import (
 from guidekit.domains.molecules.figures import grid
 
 
-@pytest.mark.parametrize("smiles, reason", [
-    ("c1ccccc1O", ""), (" CCO ", ""), ("", "empty"), ("C(C", "parse"), ("hello", "parse"), ("CCO name", "parse"),
-    ("C1CC", "ring closure"), ("C11", "ring closure"), ("C%12CC", "ring closure"), ("C1CC(", "parse"),
-    ("CC(C)(C)(C)C", "valence"), ("c1cccc1", "kekulize"), ("cc", "kekulize"), ("[13CH4]1", "ring closure")])
+@pytest.mark.parametrize(
+    "smiles, reason",
+    [
+        ("c1ccccc1O", ""),
+        (" CCO ", ""),
+        ("", "empty"),
+        ("C(C", "parse"),
+        ("hello", "parse"),
+        ("CCO name", "parse"),
+        ("C1CC", "ring closure"),
+        ("C11", "ring closure"),
+        ("C%12CC", "ring closure"),
+        ("C1CC(", "parse"),
+        ("CC(C)(C)(C)C", "valence"),
+        ("c1cccc1", "kekulize"),
+        ("cc", "kekulize"),
+        ("[13CH4]1", "ring closure"),
+    ],
+)
 def test_parse_gives_the_reason_and_prints_nothing(smiles, reason, capfd):
     molecule, found = parse(smiles)
     assert found == reason and (molecule is None) == bool(reason)
@@ -40,8 +55,15 @@ def test_front_coding_round_trip(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.xz", "b.xz"]  # no temporary file is left
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"CCO\nCC\n",
-                                    lambda b: b[:40000] + bytes([b[40000] ^ 255]) + b[40001:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b"",
+        lambda b: b"CCO\nCC\n",
+        lambda b: b[:40000] + bytes([b[40000] ^ 255]) + b[40001:],
+    ],
+)
 def test_damaged_asset_is_one_clear_error(tmp_path, damage):
     path = tmp_path / "moses.front.xz"
     path.write_bytes(damage((ASSETS / "moses_test.front.xz").read_bytes()))
@@ -83,8 +105,9 @@ def test_malformed_lines(tmp_path):
     path.write_text("SMILES name\nCCO ethanol\n\nC1CC x\r\nsmiles\nCC(C)(C)(C)C\nCN\n")
     with pytest.raises(ValueError) as caught:
         read(path)
-    assert str(caught.value) == ("file.smi line 4: cannot read SMILES 'C1CC' (ring closure); "
-                                 'pass on_error="skip" to leave such lines out')
+    assert str(caught.value) == (
+        "file.smi line 4: cannot read SMILES 'C1CC' (ring closure); pass on_error=\"skip\" to leave such lines out"
+    )
     smiles, skipped = read(path, on_error="skip")
     assert smiles == ["CCO", "CN"]
     assert skipped == [(4, "C1CC", "ring closure"), (5, "smiles", "repeated header"), (6, "CC(C)(C)(C)C", "valence")]
@@ -107,10 +130,19 @@ def test_tables(tmp_path):
     assert read(tmp_path / "t.tsv.gz", column="STRUCTURE").smiles == ["CCO"]
 
 
-@pytest.mark.parametrize("name, content, message", [
-    ("a.smi", b"", "no molecule"), ("a.smi", b"smiles\n", "no molecule"), ("a.csv", b"", "no molecule"),
-    ("a.csv", b"smiles\n", "no molecule"), ("a.sdf", b"", "no molecule"), ("a.xyz", b"CC", "suffix '.xyz'"),
-    ("a.smi.gz", b"CCO\n", "not readable"), ("a.smi", b"\xff\xfe\n", "not readable")])
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.smi", b"", "no molecule"),
+        ("a.smi", b"smiles\n", "no molecule"),
+        ("a.csv", b"", "no molecule"),
+        ("a.csv", b"smiles\n", "no molecule"),
+        ("a.sdf", b"", "no molecule"),
+        ("a.xyz", b"CC", "suffix '.xyz'"),
+        ("a.smi.gz", b"CCO\n", "not readable"),
+        ("a.smi", b"\xff\xfe\n", "not readable"),
+    ],
+)
 def test_unusable_files(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):

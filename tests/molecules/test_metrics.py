@@ -64,6 +64,7 @@ def test_failures_are_counted(monkeypatch):
         if any(a.GetSymbol() == "N" for a in molecule.GetAtoms()):
             raise RuntimeError("no")
         return 0.5
+
     monkeypatch.setitem(metrics.PROPERTIES, "qed", fails_on_nitrogen)
     result = evaluate(mols("CCO", "CCN", "CN"), reference=["CC", "C("], fcd=False)
     assert result["n_failed_qed"] == 2 and result["mean_qed"] == 0.5 and result["n_failed_reference"] == 1

@@ -41,8 +41,10 @@ def test_known_values_of_aspirin():
     assert SyntheticAccessibility()(ASPIRIN) == pytest.approx((10 - sa_score(ASPIRIN)) / 9)
 
 
-@pytest.mark.parametrize("window, value", [
-    (LogPWindow, Crippen.MolLogP(ASPIRIN)), (MolecularWeight, Descriptors.MolWt(ASPIRIN)), (TPSAWindow, 63.6)])
+@pytest.mark.parametrize(
+    "window, value",
+    [(LogPWindow, Crippen.MolLogP(ASPIRIN)), (MolecularWeight, Descriptors.MolWt(ASPIRIN)), (TPSAWindow, 63.6)],
+)
 def test_windows(window, value):
     assert window(value - 1, value + 1)(ASPIRIN) == 0.0
     assert window(value + 0.5, value + 1)(ASPIRIN) == pytest.approx(-0.5, abs=1e-6)

@@ -28,7 +28,9 @@ def test_sampler_law_and_normalizer(chain_a):
     expected = torch.tensor([[0.267, 0.0675, 0.0655], [0.0465, 0.1725, 0.081], [0.1065, 0.06, 0.1335]])
     torch.testing.assert_close(chain_a.law, expected.double(), atol=1e-7, rtol=0)
     assert chain_a.normalizer == pytest.approx(2.4526914, abs=1e-6)
-    tilted = torch.tensor([[0.10886, 0.074809, 0.197327], [0.051535, 0.070331, 0.089771], [0.320845, 0.066497, 0.020024]])
+    tilted = torch.tensor(
+        [[0.10886, 0.074809, 0.197327], [0.051535, 0.070331, 0.089771], [0.320845, 0.066497, 0.020024]]
+    )
     torch.testing.assert_close(chain_a.tilted, tilted.double(), atol=1e-6, rtol=0)
 
 

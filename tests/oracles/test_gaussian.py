@@ -37,7 +37,12 @@ def mixture(process, **options):
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize(
     ("sampler", "bias"),
-    [(gk.samplers.Ancestral(), 0.05), (gk.samplers.DDIM(), 0.05), (gk.samplers.Euler(), 0.05), (gk.samplers.Heun(), 0.02)],
+    [
+        (gk.samplers.Ancestral(), 0.05),
+        (gk.samplers.DDIM(), 0.05),
+        (gk.samplers.Euler(), 0.05),
+        (gk.samplers.Heun(), 0.02),
+    ],
 )
 def test_samplers_reach_the_mixture(name, sampler, bias):
     prior = mixture(PROCESSES[name])
@@ -63,7 +68,8 @@ def test_order_of_convergence(process, sampler, order):
 
     finest = gk.sample(prior, num_samples=16, steps=4096, sampler=Fixed()).samples
     errors = [
-        float((gk.sample(prior, num_samples=16, steps=n, sampler=Fixed()).samples - finest).abs().max()) for n in (32, 64, 128)
+        float((gk.sample(prior, num_samples=16, steps=n, sampler=Fixed()).samples - finest).abs().max())
+        for n in (32, 64, 128)
     ]
     measured = math.log2(errors[0] / errors[2]) / 2
     assert measured == pytest.approx(order, abs=0.35)
@@ -255,7 +261,9 @@ def test_gradients_of_two_plugs_add_up():
 
 
 def test_fk_steering_reaches_the_tilted_gaussian():
-    prior = gk.priors.Gaussian(torch.zeros(2, dtype=torch.float64), torch.tensor([[1.0, 0.4], [0.4, 1.5]]), PROCESSES["cosine"])
+    prior = gk.priors.Gaussian(
+        torch.zeros(2, dtype=torch.float64), torch.tensor([[1.0, 0.4], [0.4, 1.5]]), PROCESSES["cosine"]
+    )
     reward = gk.objectives.QuadraticReward(torch.tensor([1.0, -1.0]), 0.8)
     guidance = gk.guidance.FKSteering(reward, temperature=1.0, output="all")
     result = gk.sample(prior, guidance, 40, 100, particles=500)

@@ -35,7 +35,14 @@ def prepared(path):
     rng = np.random.default_rng(0)
     rows = [[a, a] if rng.random() < 0.5 else [a, a, 5] for a in rng.integers(1, 5, 4000)]
     tokens, offsets = np.concatenate(rows).astype(np.uint16), np.cumsum([0, *map(len, rows)])
-    description = {"domain": "toy", "vocab_size": 6, "pad_id": 0, "length_counts": [0, 0, 1, 1], "codec": "", "card": {}}
+    description = {
+        "domain": "toy",
+        "vocab_size": 6,
+        "pad_id": 0,
+        "length_counts": [0, 0, 1, 1],
+        "codec": "",
+        "card": {},
+    }
     save_prepared(path, (tokens, offsets), (tokens[: offsets[256]], offsets[:257]), description)
     return path
 
@@ -57,7 +64,9 @@ def test_training_learns_resumes_and_loads(tmp_path):
 
 def test_schedule_shape():
     values = [schedule(step, 10, 0.3, 100) for step in range(101)]
-    assert values[0] == 0.1 and values[20] == values[69] == 1.0 and values[85] == pytest.approx(0.5) and values[100] == 0.0
+    assert (
+        values[0] == 0.1 and values[20] == values[69] == 1.0 and values[85] == pytest.approx(0.5) and values[100] == 0.0
+    )
 
 
 def test_buckets_serve_every_sequence_alike():

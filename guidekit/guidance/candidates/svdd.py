@@ -41,13 +41,17 @@ class SVDD(Guidance):
     def __post_init__(self) -> None:
         """Refuse impossible settings."""
         if self.candidates < 1 or self.alpha < 0:
-            raise ValueError(f"candidates={self.candidates}, alpha={self.alpha}: candidates is at least 1, alpha at least 0")
+            raise ValueError(
+                f"candidates={self.candidates}, alpha={self.alpha}: candidates is at least 1, alpha at least 0"
+            )
 
     def check(self, run: Run) -> None:
         """Candidates belong to one particle: nothing inside may reorder the population."""
         inside = run.plugs[: next(i for i, plug in enumerate(run.plugs) if plug is self)]
         if any(plug.reorders for plug in inside):
-            raise GuidanceError("SVDD searches within each particle: put it inside the particle filter, chain(SVDD, filter)")
+            raise GuidanceError(
+                "SVDD searches within each particle: put it inside the particle filter, chain(SVDD, filter)"
+            )
 
     def move(
         self, inner: Callable[[Population, float, float], Population], population: Population, t: float, u: float

@@ -41,14 +41,18 @@ class GradientGuidance(Guidance):
         """A gradient needs a state of real numbers and an objective that has one."""
         if not isinstance(run.prior.process, GaussianProcess):
             kind = type(run.prior.process).__name__
-            raise GuidanceError(f"gradient guidance moves real-valued states, and this prior ({run.prior.name}) is {kind}")
+            raise GuidanceError(
+                f"gradient guidance moves real-valued states, and this prior ({run.prior.name}) is {kind}"
+            )
         if not getattr(self.objective, "differentiable", True):
             raise GuidanceError("gradient guidance needs a differentiable objective; this one is a black box: try SVDD")
         outside = run.plugs[next(i for i, plug in enumerate(run.plugs) if plug is self) + 1 :]
         for plug in outside:
             if overrides(plug, "denoise") and not isinstance(plug, GradientGuidance):
                 name = type(plug).__name__
-                raise GuidanceError(f"the gradient must look through the guided prediction: write chain({name}, gradient)")
+                raise GuidanceError(
+                    f"the gradient must look through the guided prediction: write chain({name}, gradient)"
+                )
 
     def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
         """The inner belief, with the gradient at x kept among its parts."""
@@ -75,8 +79,8 @@ class GradientGuidance(Guidance):
 def DPS(likelihood: Callable[[Tensor], Tensor], scale: float = 0.3) -> GradientGuidance:  # noqa: N802 - a preset
     """Diffusion posterior sampling: after each step, x_u -= scale * grad_{x_t} ||y - A(E[x_0|x_t])||_2.
 
-    A heuristic: with many steps it enforces the measurement almost exactly whatever its noise, so it is narrower than the
-    posterior. The norm is taken per sample; the original code takes one over the whole batch.
+    A heuristic: with many steps it enforces the measurement almost exactly whatever its noise, so it is narrower than
+    the posterior. The norm is taken per sample; the original code takes one over the whole batch.
 
     Args:
         likelihood: of a measurement, with `distance(x0) -> (B,)`; any other differentiable objective is used as it is.

@@ -28,9 +28,9 @@ class FKSteering(Guidance):
       difference: lambda (r_u - r_t), r = 0 before the first;
       max:        lambda max_s r_s;
       sum:        lambda sum_s r_s;
-    and the last one is lambda r(x_0) minus all potentials the path has had, which makes the target exact for every choice.
-    Weights are kept in log space and in float64, and kept when resampling does not fire. A value of minus infinity before
-    the end (an estimate that decodes to nothing) says nothing about the path and leaves its potential as it was.
+    and the last one is lambda r(x_0) minus all potentials the path has had, which makes the target exact for every
+    choice. Weights are kept in log space and in float64, and kept when resampling does not fire. A value of minus
+    infinity before the end (an estimate that decodes to nothing) leaves the path's potential as it was.
 
     Args:
         reward: clean states (B, *S) -> (B,).
