@@ -71,20 +71,18 @@ class Molecules(Domain):
     def bind(self, function: Callable[[Chem.Mol], float], name: str | None = None) -> ObjectReward:
         """A reward of states from any function of a molecule."""
         title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
-        return ObjectReward(function, self.decode, title, getattr(function, "floor", None))
+        return ObjectReward(function, self.decode, title)
 
-    def read_samples(self, path: str | Path, **options: Any) -> tuple[list[Chem.Mol | None], str]:
-        """Molecules of a .smi, .csv or .sdf file, and a note on what was left out; see `files.read`.
+    def read_samples(self, path: str | Path, column: str | None = None) -> tuple[list[Chem.Mol | None], str]:
+        """Generated molecules of a .smi, .csv or .sdf file, None for lines that are no molecule, and a note on them."""
+        result = read(path, column=column, on_error="skip")
+        molecules = [parse(text)[0] for text in result.smiles] + [None] * len(result.skipped)
+        return molecules, unreadable(path, result.skipped, "count as invalid")
 
-        A samples.csv of guidekit keeps its invalid samples, which count as invalid.
-        """
-        result = read(path, **options)
-        note = f"{path}: {len(result.skipped)} lines left out, the first: {result.skipped[0]}" if result.skipped else ""
-        return [parse(text)[0] for text in result.smiles], note
-
-    def read_training(self, path: str | Path) -> list[str]:
-        """SMILES of a training set; see `data.training_smiles`."""
-        return training_smiles(path)
+    def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str], str]:
+        """SMILES to compare with or that were trained on; on_error "skip" leaves unreadable lines out, with a note."""
+        result = read(path, on_error=on_error)
+        return result.smiles, unreadable(path, result.skipped, "are left out")
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """Write the token arrays and the description that `guidekit.training.token_job` trains from.
@@ -169,7 +167,7 @@ class Molecules(Domain):
         return rows
 
     def summary(self, rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
-        """Figures for the closing table, from the rows of `table` and the rewards; means are over distinct valid ones."""
+        """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
         distinct = {row["canonical"]: (value, row) for row, value in zip(rows, values, strict=True) if row["valid"]}
         scored = [value for value, _ in distinct.values() if math.isfinite(value)]
         valid = sum(row["valid"] for row in rows)
@@ -193,6 +191,14 @@ class Molecules(Domain):
             return None
         grid([m for _, m in chosen], [f"{label} {value:.3f}" for value, _ in chosen], path=path)
         return path.name
+
+
+def unreadable(path: str | Path, skipped: Sequence[tuple[int, str, str]], fate: str) -> str:
+    """A sentence on lines that could not be read, empty when there are none."""
+    if not skipped:
+        return ""
+    line, text, reason = skipped[0]
+    return f"{path}: {len(skipped)} unreadable lines {fate}; the first is line {line}, {text!r} ({reason})"
 
 
 def shorter(tokens: np.ndarray, offsets: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:

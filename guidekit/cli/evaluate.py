@@ -18,15 +18,15 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     if config["samples"] is None or config["samples"] == "???":
         raise ValueError("evaluate needs samples=<file>")
     domain, console = load_domain(config["domain"]["name"]), Console()
-    options = {"column": config["column"], "on_error": config["on_error"]}
-    objects, note = domain.read_samples(config["samples"], **options)
-    if note:
-        console.print(note)
-    reference = (
-        domain.read_samples(config["reference"], on_error=config["on_error"])[0] if config["reference"] else None
-    )
-    given = {"training": domain.read_training(config["training"])} if config["training"] else {}
-    figures = domain.evaluate(objects, reference, **given)
+    objects, note = domain.read_samples(config["samples"], config["column"])
+    notes, given = [note], {}
+    for name in ("reference", "training"):
+        if config[name]:
+            given[name], note = domain.read_reference(config[name], config["on_error"])
+            notes.append(note)
+    for note in filter(None, notes):
+        console.print(note, soft_wrap=True)
+    figures = domain.evaluate(objects, **given)
     console.print(comparison({Path(config["samples"]).name: figures}, f"{len(objects)} {domain.objects}"))
     if config["output"]:
         part = Path(f"{config['output']}.part")

@@ -44,19 +44,27 @@ class Sum:
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """Product of rewards, for rewards that are not negative: an object must please all of them."""
+    """Product of rewards that are never negative: an object must please all of them.
+
+    Raises:
+        ValueError: a term says (by its `floor`) that it can be negative; two such terms would reward what both dislike.
+    """
 
     terms: Sequence[Reward]
+
+    def __post_init__(self) -> None:
+        """Refuse terms that may be negative; a plain function says nothing and is trusted."""
+        for term in self.terms:
+            floor = getattr(term, "floor", 0.0)
+            if floor is None or floor < 0:
+                name = getattr(term, "name", type(term).__name__)
+                raise ValueError(f"a product needs rewards of at least 0, and {name} can be negative: use a sum")
 
     def __call__(self, obj: Any) -> Any:
         """prod_k r_k(obj)."""
         return math.prod(term(obj) for term in self.terms)
 
-    @property
-    def floor(self) -> float | None:
-        """Zero, where every term is known not to be negative."""
-        floors = [getattr(term, "floor", None) for term in self.terms]
-        return 0.0 if all(f is not None and f >= 0 for f in floors) else None
+    floor = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,6 @@ class ObjectReward:
         function: object -> number, higher is better.
         decode: states (B, *S) -> objects, None where there is none.
         name: for tables and messages.
-        floor: least value the function can have, None when unbounded.
         memory: most distinct objects remembered.
     """
 
@@ -55,10 +54,9 @@ class ObjectReward:
         function: Callable[[Any], float],
         decode: Callable[[State], Sequence[Any]],
         name: str = "reward",
-        floor: float | None = None,
         memory: int = 200_000,
     ) -> None:
-        self.function, self.decode, self.name, self.floor, self.memory = function, decode, name, floor, memory
+        self.function, self.decode, self.name, self.memory = function, decode, name, memory
         self._known: dict[bytes, float] = {}
         self._first_failure: str | None = None
 

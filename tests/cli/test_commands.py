@@ -128,11 +128,15 @@ def test_bad_input_is_answered_in_one_line(arguments, said, capsys, tmp_path, mo
 def test_evaluate_reads_lines_and_says_what_it_left_out(tmp_path, capsys):
     path = tmp_path / "some.smi"
     path.write_text("CCO\nc1ccccc1O\nC1CC\nCCO\n")
-    assert "some.smi line 3" in fails(capsys, "evaluate", f"samples={path}")
-    assert main(["evaluate", f"samples={path}", "on_error=skip", f"output={tmp_path / 'figures.json'}"]) == 0
-    assert "1 lines left out" in " ".join(capsys.readouterr().out.split())
+    settings = ["evaluate", f"samples={path}", f"output={tmp_path / 'figures.json'}"]
+    assert "some.smi line 3" in fails(capsys, *settings, f"reference={path}")
+    assert main([*settings, f"reference={path}", "on_error=skip"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 unreadable lines count as invalid; the first is line 3, 'C1CC' (ring closure)" in printed
+    assert "1 unreadable lines are left out" in printed
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert (figures["n_valid"], figures["uniqueness"]) == (3, pytest.approx(2 / 3))
+    assert (figures["n"], figures["n_valid"]) == (4, 3)
+    assert figures["uniqueness"] == pytest.approx(2 / 3) and figures["snn"] == 1.0
 
 
 def test_list_names_everything(capsys, monkeypatch):

@@ -16,6 +16,9 @@ def test_combinations_and_their_floors():
     assert Sum([a, b], [1.0, 0.5])(3.0) == 8.0
     assert Product([a, b])(3.0) == 24.0
     assert Negation(a)(3.0) == -6.0
+    assert Sum([Product([a])], [2.0]).floor == 0.0 and Sum([Negation(a)]).floor is None
+    with pytest.raises(ValueError, match="Negation can be negative"):
+        Product([a, Negation(a)])
     with pytest.raises(ValueError, match="2 weights for 1"):
         Sum([a], [1.0, 2.0])
 
