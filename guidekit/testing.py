@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from guidekit.core.guidance import Guidance
-from guidekit.core.state import State, tree_batch, tree_leaves
+from guidekit.core.state import State, tree_leaves
 from guidekit.priors.base import Prior
 from guidekit.sampling import Result, sample
 
@@ -27,8 +27,9 @@ class CountingPrior:
 
     def predict(self, x: State, t: Any, condition: State | None = None):
         """Count, then ask the prior."""
-        self.calls += 1
-        self.rows += tree_batch(x)
+        asked = self.inner.network_rows(x)
+        self.calls += asked > 0
+        self.rows += asked
         return self.inner.predict(x, t, condition)
 
     def to(self, device: Any) -> CountingPrior:

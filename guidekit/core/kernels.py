@@ -144,6 +144,8 @@ class ChosenUnmaskingKernel:
         """One next sequence a row, (B, L) int64."""
         z = self.prediction.z
         masked = z == self.mask_id
+        if not masked.any():
+            return z
         order = draw.uniform(z.shape).masked_fill(~masked, 2.0)
         shown = (order.argsort(1).argsort(1) < self.count) & masked
         return reveal(self.prediction, shown, draw.named("token"))

@@ -11,7 +11,8 @@ class Ledger:
 
     Attributes:
         network_calls: batched forward passes.
-        network_rows: states evaluated in them; divide by the number of samples for the usual NFE.
+        network_rows: states the network looked at in them; divide by the number of samples for the usual NFE. States
+            whose answer is known without it (no token is masked any more) do not count.
         cached_rows: evaluations answered from the cache because the state had not changed.
         backward_passes: batched backward passes through the network.
         reward_calls: objects scored (repeated objects are scored once).

@@ -140,8 +140,9 @@ class Run:
     def _network(self, x: State, t: Time, condition: State | None = None) -> Prediction:
         rows, limit = tree_batch(x), self.network_batch
         if limit is None or rows <= limit:
-            self.ledger.network_calls += 1
-            self.ledger.network_rows += rows
+            asked = self.prior.network_rows(x)
+            self.ledger.network_calls += asked > 0
+            self.ledger.network_rows += asked
             return self.prior.predict(x, t, condition)
         parts = []
         for begin in range(0, rows, limit):

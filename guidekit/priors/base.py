@@ -7,7 +7,7 @@ import torch
 from guidekit.core.generators import Draw
 from guidekit.core.population import Time
 from guidekit.core.predictions import Prediction
-from guidekit.core.state import State
+from guidekit.core.state import State, tree_batch
 from guidekit.processes import DiscreteProcess, GaussianProcess
 
 
@@ -35,6 +35,10 @@ class Prior:
     def predict(self, x: State, t: Time, condition: State | None = None) -> Prediction:
         """Belief about the clean state of x (B, *S) at t (number or (B,)); condition None is unconditional."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement predict(x, t, condition)")
+
+    def network_rows(self, x: State) -> int:
+        """How many of the states x the network has to look at; the others' answers are known without it."""
+        return tree_batch(x)
 
     def start(self, draw: Draw, rows: int) -> State:
         """States at t = 1, (rows, *S)."""

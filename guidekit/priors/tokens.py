@@ -41,6 +41,10 @@ class TokenPrior(Prior):
         self.event_shape = (len(self.length_counts) - 1,)
         self.pad_id, self.card = pad_id, card or {}
 
+    def network_rows(self, x: Tensor) -> int:
+        """Sequences with a masked token; see `Prior.network_rows`."""
+        return int((x == self.process.mask_id).any(1).sum())
+
     def start(self, draw: Draw, rows: int) -> Tensor:
         """Fully masked sequences with lengths from the training data, (rows, L)."""
         u = draw.named("length").uniform((rows,))
@@ -52,11 +56,13 @@ class TokenPrior(Prior):
         """See `Prior.predict`."""
         masked = x == self.process.mask_id
         size = self.process.vocab_size
-        columns = int((x != self.pad_id).sum(1).amax()) if len(x) else 0
         log_probs = torch.full((*x.shape, size), -torch.inf, device=x.device)
         log_probs.scatter_(-1, x.masked_fill(masked, 0)[..., None], 0.0)
-        if masked.any():
-            logits = self.network(x[:, :columns], select=masked[:, :columns]).float()
+        busy = masked.any(1)
+        if busy.any():
+            z = x if busy.all() else x[busy]
+            z = z[:, : int((z != self.pad_id).sum(1).amax())]
+            logits = self.network(z, select=z == self.process.mask_id).float()
             logits[:, self.pad_id] = -torch.inf
             log_probs[masked] = torch.log_softmax(logits, -1)
         return CategoricalPrediction(log_probs, x)

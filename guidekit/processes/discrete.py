@@ -123,6 +123,8 @@ class Masked(DiscreteProcess):
         """
         z = prediction.z
         n = (z == self.mask_id).sum(1, keepdim=True).double()
+        if not n.any():  # everything is revealed: time stands still
+            return ChosenUnmaskingKernel(prediction, count, self.mask_id, t)
         left = n - torch.arange(count, device=z.device)
         log_u = draw.uniform((len(z), count)).log() / left.clamp_min(1)
         log_ratio = torch.where(left >= 1, log_u, 0.0).sum(1)
