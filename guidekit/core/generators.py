@@ -44,22 +44,22 @@ class KeyedRandom:
         for extent in shape:
             size *= extent
         span = min(16, max(1, CHUNK // max(1, size)))
-        key = (kind, purpose, shape, dtype)
+        key = (kind, purpose, shape, str(dtype))
         part, within = divmod(step, span)
         held = self._joined.get(key)
         if held is None or held[0] != part:
-            held = (part, self._make(kind, part, purpose, (span, BLOCK, *shape), dtype))
+            held = (part, self._make(key, part, (span, BLOCK, *shape), dtype))
             if span > 1:
                 self._joined[key] = held
         return held[1][within]
 
-    def _make(self, kind: str, part: int, purpose: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        make = torch.randn if kind == "normal" else torch.rand
+    def _make(self, key: tuple, part: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        make = torch.randn if key[0] == "normal" else torch.rand
         begin, end = self.first // BLOCK, (self.first + self.groups - 1) // BLOCK + 1
         blocks = [
             make(
                 shape,
-                generator=keyed_generator(self.device, self.seed, b, part, purpose),
+                generator=keyed_generator(self.device, self.seed, b, part, *key),
                 dtype=dtype,
                 device=self.device,
             )

@@ -112,9 +112,15 @@ class Run:
         self.ledger.seconds += time.perf_counter() - began
         return population
 
-    def draw(self, purpose: str) -> Draw:
-        """Random numbers of the present step for a named purpose."""
+    def draw(self, purpose: str, plug: Guidance | None = None) -> Draw:
+        """Random numbers of the present step for a named purpose; two plugs of one kind draw independently."""
+        if plug is not None:
+            purpose = f"{purpose} {self.position(plug)}"
         return Draw(self.random, self.step, purpose)
+
+    def position(self, plug: Guidance) -> int:
+        """Place of a plug in the onion, 0 is innermost."""
+        return next(i for i, other in enumerate(self.plugs) if other is plug)
 
     def record(self, name: str, value: Tensor) -> None:
         """Keep a diagnostic of the present step, leading with the groups (P, ...); returned in the result's info."""

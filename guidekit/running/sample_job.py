@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import math
 import platform
@@ -52,7 +53,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         sample_chunks(guidance=plug, num_samples=config["num_samples"], **arguments)  # refuses before a folder is made
     label = label_of(config)
     settings = {key: value for key, value in config.items() if key not in NOT_SETTINGS}
-    path = Path(config["output"] or Path("outputs") / f"{label}-{time.strftime('%Y%m%d-%H%M%S')}")
+    path = Path(config["output"]) if config["output"] else free_folder(label)
     folder = RunFolder(path, settings, config["overwrite"], config["resume"])
     results = {}
     try:
@@ -74,6 +75,13 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         raise
     report(console, domain, results, path)
     return path
+
+
+def free_folder(label: str) -> Path:
+    """A folder under outputs/ that does not exist yet, named after the run and the time."""
+    name = f"{label}-{time.strftime('%Y%m%d-%H%M%S')}"
+    numbered = (Path("outputs") / (name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
+    return next(path for path in numbered if not path.exists())
 
 
 def label_of(config: Mapping[str, Any]) -> str:

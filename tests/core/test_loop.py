@@ -232,3 +232,13 @@ def test_first_hitting_times_are_those_of_the_process():
     assert float((times**3).mean()) == pytest.approx(0.5, abs=4 * (1 / 12 / 4000) ** 0.5)
     last = chain.process.first_hitting(prediction, 3, torch.ones(4000), run.draw("x")).time
     assert float((1 - (1 - last) ** 3).mean()) == pytest.approx(0.5, abs=4 * (1 / 12 / 4000) ** 0.5)
+
+
+def test_two_plugs_of_one_kind_draw_independently(chain_a):
+    from guidekit.core.run import Run
+
+    plugs = [gk.guidance.SVDD(chain_a.reward, 2), gk.guidance.SVDD(chain_a.reward, 2)]
+    run = Run(chain_a.prior, gk.samplers.Ancestral(), gk.chain(*plugs), 4, (0, 64))
+    first, second = (run.draw("choose", plug).uniform((64,)) for plug in plugs)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, run.draw("choose", plugs[0]).uniform((64,)))

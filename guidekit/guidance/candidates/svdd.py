@@ -47,8 +47,7 @@ class SVDD(Guidance):
 
     def check(self, run: Run) -> None:
         """Candidates belong to one particle: nothing inside may reorder the population."""
-        inside = run.plugs[: next(i for i, plug in enumerate(run.plugs) if plug is self)]
-        if any(plug.reorders for plug in inside):
+        if any(plug.reorders for plug in run.plugs[: run.position(self)]):
             raise GuidanceError(
                 "SVDD searches within each particle: put it inside the particle filter, chain(SVDD, filter)"
             )
@@ -65,18 +64,16 @@ class SVDD(Guidance):
         if not rows_differ(crowd.state, tree_repeat(population.state, self.candidates)).any():
             return crowd.select(first.expand(population.groups, -1))  # no candidate moved: nothing to choose from
         values = (self.value or PosteriorMean(self.reward))(crowd, u)
-        chosen = choose(values.view(len(population), self.candidates), self.alpha, population)
+        values = values.view(len(population), self.candidates)
+        hopeless = values.isneginf().all(1)
+        population.run.ledger.degenerate_groups += int(hopeless.sum())
+        u = population.run.draw("choose", self).uniform((len(values),))
+        chosen = choose(values.masked_fill(hopeless[:, None], 0.0), self.alpha, u)
         return crowd.select(first + chosen.view(population.groups, population.particles))
 
 
-def choose(values: Tensor, alpha: float, population: Population) -> Tensor:
-    """Index (B,) of one of M values (B, M) by softmax(values / alpha); a uniform draw where none is finite."""
-    hopeless = values.isneginf().all(1, keepdim=True)
-    population.run.ledger.degenerate_groups += int(hopeless.sum())
-    if alpha == 0:
-        best = values.masked_fill(hopeless, 0.0)
-        log_probs = torch.where(best == best.amax(1, keepdim=True), 0.0, -torch.inf)  # ties are broken at random
-    else:
-        log_probs = (values / alpha).masked_fill(hopeless, 0.0)
-    u = population.run.draw("choose").uniform((len(values),))
-    return sample_categorical(torch.log_softmax(log_probs.double(), 1), u)
+def choose(values: Tensor, alpha: float, u: Tensor) -> Tensor:
+    """Index (B,) of one of M values (B, M) by softmax(values / alpha), of a best one for alpha = 0; u (B,) uniform."""
+    # In the limit of alpha = 0 only the best have weight; ties are broken at random.
+    best = torch.where(values == values.amax(1, keepdim=True), 0.0, -torch.inf)
+    return sample_categorical(torch.log_softmax(values.double() / alpha if alpha else best.double(), 1), u)

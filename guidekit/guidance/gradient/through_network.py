@@ -46,8 +46,7 @@ class GradientGuidance(Guidance):
             )
         if not getattr(self.objective, "differentiable", True):
             raise GuidanceError("gradient guidance needs a differentiable objective; this one is a black box: try SVDD")
-        outside = run.plugs[next(i for i, plug in enumerate(run.plugs) if plug is self) + 1 :]
-        for plug in outside:
+        for plug in run.plugs[run.position(self) + 1 :]:
             if overrides(plug, "denoise") and not isinstance(plug, GradientGuidance):
                 name = type(plug).__name__
                 raise GuidanceError(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from guidekit.core.generators import Draw
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.population import Population
 from guidekit.core.predictions import sample_categorical
@@ -101,7 +102,7 @@ class FKSteering(Guidance):
         fire = torch.ones_like(ess, dtype=torch.bool)
         if self.ess_threshold is not None:
             fire = ess < self.ess_threshold * population.particles
-        return resample(population, log_weights, fire, self.resampler)
+        return resample(population, log_weights, fire, self.resampler, run.draw("resample", self))
 
     def _log_potential(self, rewards: Tensor, total: Tensor, history: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         if last:
@@ -130,7 +131,7 @@ class FKSteering(Guidance):
             chosen = population.memory["fk_total"].view(population.groups, k).argmax(1, keepdim=True)
         else:
             law = torch.log_softmax(log_weights.masked_fill(dead, 0.0), 1)
-            chosen = sample_categorical(law, run.draw("fk draw").uniform((population.groups,)))[:, None]
+            chosen = sample_categorical(law, run.draw("pick", self).uniform((population.groups,)))[:, None]
         population = population.select(chosen)
         return population.weighted(torch.zeros_like(population.log_weights))
 
@@ -141,7 +142,7 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     return (1 / w.square().sum(1)).nan_to_num(0.0)
 
 
-def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: str) -> Population:
+def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: str, draw: Draw) -> Population:
     """Resample the groups where fire (P,) is True; the others keep their weights.
 
     The evidence of a resampled group moves into its log-normaliser and its weights restart at one.
@@ -152,7 +153,7 @@ def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: 
     dead = log_weights.isneginf().all(1)
     run.ledger.degenerate_groups += int((fire & dead).sum())
     weights = torch.softmax(log_weights.masked_fill(dead[:, None], 0.0), 1)
-    ancestors = RESAMPLERS[scheme](weights, run.draw("resample").uniform((groups, k)))
+    ancestors = RESAMPLERS[scheme](weights, draw.uniform((groups, k)))
     ancestors = torch.where(fire[:, None], ancestors, torch.arange(k, device=ancestors.device))
     evidence = torch.logsumexp(log_weights, 1) - math.log(k)
     normalizer = torch.where(fire, population.log_normalizer + evidence, population.log_normalizer)
