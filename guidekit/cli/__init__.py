@@ -68,7 +68,8 @@ def _hydra(command: str, settings: list[str], job: Callable[[dict], object]) -> 
     import hydra
     from omegaconf import OmegaConf
 
-    from guidekit.cli.compose import CONFIGS, rewrite
+    from guidekit.cli.compose import rewrite
+    from guidekit.running.groups import CONFIGS
 
     def task(config) -> None:
         job(OmegaConf.to_container(config, resolve=True))

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from guidekit.cli.compose import group_choices, load_group
 from guidekit.domain import MissingExtraError, UnknownNameError, domain_names, load_domain
+from guidekit.running.groups import group_choices, load_group
 
 SECTIONS = ("domains", "guidance", "rewards", "samplers", "priors")
 

@@ -11,6 +11,7 @@ from hydra.utils import get_object
 from guidekit import objectives
 from guidekit.core.guidance import Guidance, GuidanceError, chain
 from guidekit.domain import Domain, UnknownNameError, user_function
+from guidekit.running.groups import group_choices, load_group
 from guidekit.samplers import Sampler
 
 OBJECTIVES = ("reward", "objective", "likelihood")
@@ -99,8 +100,6 @@ def _make(config: Mapping[str, Any], reward: Callable | None) -> Any:
 
 def named_guidance(plug: str | Mapping[str, Any]) -> Mapping[str, Any]:
     """The configuration of a plug in a chain: a name of the guidance group, or {name: ..., options}."""
-    from guidekit.cli.compose import group_choices, load_group
-
     options = dict(plug) if isinstance(plug, Mapping) else {"name": plug}
     name = options.pop("name")
     choices = [c for c in group_choices("guidance") if c not in ("none", "chain")]

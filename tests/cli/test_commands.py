@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from guidekit.cli import main
-from guidekit.cli.compose import compose, group_choices, groups, load_group
+from guidekit.cli.compose import compose
 from guidekit.domain import UnknownNameError, load_domain
 from guidekit.running.build import build_guidance, build_reward, build_sampler
+from guidekit.running.groups import group_choices, groups, load_group
 
 SMALL = ["sample", "domain=molecules", "num_samples=3"]
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.cli.compose import group_choices, load_group
 from guidekit.domain import domain_names
 from guidekit.networks import SequenceTransformer
 from guidekit.objectives import ObjectReward
 from guidekit.priors.tokens import TokenPrior
 from guidekit.running.build import build_guidance
+from guidekit.running.groups import group_choices, load_group
 from guidekit.testing import check_guidance
 
 VOCABULARY = 9
