@@ -242,3 +242,43 @@ def test_two_plugs_of_one_kind_draw_independently(chain_a):
     first, second = (run.draw("choose", plug).uniform((64,)) for plug in plugs)
     assert not torch.equal(first, second)
     assert torch.equal(first, run.draw("choose", plugs[0]).uniform((64,)))
+
+
+def test_joined_branches_keep_each_row_with_its_own_time_and_condition():
+    """Released code tiles times against interleaved states."""
+    prior = gk.priors.GaussianMixture(torch.tensor([[2.0], [-2.0]]), 0.7)
+    run = run_of(prior)
+    x, t, condition = torch.tensor([[0.1], [0.9], [-0.5]]), torch.tensor([0.2, 0.5, 0.9]), torch.tensor([0, 1, 0])
+    null, given = run.denoise.branches(x, t, [None, condition])
+    for i in range(3):
+        rows = slice(i, i + 1)
+        torch.testing.assert_close(null.mean[rows], prior.predict(x[rows], t[rows]).mean)
+        torch.testing.assert_close(given.mean[rows], prior.predict(x[rows], t[rows], condition[rows]).mean)
+    assert run.ledger.network_calls == 1
+
+
+def test_extreme_rewards_do_not_overflow_the_weights(chain_a):
+    """Released code keeps weights in linear space and clamps them: all large rewards then look alike."""
+    reward = gk.objectives.TableReward(chain_a.rewards * 1e4)
+    guidance = gk.guidance.FKSteering(reward, 1.0, particles=64, ess_threshold=0.0, output="all")
+    result = gk.sample(chain_a.prior, guidance, 50, 4, sampler=gk.samplers.Ancestral())
+    assert result.log_normalizer.isfinite().all() and not result.log_weights.isnan().any()
+    best = torch.softmax(result.log_weights, 1).flatten() @ reward(result.samples) / 50
+    assert float(best) == pytest.approx(2e4)  # each group has a best state, and its weight tells it from 1e4
+
+
+def test_each_sample_may_have_its_own_measurement():
+    """Released operators read batch element 0 only."""
+    prior = gk.priors.Gaussian(torch.zeros(2), 1.0, gk.processes.VP("cosine"))
+    y = torch.tensor([[-2.0, 0.0], [0.0, 2.0], [2.0, 0.0]])
+    likelihood = gk.objectives.LinearGaussian(torch.eye(2), y, 0.1)
+    x = gk.sample(prior, gk.guidance.DPS(likelihood, 0.3), 3, 200).samples
+    assert ((x - y).norm(dim=1) < 0.6).all()
+
+
+def test_a_group_without_hope_falls_back_to_a_uniform_draw_and_is_counted(chain_a):
+    nothing = gk.objectives.TableReward(torch.full((3, 3), -torch.inf))
+    result = gk.sample(chain_a.prior, gk.guidance.FKSteering(nothing, 1.0, particles=4), 20, 4)
+    assert result.ledger.degenerate_groups == 20 and result.log_normalizer.isneginf().all()
+    found = gk.sample(chain_a.prior, gk.guidance.SVDD(nothing, 4), 20, 4)
+    assert found.ledger.degenerate_groups == 40 and (found.samples < 3).all()  # two tokens, two choices a sample
