@@ -34,8 +34,8 @@ class SVDD(Guidance):
     """
 
     reward: Callable[..., Tensor]
-    candidates: int = 8
-    alpha: float = 0.05
+    candidates: int = 16
+    alpha: float = 0.02
     value: Value | None = None
 
     def __post_init__(self) -> None:
