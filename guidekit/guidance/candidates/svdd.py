@@ -35,7 +35,7 @@ class SVDD(Guidance):
 
     reward: Callable[..., Tensor]
     candidates: int = 16
-    alpha: float = 0.02
+    alpha: float = 0.01
     value: Value | None = None
 
     def __post_init__(self) -> None:
