@@ -74,6 +74,7 @@ def _hydra(command: str, settings: list[str], job: Callable[[dict], object]) -> 
     def task(config) -> None:
         job(OmegaConf.to_container(config, resolve=True))
 
+    settings.sort(key=lambda setting: setting not in ("--multirun", "-m"))  # argparse takes no flag between settings
     sys.argv = [f"guidekit {command}", *rewrite(settings)]
     hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base=None)(task)()
     return 0

@@ -153,6 +153,15 @@ def test_hydra_flags_work(capsys):
     assert "num_samples: 7" in capsys.readouterr().out
 
 
+def test_multirun_sweeps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = ["reward=qed", "guidance=best_of_n", "guidance.particles=2", "num_samples=2", "baseline=false"]
+    assert main(["sample", *settings, "--multirun", "seed=0,1"]) == 0
+    folders = sorted((tmp_path / "outputs").iterdir())
+    seeds = [json.loads((folder / "run.json").read_text())["config"]["seed"] for folder in folders]
+    assert sorted(seeds) == [0, 1]
+
+
 def test_combined_rewards_and_chains_are_built():
     domain = load_domain("molecules")
     config = compose("sample", ["reward=sum", "reward.terms=[qed,{name: logp, high: 4}]", "reward.weights=[1,0.5]"])
