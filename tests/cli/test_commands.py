@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import pytest
 import torch
@@ -196,3 +197,11 @@ def test_every_configuration_can_be_built_and_has_the_constructors_defaults():
     for name in group_choices("sampler"):
         build_sampler(load_group("sampler", name))
     assert {"domain", "guidance", "reward", "sampler", "trainer"} <= set(groups())
+
+
+def test_a_missing_extra_is_named(capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("guidekit.domains.molecules")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    assert 'pip install "guidekit[molecules]"' in fails(capsys, *SMALL)
+    assert main(["list", "domains"]) == 0
