@@ -28,7 +28,8 @@ def save_checkpoint(path: str | Path, network: nn.Module, description: dict[str,
     Args:
         path: file to write; its folder must exist.
         network: module whose state is kept.
-        description: JSON-able; needs domain, network {name, options}, vocab_size, pad_id, length_counts, card.
+        description: JSON-able; needs domain, network {name, options}, vocab_size, pad_id, length_counts, card;
+            may have a sampling temperature.
     """
     from safetensors.torch import save_file
 
@@ -91,7 +92,12 @@ def load_token_prior(path: str | Path, domain: str) -> TokenPrior:
     description = read_description(path, domain)
     network = load_network(path, description)
     prior = TokenPrior(
-        network, description["vocab_size"], description["length_counts"], description["pad_id"], description.get("card")
+        network,
+        description["vocab_size"],
+        description["length_counts"],
+        description["pad_id"],
+        description.get("card"),
+        temperature=description.get("temperature", 1.0),
     )
     prior.name = f"{domain} prior {Path(path).stem}"
     return prior

@@ -26,6 +26,8 @@ class TokenPrior(Prior):
         length_counts: (L + 1,) how often each length occurred in the training data.
         pad_id: id of padding.
         card: how it was made.
+        temperature: logits are divided by it; below 1 sharpens the law of every token. A network that has not seen
+            enough data spreads probability on impossible tokens, which a value of 0.8 or 0.9 takes back.
     """
 
     name = "token prior"
@@ -33,13 +35,21 @@ class TokenPrior(Prior):
     network_batch = 2048
 
     def __init__(
-        self, network: nn.Module, vocab_size: int, length_counts: Tensor, pad_id: int = 0, card: dict | None = None
+        self,
+        network: nn.Module,
+        vocab_size: int,
+        length_counts: Tensor,
+        pad_id: int = 0,
+        card: dict | None = None,
+        temperature: float = 1.0,
     ) -> None:
+        if temperature <= 0:
+            raise ValueError(f"temperature={temperature}; it must be above 0")
         self.network = network.eval().requires_grad_(False)
         self.process = Masked(vocab_size, pinned=pad_id)
         self.length_counts = torch.as_tensor(length_counts, dtype=torch.float64)
         self.event_shape = (len(self.length_counts) - 1,)
-        self.pad_id, self.card = pad_id, card or {}
+        self.pad_id, self.card, self.temperature = pad_id, card or {}, temperature
 
     def network_rows(self, x: Tensor) -> int:
         """Sequences with a masked token; see `Prior.network_rows`."""
@@ -64,7 +74,7 @@ class TokenPrior(Prior):
             z = z[:, : int((z != self.pad_id).sum(1).amax())]
             logits = self.network(z, select=z == self.process.mask_id).float()
             logits[:, self.pad_id] = -torch.inf
-            log_probs[masked] = torch.log_softmax(logits, -1)
+            log_probs[masked] = torch.log_softmax(logits / self.temperature, -1)
         return CategoricalPrediction(log_probs, x)
 
     def to(self, device: torch.device | str) -> TokenPrior:

@@ -91,6 +91,7 @@ def fit(
         "summary": f"{module.updates} updates of {trainer['batch_size']}, {report['validation nats']} nats a sequence",
     }
     description.update(network={"name": made["name"], "options": options}, card=card)
+    description["temperature"] = trainer.get("temperature", 1.0)
     save_checkpoint(output, module.average, description)
     return report
 

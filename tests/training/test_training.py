@@ -1,5 +1,6 @@
 """Training a tiny prior: it learns, resumes, and its checkpoint is refused where it should be."""
 
+import copy
 import json
 
 import numpy as np
@@ -123,3 +124,16 @@ def test_network_ignores_what_stands_in_padding_and_knows_the_length():
     torch.testing.assert_close(mixed[:1], net(longer))
     selected = net(longer, select=torch.tensor([[False, True, False, False]]))
     torch.testing.assert_close(selected, net(longer)[:, 1])
+
+
+def test_temperature_travels_in_the_checkpoint_and_sharpens_every_token(tmp_path):
+    warm = load_token_prior(checkpoint(tmp_path / "warm.safetensors"), "toy")
+    torch.nn.init.normal_(warm.network.head.weight)
+    cold = copy.copy(warm)
+    cold.temperature = 0.5
+    z = torch.tensor([[6, 2, 6, 0]])
+    expected = torch.log_softmax(2 * warm.predict(z, 1.0).log_probs, -1)
+    torch.testing.assert_close(cold.predict(z, 1.0).log_probs, expected)
+    assert load_token_prior(checkpoint(tmp_path / "cold.safetensors", temperature=0.8), "toy").temperature == 0.8
+    with pytest.raises(ValueError, match="above 0"):
+        load_token_prior(checkpoint(tmp_path / "zero.safetensors", temperature=0), "toy")
