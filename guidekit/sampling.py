@@ -11,7 +11,7 @@ from torch import Tensor
 from guidekit.core.guidance import Guidance, flatten
 from guidekit.core.ledger import Ledger
 from guidekit.core.run import Progress, Run
-from guidekit.core.state import State, tree_batch, tree_cat, tree_map
+from guidekit.core.state import State, tree_batch, tree_cat, tree_map, tree_to
 from guidekit.priors.base import Prior
 from guidekit.processes import Masked
 from guidekit.samplers import Ancestral, FirstHitting, Sampler
@@ -99,18 +99,19 @@ def sample_chunks(
     What cannot work is refused at the call, before the first chunk is asked for.
     """
     plugs = flatten([guidance]) if guidance is not None else []
-    particles = particles or max([plug.particles for plug in plugs], default=1)
-    if batch_size is None:
-        crowd = particles * max([getattr(plug, "candidates", 1) for plug in plugs], default=1)
-        batch_size = max(1, ROWS // crowd)
+    if particles is None:
+        particles = max([plug.particles for plug in plugs], default=1)
     for name, value in (
         ("num_samples", num_samples),
         ("steps", steps),
         ("particles", particles),
         ("batch_size", batch_size),
     ):
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"{name}={value}; at least 1 is needed")
+    if batch_size is None:
+        crowd = particles * max([getattr(plug, "candidates", 1) for plug in plugs], default=1)
+        batch_size = max(1, ROWS // crowd)
     prior = prior.to(device)
     if sampler is None:
         sampler = FirstHitting() if isinstance(prior.process, Masked) else Ancestral()
@@ -150,7 +151,7 @@ def _per_group(condition: State | None, groups: int, device: torch.device | str)
         condition = torch.tensor(condition)
     if isinstance(condition, Tensor) and condition.ndim == 0:
         condition = condition.expand(groups)
-    condition = tree_map(lambda leaf: leaf.to(device), condition)
+    condition = tree_to(condition, device)
     if tree_batch(condition) == 1 < groups:
         condition = tree_map(lambda leaf: leaf.expand(groups, *leaf.shape[1:]), condition)
     if tree_batch(condition) != groups:

@@ -127,7 +127,8 @@ class Molecules(Domain):
     ) -> dict[str, float | int]:
         """Validity, uniqueness, novelty, diversity, SNN, FCD and property means; see `metrics.evaluate`."""
         reference = reference if reference is not None else reference_smiles()
-        options.setdefault("training", training_smiles())
+        if "training" not in options:
+            options["training"] = training_smiles()
         return evaluate(objects, reference, **options)
 
     def write(self, folder: Path, states: Tensor, columns: Mapping[str, Sequence[float]]) -> list[str]:
@@ -181,7 +182,10 @@ class Molecules(Domain):
         return figures
 
     def figure(self, states: Tensor, values: Sequence[float], label: str, path: Path, most: int = 16) -> str | None:
-        """A grid of the best distinct valid molecules with their rewards; returns the file name, None without any."""
+        """A grid of the best distinct valid molecules with their rewards; returns the file name, None without any.
+
+        Values that are NaN (there was no reward) are not shown.
+        """
         best: dict[str, tuple[float, Chem.Mol]] = {}
         for molecule, value in zip(self.decode(states), values, strict=True):
             if molecule is not None:
@@ -189,7 +193,8 @@ class Molecules(Domain):
         chosen = sorted(best.values(), key=lambda pair: -pair[0])[:most]
         if not chosen:
             return None
-        grid([m for _, m in chosen], [f"{label} {value:.3f}" for value, _ in chosen], path=path)
+        captions = ["" if math.isnan(value) else f"{label} {value:.3f}" for value, _ in chosen]
+        grid([molecule for _, molecule in chosen], captions, path=path)
         return path.name
 
 

@@ -50,7 +50,9 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     if config["baseline"] or guidance is None:
         versions.append(("unguided", None))
     for _, plug in versions:
-        sample_chunks(guidance=plug, num_samples=config["num_samples"], **arguments)  # refuses before a folder is made
+        # Refuses what cannot work before a folder is made.
+        particles = config["particles"] if plug is not None else 1
+        sample_chunks(guidance=plug, num_samples=config["num_samples"], particles=particles, **arguments)
     label = label_of(config)
     settings = {key: value for key, value in config.items() if key not in NOT_SETTINGS}
     path = Path(config["output"]) if config["output"] else free_folder(label)
@@ -63,15 +65,12 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
                 results[name] = _sample(bar, folder, name, config["num_samples"], plug, particles, arguments)
         write(folder.partial, domain, results, reward, config, label)
         folder.complete()
-    except KeyboardInterrupt:
-        if not any(folder.chunks.iterdir()):
+    except BaseException:  # an interrupt, a full disk, a failure deep inside: finished samples are never thrown away
+        if any(folder.chunks.glob("*.safetensors")):
+            console.print(f"interrupted: finished samples are kept; repeat the command with output={path} resume=true")
+        else:
             folder.abandon()
             console.print("interrupted before the first samples were finished: nothing is kept")
-        else:
-            console.print(f"interrupted: finished samples are kept; repeat the command with output={path} resume=true")
-        raise
-    except BaseException:
-        folder.abandon()
         raise
     report(console, domain, results, path)
     return path

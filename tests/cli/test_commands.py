@@ -70,6 +70,22 @@ def test_interrupted_run_keeps_finished_samples_and_resumes(tmp_path, capsys, mo
     assert not (tmp_path / "run.partial").exists()
 
 
+def test_a_failure_keeps_finished_samples_too(tmp_path, capsys, monkeypatch):
+    from guidekit.running import sample_job
+
+    out = tmp_path / "run"
+
+    def full_disk(*arguments):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sample_job, "write_csv", full_disk)
+        assert "no space left" in fails(capsys, *SMALL, f"output={out}")
+    assert (tmp_path / "run.partial" / "chunks" / "unguided-00000.safetensors").exists() and not out.exists()
+    assert main([*SMALL, f"output={out}", "resume=true"]) == 0
+    assert (out / "samples.csv").exists() and not (tmp_path / "run.partial").exists()
+
+
 def test_a_users_function_that_fails_is_counted(tmp_path, capsys, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "def rings(mol):\n    n = mol.GetRingInfo().NumRings()\n"
@@ -98,6 +114,7 @@ def test_a_users_function_that_fails_is_counted(tmp_path, capsys, monkeypatch):
         (["sample", "guidance=svdd", "guidance.candidate=3"], "did you mean 'guidance.candidates'"),
         (["sample", "num_samples"], "write key=value"),
         (["sample", "num_samples=0"], "at least 1"),
+        (["sample", "particles=0", "reward=qed", "guidance=best_of_n"], "particles=0"),
         (["sample", "guidance=svdd"], "give reward="),
         (["sample", "guidance=svdd", "reward=qed", "guidance.candidates=0"], "candidates is at least 1"),
         (["sample", "guidance=fk_steering", "reward=qed", "guidance.potential=sums"], "accepted: difference, max, sum"),

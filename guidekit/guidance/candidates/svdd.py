@@ -67,8 +67,8 @@ class SVDD(Guidance):
         values = values.view(len(population), self.candidates)
         hopeless = values.isneginf().all(1)
         population.run.ledger.degenerate_groups += int(hopeless.sum())
-        u = population.run.draw("choose", self).uniform((len(values),))
-        chosen = choose(values.masked_fill(hopeless[:, None], 0.0), self.alpha, u)
+        points = population.run.draw("choose", self).uniform((len(values),))
+        chosen = choose(values.masked_fill(hopeless[:, None], 0.0), self.alpha, points)
         return crowd.select(first + chosen.view(population.groups, population.particles))
 
 
