@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from guidekit.core.state import State
+from guidekit.names import UnknownNameError
+from guidekit.objectives.rewards import ObjectReward
+from guidekit.objectives.verifiers import Verifier
 from guidekit.priors.base import Prior
+from guidekit.priors.checkpoints import read_description
 
 
 class MissingExtraError(ImportError):
     """An optional dependency is absent; the message names the extra to install."""
-
-
-class UnknownNameError(ValueError):
-    """A name is none of the known ones; the message has the choices and the nearest match."""
-
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
-        choices = sorted(choices)
-        near = difflib.get_close_matches(name, choices, 1, 0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        super().__init__(f"no {kind} named {name!r}{hint}; accepted: {', '.join(choices) or 'none'}")
 
 
 def require(extra: str, module: str) -> ModuleType:
@@ -52,17 +45,21 @@ class Domain:
     """Base of all domains; a subclass lives in its own folder and registers under the entry point guidekit.domains.
 
     Attributes:
-        name: of the domain and of its extra.
+        name: of the domain.
         objects: what a decoded state is, for messages ("molecules").
         suffix: file suffix of `write` in the field's own format.
+        assets: folder of the shipped checkpoints.
+        kinds: reward classes by name, for `rewards`.
     """
 
     name: str
     objects: str
     suffix: str
+    assets: Path
+    kinds: Mapping[str, type] = {}
 
     def load_prior(self, name: str = "default") -> Prior:
-        """A prior shipped with the domain, or one in a checkpoint folder."""
+        """A prior shipped with the domain, or one in a checkpoint file."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement load_prior")
 
     def encode(self, objects: Sequence[Any]) -> State:
@@ -74,15 +71,75 @@ class Domain:
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement decode")
 
     @property
-    def rewards(self) -> Mapping[str, Callable]:
-        """Rewards by name, ready to be given to a guidance; called with options they make one with these options."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement rewards")
+    def rewards(self) -> Rewards:
+        """Rewards of states by name; `rewards.make(name, **options)` gives one its options."""
+        return Rewards(self)
+
+    def bind(self, function: Callable[[Any], float], name: str | None = None) -> Callable:
+        """A reward of states from a function of a decoded object."""
+        title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
+        return ObjectReward(function, self.decode, title)
+
+    def verifier(self, forbidden: Sequence[str] = ()) -> Verifier:
+        """What tells where a sequence of states first breaks a rule, see `guidekit.objectives.verifiers`.
+
+        Args:
+            forbidden: patterns that objects must not hold, written as the field writes them; without any, the rule is
+                that a state decodes to a valid object, where the domain can locate what is wrong.
+
+        Raises:
+            ValueError: the domain has no verifier, or none of this kind.
+        """
+        raise ValueError(f"domain {self.name} has no verifier: it cannot tell where in {self.objects} a rule is broken")
+
+    def checkpoint(self, name: str) -> Path:
+        """The file of a prior: a shipped one by name, or a path ending in .safetensors.
+
+        Raises:
+            UnknownNameError: neither of both.
+        """
+        shipped = {path.stem: path for path in self.assets.glob("*.safetensors")}
+        path = shipped.get(name, Path(name))
+        if path.suffix != ".safetensors":
+            raise UnknownNameError("prior", name, [*shipped, "a path ending in .safetensors"])
+        return path
+
+    def priors(self) -> dict[str, str]:
+        """Shipped priors and what they were made from."""
+        cards = {path.stem: read_description(path)["card"] for path in sorted(self.assets.glob("*.safetensors"))}
+        return {name: f"{card.get('data', '')}; {card.get('summary', '')}" for name, card in cards.items()}
 
     def evaluate(
         self, objects: Sequence[Any], reference: Sequence[Any] | None = None, **options: Any
     ) -> dict[str, float]:
         """The field's standard metrics of objects (None = invalid) against a reference."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement evaluate")
+
+
+class Rewards(Mapping):
+    """The rewards of a domain: mapping access makes them with default options."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain, self.kinds = domain, domain.kinds
+
+    def __getitem__(self, name: str) -> Callable:
+        return self.make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def function(self, name: str, **options: Any) -> Callable[[Any], float]:
+        """The reward as a function of a decoded object."""
+        if name not in self.kinds:
+            raise UnknownNameError("reward", name, self.kinds)
+        return self.kinds[name](**options)
+
+    def make(self, name: str, **options: Any) -> Callable:
+        """The reward as a function of states, with options."""
+        return self.domain.bind(self.function(name, **options), name)
 
 
 def domain_names() -> list[str]:

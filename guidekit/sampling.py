@@ -62,7 +62,7 @@ def sample(
         seed: of all randomness. A sample is a function of the seed and its index, not of the batch.
         sampler: None is first-hitting for masked priors, ancestral for all others.
         particles: K per group; None is what the guidance asks for.
-        condition: one row per group, or one row for all (a number for a class label).
+        condition: one row per group, or one row for all: a number for a class label, or what `prior.condition` takes.
         device: where states and network calls live.
         batch_size: groups sampled together; None fits about 4,096 particles.
         progress: called with a `Progress` after every step.
@@ -115,7 +115,7 @@ def sample_chunks(
     prior = prior.to(device)
     if sampler is None:
         sampler = FirstHitting() if isinstance(prior.process, Masked) else Ancestral()
-    condition = _per_group(condition, num_samples, device)
+    condition = _per_group(prior.condition(condition), num_samples, device)
 
     def run(begin: int, end: int) -> Run:
         rows = None if condition is None else tree_map(lambda leaf: leaf[begin:end], condition)

@@ -6,13 +6,19 @@ framework.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from guidekit.core.guidance import Guidance
+from guidekit.core.population import Population
+from guidekit.core.run import Run
 from guidekit.core.state import State, tree_leaves
 from guidekit.priors.base import Prior
+from guidekit.priors.chain import CategoricalChain
+from guidekit.samplers import Sampler
 from guidekit.sampling import Result, sample
 
 
@@ -95,6 +101,51 @@ def check_ledger(prior: Prior, guidance: Guidance | None, num_samples: int, **op
     ledger = sample(counting, guidance, num_samples, **options).ledger
     assert ledger.network_rows == counting.rows, f"{ledger.network_rows} rows in the ledger, {counting.rows} asked for"
     assert ledger.network_calls == counting.calls, f"{ledger.network_calls} calls in the ledger, {counting.calls} made"
+
+
+def exact_law(
+    prior: CategoricalChain,
+    sampler: Sampler,
+    guidance: Guidance | None = None,
+    steps: int = 8,
+    condition: int | None = None,
+    weighted: bool = False,
+) -> Tensor:
+    """The law a guided sampler has on an enumerable chain, by multiplying its transition matrices: no Monte Carlo.
+
+    Covers guidance of `denoise` and `propose`.
+
+    Args:
+        prior: chain whose noisy states can be enumerated.
+        sampler: whose kernels depend on the state alone.
+        guidance: plug or chain.
+        steps: of the time grid.
+        condition: class, for chains with conditionals.
+        weighted: multiply in the log-weights that kernels carry (`DiscreteFKC`, tilted proposals): the sum of the
+            result is then the normaliser, and its normalised form what weighted particles estimate.
+
+    Returns:
+        (V, ..., V) float64.
+    """
+    states = prior.states()
+    n = len(states)
+    rows = None if condition is None else torch.full((n,), condition)
+    run = Run(prior, sampler, guidance, steps, (0, n), condition=rows)
+    measure = prior.limit_law()
+    with torch.no_grad():
+        for step, (t, u) in enumerate(itertools.pairwise(run.grid)):
+            run.step = step
+            kernel = run.propose(Population(run, n, 1, states, rows), t, u)
+            columns = []
+            for target in states:
+                at = target.expand(n, -1)
+                log_prob = kernel.log_prob(at)
+                if weighted:
+                    log_prob = log_prob + kernel.memory(at).get("log_ratio", 0.0)
+                columns.append(log_prob.exp().nan_to_num(0.0))
+            measure = measure @ torch.stack(columns, 1)
+    clean = (states < prior.process.vocab_size).all(1)
+    return measure[clean].reshape(prior.probabilities.shape)
 
 
 def _equal(a: State, b: State) -> bool:

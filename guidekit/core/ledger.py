@@ -18,6 +18,7 @@ class Ledger:
         reward_calls: objects scored (repeated objects are scored once).
         reward_invalid: states with no object to score (an unparsable SMILES, say); they score minus infinity.
         reward_failures: objects on which the reward raised or returned NaN; they score minus infinity.
+        value_calls: noisy sequences a value (or a reward's relaxation) was asked about by transition guidance.
         degenerate_groups: times that no particle of a group had a finite weight and a uniform draw was made instead.
         seconds: wall time of the loop.
     """
@@ -29,6 +30,7 @@ class Ledger:
     reward_calls: int = 0
     reward_invalid: int = 0
     reward_failures: int = 0
+    value_calls: int = 0
     degenerate_groups: int = 0
     seconds: float = 0.0
 

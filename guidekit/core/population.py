@@ -86,6 +86,12 @@ class Population:
         condition = None if self.condition is None else tree_index(self.condition, changed)
         return tree_put(known.prediction, changed, self.run.denoise(tree_index(self.state, changed), part, condition))
 
+    def believing(self, t: float, prediction: Prediction) -> Population:
+        """The population with a given belief at its present state and time, in place of the network's."""
+        new = copy.copy(self)
+        new._answer = Answer(self.state, self.time(t), prediction)
+        return new
+
     def advance(self, state: State, **memory: Tensor) -> Population:
         """The population at a new state; `memory` replaces entries of the same name."""
         new = copy.copy(self)

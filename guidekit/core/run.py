@@ -140,8 +140,10 @@ class Run:
     def _move(self, population: Population, t: float, u: float) -> Population:
         kernel: Kernel = self.propose(population, t, u)
         state = kernel.sample(self.draw("move"))
-        moved = getattr(kernel, "time", None)
-        return population.advance(state) if moved is None else population.advance(state, time=moved)
+        memory = kernel.memory(state)
+        if "log_ratio" in memory:  # summed up until a particle filter takes it into its weights
+            memory["log_ratio"] = memory["log_ratio"] + population.memory.get("log_ratio", 0.0)
+        return population.advance(state, **memory)
 
     def _network(self, x: State, t: Time, condition: State | None = None) -> Prediction:
         rows, limit = tree_batch(x), self.network_batch

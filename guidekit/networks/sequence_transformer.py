@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from guidekit.networks.conditioning import Conditioning
 
 
 class Block(nn.Module):
@@ -43,6 +47,7 @@ class SequenceTransformer(nn.Module):
         max_length: longest sequence, in tokens.
         width, depth, heads: size of the network.
         pad_id: id that marks positions outside the sequence, or None when every position is real.
+        labels, timed: see `Conditioning`.
     """
 
     def __init__(
@@ -53,12 +58,15 @@ class SequenceTransformer(nn.Module):
         depth: int = 6,
         heads: int = 4,
         pad_id: int | None = None,
+        labels: Sequence[int] = (),
+        timed: bool = False,
     ) -> None:
         super().__init__()
         self.vocab_size, self.max_length, self.pad_id = vocab_size, max_length, pad_id
         self.embed = nn.Embedding(vocab_size + 1, width)
         self.from_start = nn.Embedding(max_length, width)
         self.from_end = nn.Embedding(max_length, width)
+        self.conditioning = Conditioning(width, labels, timed)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.RMSNorm(width)
         self.head = nn.Linear(width, vocab_size)
@@ -70,18 +78,35 @@ class SequenceTransformer(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, tokens: Tensor, select: Tensor | None = None) -> Tensor:
-        """Logits (B, L, V) for tokens (B, L) int64, or (N, V) for the N positions where select (B, L) is True."""
+    def features(self, tokens: Tensor, labels: Tensor | None = None, level: Tensor | None = None) -> Tensor:
+        """Last hidden layer (B, L, width) for tokens (B, L)."""
         if tokens.shape[1] > self.max_length:
             raise ValueError(f"sequence of {tokens.shape[1]} tokens; this network takes at most {self.max_length}")
         real = torch.ones_like(tokens, dtype=torch.bool) if self.pad_id is None else tokens != self.pad_id
         index = torch.arange(tokens.shape[1], device=tokens.device)
         to_end = (real.sum(1, keepdim=True) - 1 - index).clamp_min(0)
         h = self.embed(tokens) + self.from_start(index) + self.from_end(to_end)
+        h = h + self.conditioning(len(tokens), labels, level, h)
         # A sequence with no real position attends to itself, which keeps the softmax finite; its logits are never used.
         mask = (real | ~real.any(1, keepdim=True))[:, None, None]
         for block in self.blocks:
             h = block(h, mask)
-        if select is not None:
-            h = h[select]
+        return h
+
+    def logits(self, h: Tensor) -> Tensor:
+        """Logits (..., V) of features (..., width)."""
         return self.head(self.norm(h))
+
+    def forward(
+        self, tokens: Tensor, select: Tensor | None = None, labels: Tensor | None = None, level: Tensor | None = None
+    ) -> Tensor:
+        """Logits (B, L, V) for tokens (B, L) int64, or (N, V) for the N positions where select (B, L) is True.
+
+        Args:
+            tokens: ids, the mask is V.
+            select: positions whose logits are wanted; None is all.
+            labels: (B, K) int64, -1 where a label is not given; None gives none.
+            level: noise level 1 - a(t), (B,); for networks made with timed=True.
+        """
+        h = self.features(tokens, labels, level)
+        return self.logits(h if select is None else h[select])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from guidekit.core.generators import Draw
@@ -35,6 +37,10 @@ class Prior:
     def predict(self, x: State, t: Time, condition: State | None = None) -> Prediction:
         """Belief about the clean state of x (B, *S) at t (number or (B,)); condition None is unconditional."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement predict(x, t, condition)")
+
+    def condition(self, value: Any) -> State | None:
+        """A condition from what users write (a number, a name, a mapping); raises ValueError for an impossible one."""
+        return value
 
     def network_rows(self, x: State) -> int:
         """How many of the states x the network has to look at; the others' answers are known without it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from guidekit.core.population import Time
 from guidekit.core.predictions import CategoricalPrediction
-from guidekit.core.state import right_pad
 from guidekit.priors.base import Prior
 from guidekit.processes import DiscreteProcess, Masked
 
@@ -43,7 +43,7 @@ class CategoricalChain(Prior):
             raise ValueError(f"{size}^{length} sequences are too many to enumerate; at most 4096")
         self.probabilities = table / table.sum()
         process = process or Masked()
-        self.process = type(process)(**{**vars(process), "vocab_size": size})
+        self.process = dataclasses.replace(process, vocab_size=size)
         self.event_shape = (length,)
         self.sequences = torch.tensor(list(itertools.product(range(size), repeat=length)))
         laws = self.probabilities.flatten()[None]
@@ -58,21 +58,26 @@ class CategoricalChain(Prior):
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
         """Exact marginals p(x_0^l | z_t), in float64; see `Prior.predict`."""
         size = self.process.vocab_size
-        log_joint = self._log_likelihood(x, t) + self._log_laws[-1 if condition is None else condition]
-        posterior = torch.softmax(log_joint, -1)
+        posterior = self.posterior(x, t, condition)
         one_hot = torch.nn.functional.one_hot(self.sequences, size).double()
         marginals = torch.einsum("bn,nlv->blv", posterior, one_hot)
         return self.process.prediction(marginals.log(), x)
 
+    def posterior(self, z: Tensor, t: Time, condition: Tensor | None = None) -> Tensor:
+        """p(x_0 | z_t) of every clean sequence in the order of `sequences`, (B, V^L) float64."""
+        return torch.softmax(self._log_likelihood(z, t) + self._log_laws[-1 if condition is None else condition], -1)
+
+    def expectation(self, table: Tensor, z: Tensor, t: Time) -> Tensor:
+        """E[f(x_0) | z_t] for a table f (V, ..., V), (B,) float64: the exact value behind classifier guidance."""
+        return self.posterior(z, t) @ table.double().flatten()
+
     def _log_likelihood(self, z: Tensor, t: Time) -> Tensor:
         """log q(z_t | x_0) of every clean sequence, (B, V^L)."""
-        a = self.process.survival(t)
-        same = z[:, None] == self.sequences
         if isinstance(self.process, Masked):
-            agrees = same | (z[:, None] == self.process.mask_id)
+            agrees = (z[:, None] == self.sequences) | (z[:, None] == self.process.mask_id)
             return torch.where(agrees.all(-1), 0.0, -torch.inf)
-        a = right_pad(a, same) if isinstance(a, Tensor) else a
-        return (a * same.double() + (1 - a) / self.process.vocab_size).log().sum(-1)
+        table = self.process.likelihood(z, t).log()
+        return torch.stack([table[:, i, self.sequences[:, i]] for i in range(z.shape[1])]).sum(0)
 
     def states(self) -> Tensor:
         """All noisy sequences, (C^L, L), C ids a position; the last position varies fastest."""
@@ -89,7 +94,7 @@ class CategoricalChain(Prior):
     def sampler_law(self, grid: list[float]) -> Tensor:
         """Exact law (V, ..., V) of ancestral sampling on a time grid; coarse grids differ from `probabilities`."""
         states = self.states()
-        law = self._limit(states)
+        law = self.limit_law()
         for t, u in itertools.pairwise(grid):
             law = law @ self.kernel_matrix(t, u)
         clean = (states < self.process.vocab_size).all(1)
@@ -125,11 +130,12 @@ class CategoricalChain(Prior):
         """log E[exp(r / temperature)] under `probabilities`, float64 scalar, nats."""
         return (self.probabilities * (rewards.double() / temperature).exp()).sum().log()
 
-    def _limit(self, states: Tensor) -> Tensor:
-        """Law of the noisy sequences at t = 1, (C^L,)."""
+    def limit_law(self) -> Tensor:
+        """Law of the noisy sequences at t = 1 in the order of `states`, (C^L,) float64."""
+        states = self.states()
         if isinstance(self.process, Masked):
             return (states == self.process.mask_id).all(1).double()
-        return torch.full((len(states),), 1 / len(states), dtype=torch.float64)
+        return self.process.limit[states].prod(1)
 
     def to(self, device: torch.device | str) -> CategoricalChain:
         """The chain with its tensors on another device."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from guidekit.networks import NETWORKS
-from guidekit.priors.tokens import TokenPrior
+from guidekit.priors.tokens import TokenPrior, made_from
 
 KEY = "guidekit"
 FORMAT = 1
@@ -29,7 +29,7 @@ def save_checkpoint(path: str | Path, network: nn.Module, description: dict[str,
         path: file to write; its folder must exist.
         network: module whose state is kept.
         description: JSON-able; needs domain, network {name, options}, vocab_size, pad_id, length_counts, card;
-            may have a sampling temperature.
+            may have process (see `guidekit.priors.descriptions`), labels, parametrization and a sampling temperature.
     """
     from safetensors.torch import save_file
 
@@ -91,14 +91,7 @@ def load_token_prior(path: str | Path, domain: str) -> TokenPrior:
     """A `TokenPrior` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
     description = read_description(path, domain)
     network = load_network(path, description)
-    prior = TokenPrior(
-        network,
-        description["vocab_size"],
-        description["length_counts"],
-        description["pad_id"],
-        description.get("card"),
-        temperature=description.get("temperature", 1.0),
-    )
+    prior = made_from(description, network)
     prior.name = f"{domain} prior {Path(path).stem}"
     return prior
 

@@ -1,8 +1,10 @@
-"""A neural prior over token sequences of varying length."""
+"""A neural prior over token sequences."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,79 +12,154 @@ from torch import Tensor, nn
 from guidekit.core.generators import Draw
 from guidekit.core.population import Time
 from guidekit.core.predictions import CategoricalPrediction, sample_categorical
+from guidekit.core.state import State
 from guidekit.priors.base import Prior
-from guidekit.processes import Masked
+from guidekit.priors.labels import Label, label_rows
+from guidekit.processes import DiscreteProcess, Masked
+
+TOKENS_A_CALL = 1 << 16
+"""Tokens in one network call."""
 
 
 class TokenPrior(Prior):
-    """Masked diffusion over sequences whose length is drawn first: p(x) = p(n) p(x | n).
+    """Discrete diffusion over sequences whose length is drawn first: p(x) = p(n) p(x | n).
 
-    A state is (B, L) with n mask or token ids and padding behind them; padding is known from the start and never moves.
-    The network runs on the masked positions' logits only and on the columns that hold tokens.
+    A state is (B, L) with n noisy token ids and padding behind them; padding is known from the start and never moves.
+    For a masked process the network runs on rows with a masked token, on the columns that hold tokens, and makes logits
+    for masked positions only.
 
     Args:
-        network: tokens (B, l), select (B, l) bool -> logits (N, V) of the selected positions.
-        vocab_size: V, padding included; the mask is id V.
+        network: (tokens (B, l), select, labels, level) -> logits, see `SequenceTransformer.forward`.
+        vocab_size: V, padding included.
         length_counts: (L + 1,) how often each length occurred in the training data.
-        pad_id: id of padding.
+        pad_id: id of padding; None where every sequence has L tokens.
         card: how it was made.
         temperature: logits are divided by it; below 1 sharpens the law of every token. A network that has not seen
             enough data spreads probability on impossible tokens, which a value of 0.8 or 0.9 takes back.
+        process: forward process; None is `Masked`.
+        labels: what a condition may name; none for an unconditional network.
+        parametrization: "clean" for a network whose outputs are logits of the clean token, "ratios" for one (SEDD)
+            whose outputs are logarithms of the concrete score, see `DiscreteProcess.score`.
     """
 
     name = "token prior"
-    time_independent = True
-    network_batch = 2048
 
     def __init__(
         self,
         network: nn.Module,
         vocab_size: int,
-        length_counts: Tensor,
-        pad_id: int = 0,
+        length_counts: Tensor | Sequence[int],
+        pad_id: int | None = 0,
         card: dict | None = None,
         temperature: float = 1.0,
+        process: DiscreteProcess | None = None,
+        labels: Sequence[Label] = (),
+        parametrization: str = "clean",
     ) -> None:
         if temperature <= 0:
             raise ValueError(f"temperature={temperature}; it must be above 0")
         self.network = network.eval().requires_grad_(False)
-        self.process = Masked(vocab_size, pinned=pad_id)
+        self.process = Masked(vocab_size, pinned=pad_id) if process is None else process
         self.length_counts = torch.as_tensor(length_counts, dtype=torch.float64)
         self.event_shape = (len(self.length_counts) - 1,)
         self.pad_id, self.card, self.temperature = pad_id, card or {}, temperature
+        self.labels, self.parametrization = tuple(labels), parametrization
+        self.network_batch = max(1, TOKENS_A_CALL // self.event_shape[0])
+        self.masked = isinstance(self.process, Masked)
+        self.timed = getattr(getattr(network, "conditioning", None), "level", None) is not None
+        self.time_independent = self.masked and not self.timed and parametrization == "clean"
+        if labels:
+            self.null_condition = torch.full((len(labels),), -1)
+
+    def condition(self, value: Any) -> State:
+        """A condition from what users write, see `label_rows`."""
+        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
+            return value
+        return label_rows(value, self.labels)
 
     def network_rows(self, x: Tensor) -> int:
-        """Sequences with a masked token; see `Prior.network_rows`."""
-        return int((x == self.process.mask_id).any(1).sum())
+        """Sequences the network has to look at; see `Prior.network_rows`."""
+        return int(self._unknown(x).any(1).sum())
+
+    def _unknown(self, x: Tensor) -> Tensor:
+        """Positions the network is asked about, (B, L)."""
+        if self.masked:
+            return x == self.process.mask_id
+        return torch.ones_like(x, dtype=torch.bool) if self.pad_id is None else x != self.pad_id
 
     def start(self, draw: Draw, rows: int) -> Tensor:
-        """Fully masked sequences with lengths from the training data, (rows, L)."""
+        """Noise with lengths from the training data, (rows, L)."""
+        noise = self.process.sample_limit(draw, (rows, *self.event_shape))
+        if self.pad_id is None:
+            return noise
         u = draw.named("length").uniform((rows,))
         lengths = sample_categorical(self.length_counts.log().expand(rows, -1), u)
         position = torch.arange(self.event_shape[0], device=lengths.device)
-        return torch.where(position < lengths[:, None], self.process.mask_id, self.pad_id)
+        return torch.where(position < lengths[:, None], noise, self.pad_id)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
         """See `Prior.predict`."""
-        masked = x == self.process.mask_id
-        size = self.process.vocab_size
-        log_probs = torch.full((*x.shape, size), -torch.inf, device=x.device)
-        log_probs.scatter_(-1, x.masked_fill(masked, 0)[..., None], 0.0)
-        busy = masked.any(1)
+        unknown = self._unknown(x)
+        log_probs = torch.full((*x.shape, self.process.vocab_size), -torch.inf, device=x.device)
+        log_probs.scatter_(-1, x.masked_fill(unknown, 0)[..., None], 0.0)
+        busy = unknown.any(1)
         if busy.any():
-            z = x if busy.all() else x[busy]
-            z = z[:, : int((z != self.pad_id).sum(1).amax())]
-            logits = self.network(z, select=z == self.process.mask_id).float()
-            logits[:, self.pad_id] = -torch.inf
-            log_probs[masked] = torch.log_softmax(logits / self.temperature, -1)
+            rows = slice(None) if busy.all() else busy
+            log_probs[unknown] = self._asked(
+                x[rows],
+                unknown[rows],
+                t[rows] if isinstance(t, Tensor) and t.ndim else t,
+                None if condition is None else condition[rows],
+            )
         return CategoricalPrediction(log_probs, x)
+
+    def _asked(self, z: Tensor, unknown: Tensor, t: Time, labels: Tensor | None) -> Tensor:
+        """Log-probabilities (N, V) of clean tokens at the N unknown positions of rows that have some."""
+        if self.pad_id is not None:
+            width = int((z != self.pad_id).sum(1).amax())
+            z, unknown = z[:, :width], unknown[:, :width]
+        level = None
+        if self.timed:
+            level = 1 - torch.as_tensor(self.process.survival(t), device=z.device).expand(len(z)).float()
+        outputs = self.network(z, select=unknown, labels=labels, level=level).float()
+        if self.parametrization == "ratios":
+            return self._from_ratios(outputs, z, unknown, t)
+        if self.pad_id is not None:
+            outputs[:, self.pad_id] = -torch.inf
+        return torch.log_softmax(outputs / self.temperature, -1)
+
+    def _from_ratios(self, outputs: Tensor, z: Tensor, unknown: Tensor, t: Time) -> Tensor:
+        """Log-probabilities (N, V) from log-ratios (N, V)."""
+        table = torch.zeros(*z.shape, outputs.shape[-1], device=z.device)
+        table[unknown] = outputs
+        log_probs = self.process.from_ratios(self.process.score(table, z, t), z, t).log_probs[unknown]
+        return torch.log_softmax(log_probs / self.temperature, -1).float()
 
     def to(self, device: torch.device | str) -> TokenPrior:
         """The prior with its network on another device."""
         new = copy.copy(self)
         new.network = copy.deepcopy(self.network).to(device) if str(device) != str(self._device()) else self.network
         new.length_counts = self.length_counts.to(device)
+        if self.null_condition is not None:
+            new.null_condition = self.null_condition.to(device)
         return new
 
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+
+def made_from(description: Mapping[str, Any], network: nn.Module) -> TokenPrior:
+    """A prior from the description in a checkpoint and its network."""
+    from guidekit.priors.descriptions import process_from
+
+    return TokenPrior(
+        network,
+        description["vocab_size"],
+        description["length_counts"],
+        description["pad_id"],
+        description.get("card"),
+        description.get("temperature", 1.0),
+        process_from(description),
+        [Label(**label) for label in description.get("labels", ())],
+        description.get("parametrization", "clean"),
+    )

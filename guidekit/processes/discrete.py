@@ -1,9 +1,8 @@
-"""Discrete noising: a token survives to time t with probability a(t), otherwise it is drawn from a limit law."""
+"""Discrete noising: what every process of tokens offers, and the absorbing (masked) process."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import torch
 from torch import Tensor
@@ -14,55 +13,114 @@ from guidekit.core.kernels import CategoricalKernel, ChosenUnmaskingKernel, Unma
 from guidekit.core.predictions import CategoricalPrediction
 from guidekit.core.state import right_pad
 from guidekit.processes.schedules import Number
-
-
-@dataclasses.dataclass(frozen=True)
-class LogLinear:
-    """Survival a(t) = 1 - t. Source: Sahoo et al. 2024, arXiv:2406.07524."""
-
-    def __call__(self, t: Number) -> Number:
-        """a(t)."""
-        return 1 - t
-
-    def inverse(self, a: Number) -> Number:
-        """The time at which the survival is a."""
-        return 1 - a
-
-
-@dataclasses.dataclass(frozen=True)
-class CosineSurvival:
-    """Survival a(t) = cos(pi t / 2)."""
-
-    def __call__(self, t: Number) -> Number:
-        """a(t)."""
-        return (torch if isinstance(t, Tensor) else math).cos(t * (math.pi / 2))
-
-    def inverse(self, a: Number) -> Number:
-        """The time at which the survival is a."""
-        return (torch if isinstance(a, Tensor) else math).acos(a) * (2 / math.pi)
+from guidekit.processes.survival import CosineSurvival, Geometric, LogLinear, check_survival
 
 
 @dataclasses.dataclass(frozen=True)
 class DiscreteProcess:
-    """Tokens keep their value with probability a(t) and are otherwise replaced by a draw from the limit law.
+    """Base of all processes of tokens: positions are noised independently by a Markov chain.
+
+    Rows of matrices and first arguments are where a jump starts: `transition(t, u)[i, j]` is q(z_t = j | z_u = i). The
+    last axis of rate tables (B, L, C) runs over the C ids that position l may hold; entries at its present id are 0.
 
     Args:
         vocab_size: V, number of clean tokens; a prior fills it in where it is 0.
-        survival: t -> a(t), 1 at t = 0 and 0 at t = 1.
-        pinned: id that is never noised (padding), or None.
+        survival: t -> a(t), 1 at t = 0, falling.
+        pinned: id that is never noised and that no other id turns into (padding), or None.
+
+    Raises:
+        ValueError: a schedule that leaves [0, 1], rises, or does not start at 1.
     """
 
     vocab_size: int = 0
-    survival: LogLinear | CosineSurvival = LogLinear()
+    survival: LogLinear | CosineSurvival | Geometric = LogLinear()
     pinned: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible schedule."""
+        check_survival(self.survival)
+
+    @property
+    def states(self) -> int:
+        """C, number of ids a noisy token may have."""
+        return self.vocab_size
 
     def grid(self, steps: int) -> list[float]:
         """`steps` + 1 times from 1 to 0, evenly spaced."""
         return [1 - i / steps for i in range(steps)] + [0.0]
 
+    def hazard(self, t: Number) -> Number:
+        """Rate -a'(t) / a(t) at which a token is lost; with a taken as at least 1e-9, where nothing is left to lose."""
+        a = self.survival(t)
+        return self.survival.slope(t) / (a.clamp_min(1e-9) if isinstance(a, Tensor) else max(a, 1e-9))
+
     def prediction(self, log_probs: Tensor, z: Tensor) -> CategoricalPrediction:
         """The belief with clean-token log-probabilities (B, L, V) at state z."""
         return CategoricalPrediction(log_probs, z)
+
+    def _lost(self, chance: Tensor | float, device: torch.device | str = "cpu") -> Tensor:
+        """Probability that each clean token is lost (..., V), from a chance (..., 1): zero for the pinned one."""
+        ids = torch.arange(self.vocab_size, device=device)
+        return chance * (ids != (-1 if self.pinned is None else self.pinned)).double()
+
+    def transition(self, t: float, u: float) -> Tensor:
+        """Matrix q(z_t | z_u), (C, C) float64, rows sum to one."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement transition(t, u)")
+
+    def likelihood(self, z: Tensor, t: Number) -> Tensor:
+        """q(z_t^l | x_0^l = x) for every clean token x, (B, L, V) float64."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement likelihood(z, t)")
+
+    def rates_into(self, z: Tensor, t: Number) -> Tensor:
+        """Forward rates Q_t(y -> z^l) into the present tokens from every id y, (B, L, C) float64."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement rates_into(z, t)")
+
+    def rates_from(self, z: Tensor, t: Number) -> Tensor:
+        """Forward rates Q_t(z^l -> y) from the present tokens to every other id y, (B, L, C) float64."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement rates_from(z, t)")
+
+    def spread(self, weights: Tensor, t: Number) -> Tensor:
+        """sum_x weights(x) q(z_t = y | x) for every id y; weights (B, L, V), result (B, L, C)."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement spread(weights, t)")
+
+    def unspread(self, ratios: Tensor, t: Number) -> Tensor:
+        """Inverse of `spread`: weights (B, L, V) from (B, L, C)."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement unspread(ratios, t)")
+
+    def ratios(self, prediction: CategoricalPrediction, t: Number) -> Tensor:
+        """Concrete score p_t(z with token l set to y) / p_t(z) = sum_x p(x | z) q(y | x) / q(z^l | x), (B, L, C).
+
+        At a revealed token of a masked process, which no reverse jump leaves, the entries of other ids mean nothing.
+
+        Source: Lou et al. 2023, arXiv:2310.16834, eq. 7, for a model that predicts clean tokens.
+        """
+        evidence = self.likelihood(prediction.z, t)
+        weights = torch.where(evidence > 0, prediction.probs.double() / evidence, 0.0)
+        return self.spread(weights, t)
+
+    def score(self, outputs: Tensor, z: Tensor, t: Number) -> Tensor:
+        """Concrete score (B, L, C) from a network's outputs (B, L, V): their exponential, 1 at the present token."""
+        return outputs.double().exp().scatter(-1, z[..., None], 1.0)
+
+    def from_ratios(self, ratios: Tensor, z: Tensor, t: Number) -> CategoricalPrediction:
+        """The belief about clean tokens that has the given concrete score (B, L, C); entries below zero are cut off.
+
+        The entry at the present token must be 1.
+        """
+        if self.pinned is not None:
+            padding = torch.arange(ratios.shape[-1], device=z.device) == self.pinned
+            ratios = torch.where(padding, (z == self.pinned)[..., None].to(ratios), ratios)
+        probs = (self.unspread(ratios.double(), t) * self.likelihood(z, t)).clamp_min(0)
+        return self.prediction((probs / probs.sum(-1, keepdim=True)).log(), z)
+
+    def reverse_rates(self, prediction: CategoricalPrediction, t: Number) -> Tensor:
+        """Rates R_t(z -> z with token l set to y) = Q_t(y -> z^l) ratio(y) of the time-reversed chain, (B, L, C)."""
+        rates = self.rates_into(prediction.z, t) * self.ratios(prediction, t)
+        return rates.scatter(-1, prediction.z[..., None], 0.0)
+
+    def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> CategoricalKernel:
+        """Law of z_u given z_t."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement reverse_kernel(prediction, t, u)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +140,49 @@ class Masked(DiscreteProcess):
         """Number of ids a noisy token may have, V + 1."""
         return self.vocab_size + 1
 
+    def likelihood(self, z: Tensor, t: Number) -> Tensor:
+        """See `DiscreteProcess.likelihood`."""
+        lost = self._lost(1 - _column(self.survival(t), z), z.device)
+        same = z[..., None] == torch.arange(self.vocab_size, device=z.device)
+        return torch.where((z == self.mask_id)[..., None], lost, (1 - lost) * same)
+
+    def spread(self, weights: Tensor, t: Number) -> Tensor:
+        """See `DiscreteProcess.spread`."""
+        lost = self._lost(1 - _column(self.survival(t), weights[..., 0]), weights.device)
+        return torch.cat([(1 - lost) * weights, (lost * weights).sum(-1, keepdim=True)], -1)
+
+    def unspread(self, ratios: Tensor, t: Number) -> Tensor:
+        """See `DiscreteProcess.unspread`."""
+        return ratios[..., :-1] / (1 - self._lost(1 - _kept(self.survival(t), ratios[..., 0]), ratios.device))
+
+    def score(self, outputs: Tensor, z: Tensor, t: Number) -> Tensor:
+        """See `DiscreteProcess.score`; times a / (1 - a), the scale of all ratios of a masked token.
+
+        Source: Lou et al. 2023, arXiv:2310.16834, appendix C.2.
+        """
+        a = _kept(self.survival(t), z)
+        scaled = outputs.double().exp() * (a / (1 - a).clamp_min(1e-9))
+        return F.pad(scaled, (0, 1)).scatter(-1, z[..., None], 1.0)
+
+    def rates_into(self, z: Tensor, t: Number) -> Tensor:
+        """See `DiscreteProcess.rates_into`."""
+        return F.pad(self._lost(_column(self.hazard(t), z), z.device) * (z == self.mask_id)[..., None], (0, 1))
+
+    def rates_from(self, z: Tensor, t: Number) -> Tensor:
+        """See `DiscreteProcess.rates_from`."""
+        kept = z == self.mask_id
+        if self.pinned is not None:
+            kept = kept | (z == self.pinned)
+        to_mask = torch.arange(self.states, device=z.device) == self.mask_id
+        return (~kept[..., None] & to_mask) * _column(self.hazard(t), z)
+
+    def reverse_rates(self, prediction: CategoricalPrediction, t: Number) -> Tensor:
+        """See `DiscreteProcess.reverse_rates`; the rate is -a' / (1 - a), finite for every t > 0."""
+        z, probs = prediction.z, prediction.probs.double()
+        rate = _column(self.survival.slope(t) / (1 - self.survival(t)), z)
+        shown = torch.where((z == self.mask_id)[..., None], rate * probs, 0.0)
+        return F.pad(shown, (0, 1))
+
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
         """Fully masked sequences of shape (B, L)."""
         return torch.full(shape, self.mask_id, device=draw.random.device)
@@ -95,9 +196,9 @@ class Masked(DiscreteProcess):
 
     def transition(self, t: float, u: float) -> Tensor:
         """Matrix q(z_t | z_u) over V + 1 ids, (V + 1, V + 1) float64, rows sum to one."""
-        keep = self.survival(t) / self.survival(u)
-        matrix = torch.eye(self.states, dtype=torch.float64) * keep
-        matrix[:, self.mask_id] += 1 - keep
+        lost = F.pad(self._lost(1 - self.survival(t) / self.survival(u)), (0, 1))
+        matrix = torch.diag(1 - lost)
+        matrix[:, self.mask_id] += lost
         return matrix
 
     def prediction(self, log_probs: Tensor, z: Tensor) -> CategoricalPrediction:
@@ -110,6 +211,35 @@ class Masked(DiscreteProcess):
         """Law of z_u given z_t: a masked token is revealed with probability (a_u - a_t) / (1 - a_t)."""
         a, b = self.survival(t), self.survival(u)
         return UnmaskingKernel(prediction, (b - a) / (1 - a), self.mask_id)
+
+    def remasking_kernel(
+        self, prediction: CategoricalPrediction, a: float, b: float, sigma: Tensor | float
+    ) -> UnmaskingKernel:
+        """Law of z_u given z_t in which a revealed token is masked again with probability sigma; marginals stay.
+
+        A masked token is revealed with probability (b - (1 - sigma) a) / (1 - a).
+
+        Args:
+            prediction: belief at z_t.
+            a, b: survival at t and at the cleaner u.
+            sigma: number, or (B, L) for one a position; sigma = 0 is `reverse_kernel`. Where positions differ, masked
+                tokens count as having sigma 0, as in the authors' code, and marginals are kept approximately.
+
+        Raises:
+            ValueError: sigma outside [0, min(1, (1 - b) / a)].
+
+        Source: Wang et al. 2025, arXiv:2503.00307, eq. 6 and 7.
+        """
+        bound = remasking_bound(a, b)
+        most = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
+        least = float(sigma.min()) if isinstance(sigma, Tensor) else sigma
+        if least < 0 or most > bound + 1e-9:
+            raise ValueError(f"remasking probability {most:.4g} is outside [0, {bound:.4g}], its bound for this step")
+        reveal = (b - (1 - (0.0 if isinstance(sigma, Tensor) else sigma)) * a) / (1 - a)
+        remask = sigma
+        if self.pinned is not None:
+            remask = torch.where(prediction.z == self.pinned, 0.0, torch.as_tensor(sigma, dtype=torch.float64))
+        return UnmaskingKernel(prediction, reveal, self.mask_id, remask)
 
     def first_hitting(
         self, prediction: CategoricalPrediction, count: int, t: Number, draw: Draw
@@ -133,63 +263,19 @@ class Masked(DiscreteProcess):
         return ChosenUnmaskingKernel(prediction, count, self.mask_id, u.to(torch.float64).expand(len(z)))
 
 
-@dataclasses.dataclass(frozen=True)
-class Uniform(DiscreteProcess):
-    """A lost token is replaced by one drawn uniformly from the V clean tokens.
+def _column(value: Number, z: Tensor) -> Tensor:
+    """A number or one a row as float64 that broadcasts against (B, L, anything)."""
+    return torch.as_tensor(value, dtype=torch.float64, device=z.device).reshape(-1, 1, 1)
 
-    Args:
-        posterior: "mix" averages q(z_u | z_t, x_0) over the predicted x_0, which is the exact kernel for exact
-            predictions; "plug_in" puts the predicted probabilities into the posterior's formula.
 
-    Source: Austin et al. 2021, arXiv:2107.03006; "plug_in" Schiff et al. 2024, arXiv:2412.10193.
+def _kept(value: Number, z: Tensor) -> Tensor:
+    """`_column` of a survival to divide by: at least 1e-6, below which a state says nothing about its origin."""
+    return _column(value, z).clamp_min(1e-6)
+
+
+def remasking_bound(a: float, b: float) -> float:
+    """Largest probability of masking a revealed token again between survival a and the cleaner b, min(1, (1 - b) / a).
+
+    Source: Wang et al. 2025, arXiv:2503.00307, eq. 6.
     """
-
-    posterior: str = "mix"
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown posterior."""
-        if self.posterior not in ("mix", "plug_in"):
-            raise ValueError(f"no posterior {self.posterior!r}; there are 'mix' and 'plug_in'")
-
-    @property
-    def states(self) -> int:
-        """Number of ids a noisy token may have, V."""
-        return self.vocab_size
-
-    def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
-        """Uniform tokens of shape (B, L)."""
-        return (draw.uniform(shape) * self.vocab_size).long()
-
-    def noise(self, x0: Tensor, t: Number, u: Tensor) -> Tensor:
-        """Noisy tokens for clean x0 (B, L), t number or (B,), u (B, L) uniform."""
-        a = right_pad(self.survival(t), u)
-        lost = u >= a
-        if self.pinned is not None:
-            lost &= x0 != self.pinned
-        # A lost token's u is uniform on [a, 1): stretched, it chooses the replacement.
-        other = (
-            (u - a) / (1 - a).clamp_min(1e-12) if isinstance(a, Tensor) else (u - a) / max(1 - a, 1e-12)
-        ) * self.vocab_size
-        return torch.where(lost, other.long().clamp(0, self.vocab_size - 1), x0)
-
-    def transition(self, t: float, u: float) -> Tensor:
-        """Matrix q(z_t | z_u) over V ids, (V, V) float64, rows sum to one."""
-        keep = self.survival(t) / self.survival(u)
-        eye = torch.eye(self.vocab_size, dtype=torch.float64)
-        return eye * keep + (1 - keep) / self.vocab_size
-
-    def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> CategoricalKernel:
-        """Law of z_u given z_t, (B, L, V).
-
-        With d(x) = a_t [x = z_t] + (1 - a_t) / V the posterior for a clean token x is proportional to
-        (a_{t|u} [z_u = z_t] + (1 - a_{t|u}) / V) (a_u [z_u = x] + (1 - a_u) / V) / d(x).
-        """
-        size, probs = self.vocab_size, prediction.probs.double()
-        a, b = (right_pad(self.survival(v), probs) for v in (t, u))
-        keep = a / b
-        here = F.one_hot(prediction.z, size).to(probs)
-        forward = keep * here + (1 - keep) / size
-        evidence = a * here + (1 - a) / size
-        weight = probs / evidence if self.posterior == "mix" else probs / (probs * evidence).sum(-1, keepdim=True)
-        law = forward * (b * weight + (1 - b) / size * weight.sum(-1, keepdim=True))
-        return CategoricalKernel((law / law.sum(-1, keepdim=True)).log(), prediction)
+    return 1.0 if a <= 0 else min(1.0, (1 - b) / a)

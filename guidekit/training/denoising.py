@@ -18,13 +18,14 @@ class DenoisingModule(lightning.LightningModule):
 
     Args:
         network: maps a (noised) state to its prediction; the objective decides how it is called.
-        objective: (network, batch) -> loss (B,), in nats where the loss is a likelihood bound.
+        objective: (network, states, labels) -> loss (B,), in nats where the loss is a likelihood bound.
         learning_rate: peak rate of both optimisers; Muon's update is scaled to the root-mean-square of AdamW's.
         warmup: steps of linear warm-up.
         decay: share of the training, in [0, 1], over which the rate falls to zero.
         total_steps: optimiser steps the schedule is made for.
         ema: decay of the moving average per step; early on it averages over a tenth of the steps done.
         gradient_clip: largest global gradient norm of an update.
+        label_dropout: probability with which each label of a sequence is hidden from the network, independently.
 
     Source of Muon: Jordan et al. 2024, kellerjordan.github.io/posts/muon, as shipped in torch.optim.
     """
@@ -32,31 +33,38 @@ class DenoisingModule(lightning.LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        objective: Callable[[nn.Module, Tensor], Tensor],
+        objective: Callable[[nn.Module, Tensor, Tensor | None], Tensor],
         learning_rate: float = 3e-3,
         warmup: int = 200,
         decay: float = 0.3,
         total_steps: int = 20_000,
         ema: float = 0.999,
         gradient_clip: float = 5.0,
+        label_dropout: float = 0.2,
     ) -> None:
         super().__init__()
         self.network, self.objective = network, objective
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.learning_rate, self.warmup, self.decay, self.total_steps = learning_rate, warmup, decay, total_steps
-        self.ema, self.gradient_clip = ema, gradient_clip
+        self.ema, self.gradient_clip, self.label_dropout = ema, gradient_clip, label_dropout
         self.automatic_optimization = False  # two optimisers step together on one loss
         self.updates = 0
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+    def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
         """One update of the network and of its moving average."""
-        loss = self.objective(self.network, batch).mean()
-        for optimizer in self.optimizers():
+        states, labels = batch
+        if labels is not None:
+            hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
+            labels = labels.masked_fill(hidden, -1)
+        loss = self.objective(self.network, states, labels).mean()
+        optimizers = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        for optimizer in optimizers:
             optimizer.zero_grad()
         self.manual_backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
         rate = self.learning_rate * schedule(self.updates, self.warmup, self.decay, self.total_steps)
-        for optimizer in self.optimizers():
+        for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
@@ -68,19 +76,23 @@ class DenoisingModule(lightning.LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/rate", rate)
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
         """Loss of the averaged weights on held-out data."""
-        self.log("val/loss", self.objective(self.average, batch).mean(), prog_bar=True, batch_size=len(batch))
+        states, labels = batch
+        self.log("val/loss", self.objective(self.average, states, labels).mean(), prog_bar=True, batch_size=len(states))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon on hidden matrices (2-D weights of linear layers but the head), AdamW on the rest."""
         head = {id(p) for name, p in self.network.named_parameters() if name.startswith("head")}
         linear = [m.weight for m in self.network.modules() if isinstance(m, nn.Linear)]
-        hidden = [p for p in linear if id(p) not in head]
+        hidden = [p for p in linear if id(p) not in head]  # convolutions have no 2-D weights: AdamW trains them
         chosen = {id(p) for p in hidden}
         rest = [p for p in self.network.parameters() if id(p) not in chosen]
+        adam = torch.optim.AdamW(rest, lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+        if not hidden:
+            return [adam]
         muon = torch.optim.Muon(hidden, lr=self.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-        return [muon, torch.optim.AdamW(rest, lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)]
+        return [muon, adam]
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Keep the number of updates, which drives the schedule and the average."""

@@ -18,18 +18,29 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import CheckpointError, load_network, read_description, save_checkpoint
+from guidekit.priors.descriptions import process_from
+from guidekit.processes import Masked
 from guidekit.training.denoising import DenoisingModule
-from guidekit.training.objectives import MaskedLikelihood
-from guidekit.training.sequences import BucketedSequences
+from guidekit.training.objectives import objective_for
+from guidekit.training.sequences import BucketedSequences, Windows
 
 
 def save_prepared(path: Path, train: tuple, validation: tuple, description: dict[str, Any]) -> None:
-    """Ragged token arrays and the description of the future checkpoint, in one npz file."""
-    arrays = {"tokens": train[0], "offsets": train[1], "val_tokens": validation[0], "val_offsets": validation[1]}
+    """Ragged token arrays and the description of the future checkpoint, in one npz file.
+
+    Args:
+        path: file to write.
+        train, validation: (tokens (T,), offsets (n + 1,)) and, for a conditional prior, labels (n, K).
+        description: see `guidekit.priors.checkpoints.save_checkpoint`; "window" and "complement" ask for windows at
+            random places of the sequences instead of whole ones.
+    """
+    arrays = {}
+    for prefix, part in (("", train), ("val_", validation)):
+        arrays |= {prefix + name: value for name, value in zip(("tokens", "offsets", "labels"), part, strict=False)}
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         np.savez_compressed(file, description=np.array(json.dumps(description)), **arrays)
@@ -55,10 +66,20 @@ def fit(
     Raises:
         CheckpointError: nothing to resume, or `init` does not fit.
     """
-    data = np.load(prepared)
+    data = dict(np.load(prepared))
     description = json.loads(str(data["description"]))
     made = trainer["network"]
+    if trainer.get("process"):
+        description["process"] = trainer["process"]
+    if trainer.get("parametrization"):
+        description["parametrization"] = trainer["parametrization"]
+    process = process_from(description)
+    counts = [len(label["values"]) for label in description.get("labels", ())]
+    parametrization = description.get("parametrization", "clean")
+    timed = not isinstance(process, Masked) or parametrization == "ratios"
     options = {**made["options"], "vocab_size": description["vocab_size"], "pad_id": description["pad_id"]}
+    options |= {"labels": counts} if counts else {}
+    options |= {"timed": True} if timed else {}
     if trainer["threads"]:
         torch.set_num_threads(trainer["threads"])
     torch.manual_seed(seed)
@@ -66,14 +87,15 @@ def fit(
     if init is not None:
         network.load_state_dict(load_network(init, read_description(init, description["domain"])).state_dict())
     settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema")}
-    objective = MaskedLikelihood(description["vocab_size"], description["pad_id"])
+    settings |= {"label_dropout": trainer.get("label_dropout", 0.2)}
+    objective = objective_for(process, trainer.get("objective", "likelihood"), parametrization)
     module = DenoisingModule(network, objective, total_steps=trainer["steps"], **settings)
     state = output.with_name(output.name + ".ckpt")
     if resume and not state.is_file():
         raise CheckpointError(f"there is no training state {state} to resume")
     began = time.perf_counter()
-    loop = _trainer(trainer, state)
-    loaders = _loaders(data, trainer, description["pad_id"], seed, state if resume else None)
+    loop = _trainer(trainer, state, len(module.configure_optimizers()))
+    loaders = _loaders(data, trainer, description, seed, state if resume else None)
     loop.fit(module, *loaders, ckpt_path=state if resume else None, weights_only=True if resume else None)
     loop.save_checkpoint(state)
     loss = loop.validate(module, loaders[1], verbose=False)[0]["val/loss"]
@@ -92,15 +114,16 @@ def fit(
     }
     description.update(network={"name": made["name"], "options": options}, card=card)
     description["temperature"] = trainer.get("temperature", 1.0)
+    description = {key: value for key, value in description.items() if key not in ("window", "complement")}
     save_checkpoint(output, module.average, description)
     return report
 
 
-def _trainer(trainer: dict[str, Any], state: Path) -> lightning.Trainer:
+def _trainer(trainer: dict[str, Any], state: Path, optimizers: int) -> lightning.Trainer:
     keep = lightning.pytorch.callbacks.ModelCheckpoint(
         state.parent,
         filename=state.stem,
-        every_n_train_steps=2 * trainer["validate_every"],
+        every_n_train_steps=optimizers * trainer["validate_every"],
         enable_version_counter=False,
     )
     keep.FILE_EXTENSION = state.suffix
@@ -109,7 +132,7 @@ def _trainer(trainer: dict[str, Any], state: Path) -> lightning.Trainer:
         callbacks.append(lightning.pytorch.callbacks.Timer({"seconds": round(60 * trainer["minutes"])}))
     warnings.filterwarnings("ignore", module="lightning")
     return lightning.Trainer(
-        max_steps=2 * trainer["steps"],  # Lightning counts the steps of both optimisers
+        max_steps=optimizers * trainer["steps"],  # Lightning counts the steps of every optimiser
         precision=trainer["precision"],
         accelerator=trainer["accelerator"],
         devices=1,
@@ -123,14 +146,22 @@ def _trainer(trainer: dict[str, Any], state: Path) -> lightning.Trainer:
 
 
 def _loaders(
-    data, trainer: dict[str, Any], pad_id: int, seed: int, state: Path | None
+    data: dict, trainer: dict[str, Any], description: dict[str, Any], seed: int, state: Path | None
 ) -> tuple[DataLoader, DataLoader]:
     done = 0 if state is None else torch.load(state, weights_only=True, map_location="cpu")["updates"]
-    size = trainer["batch_size"]
+    size, window = trainer["batch_size"], description.get("window")
+
+    def batches(prefix: str, seed: int, count: int | None) -> IterableDataset:
+        tokens, offsets, labels = (data.get(prefix + name) for name in ("tokens", "offsets", "labels"))
+        if window:
+            return Windows(tokens, offsets, size, window, description.get("complement"), seed, count, labels)
+        pool = {} if count is None else {"pool": count}
+        pad_id = description["pad_id"] or 0
+        return BucketedSequences(tokens, offsets, size, pad_id, seed=seed, batches=count, labels=labels, **pool)
+
+    held = trainer["validation"] // size if window else (len(data["val_offsets"]) - 1) // size
     # A resumed session draws other batches than the one before it.
-    train = BucketedSequences(data["tokens"], data["offsets"], size, pad_id, seed=seed + done)
-    held = max(1, (len(data["val_offsets"]) - 1) // size)
-    validation = BucketedSequences(data["val_tokens"], data["val_offsets"], size, pad_id, pool=held, batches=held)
+    train, validation = batches("", seed + done, None), batches("val_", 0, max(1, held))
     return DataLoader(train, batch_size=None), DataLoader(validation, batch_size=None)
 
 

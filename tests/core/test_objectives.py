@@ -63,7 +63,7 @@ class ExactNetwork(torch.nn.Module):
         super().__init__()
         self.law = law
 
-    def forward(self, tokens, select=None):
+    def forward(self, tokens, select=None, labels=None):
         size, length = self.law.shape[0], self.law.ndim
         rows = []
         for row in tokens.tolist():
@@ -106,7 +106,7 @@ def test_padding_is_neither_masked_nor_scored():
     seen = {}
 
     class Spy(torch.nn.Module):
-        def forward(self, tokens, select=None):
+        def forward(self, tokens, select=None, labels=None):
             seen["tokens"], seen["select"] = tokens, select
             return torch.zeros(int(select.sum()), 5)
 

@@ -74,11 +74,11 @@ def test_buckets_serve_every_sequence_alike():
     lengths = np.arange(1, 41)
     tokens, offsets = np.repeat(lengths, lengths), np.concatenate([[0], lengths.cumsum()])
     batches = list(BucketedSequences(tokens, offsets, 32, pool=8, batches=400))
-    first = torch.cat([batch[:, 0] for batch in batches])
+    first = torch.cat([batch[:, 0] for batch, _ in batches])
     counts = torch.bincount(first, minlength=41)[1:].double()
     assert ((counts - 320).abs() < 5 * 320**0.5).all()
-    assert all(((batch > 0).sum(1) == batch[:, 0]).all() for batch in batches)
-    assert np.mean([batch.shape[1] - float((batch > 0).sum(1).double().mean()) for batch in batches]) < 4
+    assert all(((batch > 0).sum(1) == batch[:, 0]).all() for batch, _ in batches)
+    assert np.mean([batch.shape[1] - float((batch > 0).sum(1).double().mean()) for batch, _ in batches]) < 4
 
 
 def network():

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import Draw
-from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.population import Population
-from guidekit.core.predictions import sample_categorical
-from guidekit.core.run import Run
-from guidekit.guidance.particles.resampling import RESAMPLERS
+from guidekit.guidance.particles.filter import ParticleFilter
 from guidekit.guidance.values import PosteriorMean, Value
 
 POTENTIALS = ("difference", "max", "sum")
-OUTPUTS = ("draw", "best", "all")
 
 
 @dataclasses.dataclass(frozen=True)
-class FKSteering(Guidance):
+class FKSteering(ParticleFilter):
     """K particles per group, weighted by potentials and resampled; the target is p(x_0) exp(reward / temperature).
 
     With lambda = 1 / temperature and r_s the value at the s-th evaluation, the log-potential of an evaluation is
@@ -33,76 +27,40 @@ class FKSteering(Guidance):
     choice. Weights are kept in log space and in float64, and kept when resampling does not fire. A value of minus
     infinity before the end (an estimate that decodes to nothing) leaves the path's potential as it was.
 
+    Guidance inside it that tilts the proposals of a token prior (`DCBG`, `PredictorGuidance`) is corrected for: the
+    weights take in log p - log proposal of every step, so the pair samples the same target with less variance. That is
+    twisted sequential Monte Carlo.
+
     Args:
         reward: clean states (B, *S) -> (B,).
         temperature: 1 / lambda, in the unit of the reward.
         potential: "difference", "max" or "sum".
-        particles: K.
-        resampler: "multinomial", "stratified", "systematic", "residual" or "ssp".
-        ess_threshold: resample a group when its effective sample size falls below this share of K; None resamples at
-            every evaluation, 0 never.
-        interval: steps between evaluations; the last step is always one.
-        window: (from, to) times within which potentials are evaluated before the end.
-        output: "draw" hands back one particle per group drawn by weight, "best" the one of highest reward, "all" the
-            weighted particles.
+        particles, resampler, ess_threshold, interval, window, output: see `ParticleFilter`; "best" is the particle of
+            highest reward.
         value: (population, t) -> (P * K,); None is the reward of the clean estimate.
 
-    Source: Singhal et al. 2025, arXiv:2501.06848, eq. 7-9.
+    Source: Singhal et al. 2025, arXiv:2501.06848, eq. 7-9; with tilted proposals Wu et al. 2023, arXiv:2306.17775.
     """
 
     reward: Callable[..., Tensor]
     temperature: float = 0.1
     potential: str = "difference"
-    particles: int = 8
-    resampler: str = "systematic"
-    ess_threshold: float | None = 0.5
-    interval: int = 1
-    window: tuple[float, float] = (1.0, 0.0)
-    output: str = "draw"
     value: Value | None = None
-    reorders = True
 
     def __post_init__(self) -> None:
         """Refuse settings outside their choices."""
-        for field, choices in (("potential", POTENTIALS), ("output", OUTPUTS), ("resampler", tuple(RESAMPLERS))):
-            if getattr(self, field) not in choices:
-                raise ValueError(f"{field}={getattr(self, field)!r}; accepted: {', '.join(choices)}")
-        if self.temperature <= 0 or self.interval < 1:
-            raise ValueError(f"temperature={self.temperature} and interval={self.interval} must be positive")
+        super().__post_init__()
+        if self.potential not in POTENTIALS:
+            raise ValueError(f"potential={self.potential!r}; accepted: {', '.join(POTENTIALS)}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature={self.temperature}; it must be positive")
 
-    def check(self, run: Run) -> None:
-        """Resampling copies particles: without noise the copies would stay copies."""
-        if getattr(run.sampler, "eta", 1.0) == 0 or type(run.sampler).__name__ in ("Euler", "Heun"):
-            raise GuidanceError("FK steering needs a stochastic sampler: copies stay copies under a deterministic one")
-
-    def start(self, population: Population, run: Run) -> Population:
-        """Paths begin with potential one."""
-        zero = torch.zeros(len(population), dtype=torch.float64, device=run.device)
-        root = torch.arange(len(population), device=run.device) % population.particles
-        return population.remember(fk_total=zero, fk_history=zero - math.inf, fk_root=root)
-
-    def move(
-        self, inner: Callable[[Population, float, float], Population], population: Population, t: float, u: float
-    ) -> Population:
-        """See `Guidance.move`."""
-        population = inner(population, t, u)
-        run, last = population.run, u == 0
-        due = (run.step + 1) % self.interval == 0 and self.window[1] <= u <= self.window[0]
-        if not last and not due:
-            return population
+    def log_potential(self, population: Population, u: float, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `ParticleFilter.log_potential`."""
         rewards = (self.value or PosteriorMean(self.reward))(population, u) / self.temperature
         total, history = population.memory["fk_total"], population.memory["fk_history"]
         step, history = self._log_potential(rewards, total, history, last)
-        population = population.remember(fk_total=total + step, fk_history=history)
-        log_weights = population.log_weights + step.view(population.groups, population.particles)
-        ess = effective_sample_size(log_weights)
-        run.record("ess", ess)
-        if last:
-            return population.weighted(log_weights)
-        fire = torch.ones_like(ess, dtype=torch.bool)
-        if self.ess_threshold is not None:
-            fire = ess < self.ess_threshold * population.particles
-        return resample(population, log_weights, fire, self.resampler, run.draw("resample", self))
+        return step, {"fk_history": history}
 
     def _log_potential(self, rewards: Tensor, total: Tensor, history: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         if last:
@@ -115,46 +73,3 @@ class FKSteering(Guidance):
         else:
             history = torch.where(known, torch.where(history.isinf(), 0.0, history) + rewards, history)
         return torch.where(history.isfinite(), history, 0.0), history
-
-    def finish(self, population: Population, run: Run) -> Population:
-        """Close the evidence estimate and hand back what `output` asks for."""
-        log_weights, k = population.log_weights, population.particles
-        evidence = torch.logsumexp(log_weights, 1) - math.log(k)
-        population = population.weighted(log_weights, population.log_normalizer + evidence)
-        roots = population.memory["fk_root"].view(population.groups, k)
-        run.record("distinct roots", (roots.sort(1).values.diff(dim=1) != 0).sum(1) + 1)
-        if self.output == "all":
-            return population
-        dead = log_weights.isneginf().all(1, keepdim=True)
-        run.ledger.degenerate_groups += int(dead.sum())
-        if self.output == "best":
-            chosen = population.memory["fk_total"].view(population.groups, k).argmax(1, keepdim=True)
-        else:
-            law = torch.log_softmax(log_weights.masked_fill(dead, 0.0), 1)
-            chosen = sample_categorical(law, run.draw("pick", self).uniform((population.groups,)))[:, None]
-        population = population.select(chosen)
-        return population.weighted(torch.zeros_like(population.log_weights))
-
-
-def effective_sample_size(log_weights: Tensor) -> Tensor:
-    """(sum w)^2 / sum w^2 per group, (P,), between 1 and K; 0 where no weight is positive."""
-    w = torch.softmax(log_weights, 1)
-    return (1 / w.square().sum(1)).nan_to_num(0.0)
-
-
-def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: str, draw: Draw) -> Population:
-    """Resample the groups where fire (P,) is True; the others keep their weights.
-
-    The evidence of a resampled group moves into its log-normaliser and its weights restart at one.
-    """
-    groups, k = log_weights.shape
-    run = population.run
-    run.record("resampled", fire)
-    dead = log_weights.isneginf().all(1)
-    run.ledger.degenerate_groups += int((fire & dead).sum())
-    weights = torch.softmax(log_weights.masked_fill(dead[:, None], 0.0), 1)
-    ancestors = RESAMPLERS[scheme](weights, draw.uniform((groups, k)))
-    ancestors = torch.where(fire[:, None], ancestors, torch.arange(k, device=ancestors.device))
-    evidence = torch.logsumexp(log_weights, 1) - math.log(k)
-    normalizer = torch.where(fire, population.log_normalizer + evidence, population.log_normalizer)
-    return population.select(ancestors).weighted(log_weights.masked_fill(fire[:, None], 0.0), normalizer)

@@ -1,0 +1,97 @@
+"""Feynman-Kac correctors of discrete diffusion: classifier-free guidance without its bias."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from guidekit.core.guidance import Denoiser
+from guidekit.core.kernels import CategoricalKernel, ChosenUnmaskingKernel, Kernel
+from guidekit.core.population import Population, Time
+from guidekit.core.predictions import Prediction
+from guidekit.core.run import Run
+from guidekit.core.state import State
+from guidekit.guidance.contrast import contrast
+from guidekit.guidance.particles.filter import ParticleFilter
+from guidekit.guidance.transition.kernel_mixing import branch_kernels, geometric, require_condition
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscreteFKC(ParticleFilter):
+    """Weighted particles of the law proportional to p_c(x)^w p_0(x)^(1 - w), at every time of the chain.
+
+    Mixed kernels K_c^w K_0^(1 - w) / N(z_t), as in `KernelCFG`, sample another law; weights that grow by log N(z_t) at
+    every step make up for it: with exact kernels, target_t(z_t) N(z_t) K_mixed(z_u | z_t) sums to target_u(z_u).
+    On first-hitting samplers (one token a step) the kernel is that of `CFG`, and the weight grows by the normaliser of
+    the law of the token that is revealed. In continuous time it is the weight rate sum_y R_w(z, y) - w R_c(z, y) -
+    (1 - w) R_0(z, y). No network call more than CFG.
+
+    Args:
+        weight: w; 0 and 1 have constant weights.
+        particles, resampler, ess_threshold, interval, window, output: see `ParticleFilter`.
+
+    Source: Skreta et al. 2025, arXiv:2503.02819, for diffusions; tokens: Lee et al. 2025, arXiv:2502.06079. The form
+    for steps of any size follows from the telescoping product of kernels.
+    """
+
+    weight: float = 2.0
+
+    def check(self, run: Run) -> None:
+        """A conditional prior of tokens, a condition, and noise."""
+        require_condition(self, run)
+        super().check(run)
+
+    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
+        """Both beliefs from one joined call; the mixed one is what others see."""
+        base, positive = inner.branches(x, t, [None, condition])
+        return contrast(base, positive, self.weight)
+
+    def propose(
+        self, inner: Callable[[Population, float, float], Kernel], population: Population, t: float, u: float
+    ) -> Kernel:
+        """The mixed kernel, which knows its normaliser."""
+        kernel = inner(population, t, u)
+        parts = population.predict(t).parts
+        if isinstance(kernel, ChosenUnmaskingKernel):
+            law = geometric(parts["base"].log_probs.double(), parts["positive"].log_probs.double(), self.weight)
+            return WeightedUnmaskingKernel(**vars(kernel), log_normalizers=torch.logsumexp(law, -1))
+        base, positive = branch_kernels(inner, population, t, u)
+        mixed = geometric(base.categorical().log_probs, positive.categorical().log_probs, self.weight)
+        log_normalizer = torch.logsumexp(mixed, -1)
+        return WeightedKernel(
+            mixed - log_normalizer[..., None], population.predict(t), log_normalizer=log_normalizer.sum(1)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedKernel(CategoricalKernel):
+    """A kernel whose every draw has the same log-weight.
+
+    Args:
+        log_normalizer: (B,) nats.
+    """
+
+    log_normalizer: Tensor | None = None
+
+    def memory(self, state: Tensor) -> dict[str, Tensor]:
+        """The log-weight of the step."""
+        return {"log_ratio": self.log_normalizer}
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedUnmaskingKernel(ChosenUnmaskingKernel):
+    """A first-hitting kernel whose revealed tokens have a log-weight each.
+
+    Args:
+        log_normalizers: (B, L) nats.
+    """
+
+    log_normalizers: Tensor | None = None
+
+    def memory(self, state: Tensor) -> dict[str, Tensor]:
+        """The time reached and the log-weight of the step."""
+        shown = state != self.prediction.z
+        return super().memory(state) | {"log_ratio": torch.where(shown, self.log_normalizers, 0.0).sum(1)}

@@ -1,0 +1,90 @@
+"""Classifier-free guidance of the transition itself: kernels or rates mixed instead of clean predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
+from guidekit.core.kernels import CategoricalKernel, JumpKernel, Kernel
+from guidekit.core.population import Population, Time
+from guidekit.core.predictions import Prediction
+from guidekit.core.run import Run
+from guidekit.core.state import State
+from guidekit.guidance.contrast import contrast
+from guidekit.processes import DiscreteProcess
+
+
+def require_condition(plug: Guidance, run: Run) -> None:
+    """Both branches must exist, and be of tokens."""
+    name, prior = type(plug).__name__, run.prior
+    if not isinstance(prior.process, DiscreteProcess):
+        raise GuidanceError(f"{name} mixes laws of tokens, and this prior ({prior.name}) is not of tokens: use CFG")
+    if prior.null_condition is None or run.condition is None:
+        raise GuidanceError(f"{name} needs a conditional prior and a condition=; the prior here is {prior.name}")
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelCFG(Guidance):
+    """Both branches' transitions mixed as K_c^w K_0^(1 - w): kernels (normalised), or rates of the reversed chain.
+
+    On a masked process with one token left it equals `CFG`; on others, and where steps are coarse, it does not.
+
+    Args:
+        weight: w; 1 is the conditional model, 0 the unconditional one.
+        mix: "kernel" (D-CFG for uniform noise), or "rates" (predictor-free guidance; needs sampler=jumps).
+
+    Source: Schiff et al. 2024, arXiv:2412.10193, eq. 7; rates: Nisonoff et al. 2024, arXiv:2406.01572, eq. 4.
+    """
+
+    weight: float = 2.0
+    mix: str = "kernel"
+    time_independent = True
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown mix."""
+        if self.mix not in ("kernel", "rates"):
+            raise ValueError(f"mix={self.mix!r}; accepted: kernel, rates (for clean predictions use CFG)")
+
+    def check(self, run: Run) -> None:
+        """See `require_condition`."""
+        require_condition(self, run)
+
+    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
+        """Both beliefs from one joined call; the mixed one is what others see."""
+        base, positive = inner.branches(x, t, [None, condition])
+        return contrast(base, positive, self.weight)
+
+    def propose(
+        self, inner: Callable[[Population, float, float], Kernel], population: Population, t: float, u: float
+    ) -> Kernel:
+        """See `Guidance.propose`."""
+        base, positive = branch_kernels(inner, population, t, u)
+        if self.mix == "rates" and u > 0:
+            if not isinstance(base, JumpKernel):
+                raise GuidanceError("KernelCFG with mix=rates needs a sampler that follows rates: use sampler=jumps")
+            rates = geometric(base.rates.log(), positive.rates.log(), self.weight).exp()
+            return dataclasses.replace(base, rates=rates)
+        mixed = geometric(base.categorical().log_probs, positive.categorical().log_probs, self.weight)
+        return CategoricalKernel(torch.log_softmax(mixed, -1), population.predict(t))
+
+
+def branch_kernels(
+    inner: Callable[[Population, float, float], Kernel], population: Population, t: float, u: float
+) -> tuple[Kernel, Kernel]:
+    """The inner kernel under each of the two beliefs that the present prediction was mixed from."""
+    parts = population.predict(t).parts
+    kernels = tuple(inner(population.believing(t, parts[name]), t, u) for name in ("base", "positive"))
+    if not hasattr(kernels[0], "categorical"):
+        kind = type(kernels[0]).__name__
+        raise GuidanceError(f"a {kind} has no table to mix: use CFG with this sampler, or sampler=ancestral")
+    return kernels
+
+
+def geometric(base: Tensor, positive: Tensor, weight: float) -> Tensor:
+    """(1 - w) base + w positive of logarithms; what is impossible in either stays impossible."""
+    dead = base.isneginf() | positive.isneginf()
+    return (base + weight * (positive - base)).masked_fill(dead, -torch.inf)

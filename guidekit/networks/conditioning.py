@@ -1,0 +1,46 @@
+"""What a sequence network may be told besides its tokens: labels and the noise level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Conditioning(nn.Module):
+    """A vector per sequence, to be added to every position: the sum of its labels' embeddings and of its noise level's.
+
+    Args:
+        width: of the vector.
+        labels: number of values of each label; a label of -1 is "not given" and has an embedding of its own.
+        timed: whether the noise level is an input.
+    """
+
+    def __init__(self, width: int, labels: Sequence[int] = (), timed: bool = False) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(count + 1, width) for count in labels)
+        self.level = nn.Sequential(nn.Linear(32, width), nn.GELU(), nn.Linear(width, width)) if timed else None
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=0.5)
+
+    def forward(self, batch: int, labels: Tensor | None, level: Tensor | None, like: Tensor) -> Tensor | float:
+        """(B, 1, width), or 0.0 when there is nothing to tell; labels (B, K) int64 or None, level (B,) in [0, 1]."""
+        total: Tensor | float = 0.0
+        if len(self.tables):
+            if labels is None:
+                labels = torch.full((batch, len(self.tables)), -1, device=like.device)
+            given = labels.view(batch, len(self.tables))
+            for k, table in enumerate(self.tables):
+                total = total + table(torch.where(given[:, k] < 0, table.num_embeddings - 1, given[:, k]))
+        if self.level is not None:
+            total = total + self.level(waves(level.to(like)))
+        return total[:, None] if isinstance(total, Tensor) else total
+
+
+def waves(level: Tensor) -> Tensor:
+    """Sines and cosines of a noise level (B,) in [0, 1] at 16 frequencies, (B, 32)."""
+    frequency = math.pi * 2.0 ** torch.linspace(0, 7, 16, device=level.device, dtype=level.dtype)
+    angle = level[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], 1)

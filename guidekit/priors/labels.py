@@ -1,0 +1,79 @@
+"""Labels: what the condition of a token prior may name, and how users write one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from guidekit.names import UnknownNameError
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """One label of a conditional prior.
+
+    Args:
+        name: such as "species".
+        values: names of its values in the order of their numbers.
+        thresholds: of the quantity the label was cut from, where it was.
+    """
+
+    name: str
+    values: Sequence[str]
+    thresholds: Sequence[float] = ()
+
+    def number(self, value: Any) -> int:
+        """The number of a value given by name or number; None or -1 is "not given".
+
+        Raises:
+            UnknownNameError: no value of that name.
+            ValueError: a number out of range.
+        """
+        if value is None:
+            return -1
+        if isinstance(value, str) and value in self.values:
+            return list(self.values).index(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            if -1 <= value < len(self.values):
+                return value
+            choices = ", ".join(f"{i} ({v})" for i, v in enumerate(self.values))
+            raise ValueError(f"label {self.name}={value} is out of range; accepted: {choices}, or -1 for not given")
+        raise UnknownNameError(f"value of label {self.name}", str(value), self.values)
+
+
+def label_rows(value: Any, labels: Sequence[Label]) -> Tensor:
+    """A condition as label numbers (rows, K) int64, -1 where a label is not given.
+
+    Args:
+        value: one value (with a single label), a mapping from label names to values, a list of values in the order of
+            `labels`, or a tensor (rows,) or (rows, K) of numbers.
+        labels: of the prior.
+
+    Raises:
+        UnknownNameError, ValueError: an unknown label or value; see `Label.number`.
+    """
+    if isinstance(value, Tensor):
+        rows = value.reshape(-1, len(labels)) if value.ndim != 1 or len(labels) == 1 else value[None]
+        for k, label in enumerate(labels):
+            for number in rows[:, k].unique().tolist():
+                label.number(int(number))
+        return rows.long()
+    if isinstance(value, Mapping):
+        for name in value:
+            if name not in [label.name for label in labels]:
+                raise UnknownNameError("label", str(name), [label.name for label in labels])
+        numbers = [label.number(value.get(label.name)) for label in labels]
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != len(labels):
+            raise ValueError(f"condition has {len(value)} values; this prior has {len(labels)} labels")
+        numbers = [label.number(v) for label, v in zip(labels, value, strict=True)]
+    elif len(labels) == 1:
+        numbers = [labels[0].number(value)]
+    else:
+        names = ", ".join(label.name for label in labels)
+        raise ValueError(f"condition {value!r} is ambiguous: this prior has the labels {names}; write {{name: value}}")
+    return torch.tensor([numbers])

@@ -1,0 +1,213 @@
+"""Samplers of tokens against laws known by enumeration: no Monte Carlo except where it is said."""
+
+import math
+
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit import processes, samplers
+from guidekit.testing import exact_law
+
+LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
+PROCESSES = {
+    "masked": processes.Masked(),
+    "masked cosine": processes.Masked(survival=processes.CosineSurvival()),
+    "uniform": processes.Uniform(),
+    "marginal": processes.Marginal(law=[0.5, 0.3, 0.2]),
+    "ordinal": processes.Structured(generator=processes.ordinal(3)),
+}
+
+
+def distance(a, b):
+    return float((a - b).abs().sum() / 2)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "published"),
+    [
+        (samplers.Ancestral(), (0.0770, 0.0154, 0.00154)),
+        (samplers.ReMDM("cap", 0.05), (0.0774, 0.0184, 0.0073)),
+        (samplers.ReMDM("rescale", 0.05), (0.0772, 0.0163, 0.0029)),
+        (samplers.ReMDM("forward_backward"), (0.1155, 0.0208, 0.0021)),
+        (samplers.ReMDM("loop", 0.02, window=(0.55, 0.05)), (0.1245, 0.0224, 0.0028)),
+    ],
+)
+def test_remasking_has_the_published_distances_to_the_data_law(sampler, published):
+    chain = gk.priors.CategoricalChain(LAW)
+    measured = [distance(exact_law(chain, sampler, steps=n), LAW) for n in (4, 20, 200)]
+    assert measured == [pytest.approx(value, abs=6e-5) for value in published]
+
+
+@pytest.mark.parametrize("schedule", ["cap", "rescale"])
+def test_remasking_with_eta_zero_is_the_ancestral_sampler_bit_for_bit(schedule):
+    chain = gk.priors.CategoricalChain(torch.rand((3,) * 5, generator=torch.Generator().manual_seed(0)))
+    plain = gk.sample(chain, num_samples=500, steps=8, sampler=samplers.Ancestral()).samples
+    assert torch.equal(gk.sample(chain, num_samples=500, steps=8, sampler=samplers.ReMDM(schedule, 0.0)).samples, plain)
+    other = gk.sample(chain, num_samples=500, steps=8, sampler=samplers.ReMDM(schedule, 0.3)).samples
+    assert not torch.equal(other, plain)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.1, 0.35])
+def test_remasking_keeps_the_marginals_of_the_masked_process(sigma):
+    """q(z_u | x_0) from q(z_t | x_0) for a known clean token, to 1e-12."""
+    process, a, b = processes.Masked(3), 0.3, 0.6
+    z = torch.tensor([[0], [3]])
+    certain = process.prediction(torch.tensor([[[0.0, -torch.inf, -torch.inf]]]).expand(2, 1, 3).double(), z)
+    table = process.remasking_kernel(certain, a, b, sigma).categorical().log_probs.exp()[:, 0]
+    after = torch.tensor([a, 1 - a], dtype=torch.float64) @ table
+    torch.testing.assert_close(after, torch.tensor([b, 0, 0, 1 - b], dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_remasking_beyond_its_bound_is_refused():
+    process = processes.Masked(3)
+    z = torch.zeros(1, 1, dtype=torch.long)
+    prediction = process.prediction(torch.zeros(1, 1, 3).log_softmax(-1), z)
+    with pytest.raises(ValueError, match=r"remasking probability 0.7 is outside \[0, 0.6667\]"):
+        process.remasking_kernel(prediction, 0.6, 0.6, 0.7)
+    with pytest.raises(ValueError, match="bound of a loop"):
+        samplers.ReMDM("loop", 0.5)
+    with pytest.raises(ValueError, match="accepted: cap"):
+        samplers.ReMDM("caps")
+
+
+def test_masked_share_under_remasking_is_that_of_the_schedule():
+    chain = gk.priors.CategoricalChain(torch.ones((2,) * 8))
+    shares = {}
+
+    def watch(progress):
+        shares[progress.step] = float((progress.population.state == 2).double().mean())
+
+    gk.sample(chain, None, 1000, 20, sampler=samplers.ReMDM("cap", 0.2), progress=watch)
+    for step in (5, 10, 15, 19):
+        t = 1 - step / 20
+        assert shares[step] == pytest.approx(t, abs=4 * math.sqrt(t * (1 - t) / 8000) + 1e-9)
+
+
+def test_confident_remasking_takes_back_the_least_sure_token():
+    """Of two revealed tokens the one that had probability .1 is masked again exp(.8) times as often as the other."""
+    law = torch.tensor([[0.9, 0.1]], dtype=torch.float64).repeat(2, 1)
+    null = gk.priors.CategoricalChain(law[0][:, None] * law[1])
+    sampler = samplers.ReMDM("rescale", 1.0, by_confidence=True)
+    from guidekit.core.population import Population
+    from guidekit.core.run import Run
+
+    n = 4000
+    run = Run(null, sampler, None, 10, (0, n))
+    state = torch.tensor([[1, 0]]).repeat(n, 1)
+    confidence = torch.tensor([[0.1, 0.9]], dtype=torch.float64).repeat(n, 1)
+    population = Population(run, n, 1, state).remember(confidence=confidence)
+    run.step = 5
+    moved = run.move(population, 0.5, 0.4)
+    share = (moved.state == 2).double().mean(0)
+    sigma = 0.8  # (1 - .6) / .5
+    expected = sigma * torch.softmax(torch.tensor([-0.1, -0.9], dtype=torch.float64), 0)
+    assert ((share - expected).abs() < 4 * (expected * (1 - expected) / n).sqrt()).all()
+    assert (moved.memory["confidence"][moved.state == 2] == 1).all()
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        samplers.Ancestral(),
+        samplers.Jumps(),
+        samplers.Jumps(2.0),
+        samplers.TauLeaping(),
+        samplers.PredictorCorrector(corrections=1),
+    ],
+)
+def test_laws_converge_to_the_data_with_first_order(sampler, name):
+    chain = gk.priors.CategoricalChain(LAW, PROCESSES[name])
+    coarse, fine = (distance(exact_law(chain, sampler, steps=n), LAW) for n in (32, 128))
+    assert fine < 0.03 and 2.6 < coarse / fine < 6  # four times the steps, a quarter of the error
+
+
+def test_a_corrector_leaves_the_law_at_its_time_as_it_is():
+    """At t = .5 exactly, to first order in its step: the change per step shrinks with the square of the step."""
+    chain = gk.priors.CategoricalChain(LAW, processes.Uniform())
+    states, t = chain.states(), 0.5
+    noised = torch.einsum("ij,ia,jb->ab", LAW, chain.process.transition(t, 0.0), chain.process.transition(t, 0.0))
+    prediction = chain.predict(states, t)
+    rates, noise = chain.process.reverse_rates(prediction, t), chain.process.rates_from(states, t)
+    from guidekit.core.kernels import JumpKernel
+
+    changes = []
+    for step in (1e-2, 1e-3):
+        table = JumpKernel(rates, step, prediction, noise).categorical().log_probs.exp()
+        matrix = torch.stack([table[:, i, :][:, states[:, i]] for i in range(2)]).prod(0)
+        changes.append(float((noised.flatten() @ matrix - noised.flatten()).abs().sum()))
+    assert changes[0] / changes[1] == pytest.approx(100, rel=0.1) and changes[0] < 1e-3
+
+
+def test_first_hitting_is_exact_and_its_grouped_variant_is_not():
+    chain = gk.priors.CategoricalChain(LAW)
+    assert distance(exact_law(chain, samplers.FirstHitting(), steps=2), LAW) < 1e-12
+    assert distance(exact_law(chain, samplers.FirstHitting(), steps=1), LAW) > 0.1
+
+
+def test_ordinal_tau_leaping_converges_on_a_scale():
+    law = torch.tensor([0.05, 0.25, 0.4, 0.2, 0.1], dtype=torch.float64)
+    chain = gk.priors.CategoricalChain(law, processes.Structured(generator=processes.ordinal(5, 0.05)))
+    n = 20_000
+    samples = gk.sample(chain, None, n, 200, sampler=samplers.TauLeaping(ordinal=True)).samples[:, 0]
+    share = torch.bincount(samples, minlength=5).double() / n
+    error = (law * (1 - law) / n).sqrt()
+    assert ((share - law).abs() < 4 * error + 0.01).all()  # 4 standard errors and the bias of 200 steps
+
+
+def test_poisson_numbers_have_their_law():
+    from guidekit.samplers.jumps import poisson
+
+    mean = torch.full((20_000,), 1.7, dtype=torch.float64)
+    number = poisson(mean, (torch.arange(20_000).double() + 0.5) / 20_000)
+    expected = torch.distributions.Poisson(1.7).log_prob(torch.arange(8.0)).exp().double()
+    torch.testing.assert_close(torch.bincount(number, minlength=8)[:8].double() / 20_000, expected, atol=1e-4, rtol=0)
+
+
+def test_maskgit_reveals_exactly_the_scheduled_number_and_greedily_without_noise():
+    law = torch.rand((3,) * 6, generator=torch.Generator().manual_seed(1)).double()
+    chain = gk.priors.CategoricalChain(law)
+    left = []
+
+    def watch(progress):
+        left.append((progress.population.state == 3).sum(1))
+
+    sampler = samplers.MaskGIT(temperature=0.0)
+    gk.sample(chain, None, 50, 4, sampler=sampler, progress=watch)
+    for step, counts in enumerate(left, 1):
+        assert (counts == math.ceil(6 * math.sin(math.pi / 2 * (1 - step / 4)) - 1e-9)).all()
+
+
+def test_path_planning_revises_the_least_sure_tokens_and_maskgit_never_does():
+    law = torch.rand((3,) * 6, generator=torch.Generator().manual_seed(1)).double()
+    chain = gk.priors.CategoricalChain(law)
+
+    def revised(sampler):
+        before, changes = [None], [0]
+
+        def watch(progress):
+            z = progress.population.state
+            if before[0] is not None:
+                changes[0] += int(((before[0] != 3) & (z != before[0])).sum())
+            before[0] = z
+
+        gk.sample(chain, None, 200, 8, sampler=sampler, progress=watch)
+        return changes[0]
+
+    assert revised(samplers.MaskGIT()) == 0
+    assert revised(samplers.PathPlanning(keep=1.0)) > 100
+
+    def planner(population, tokens, t):  # another model: first positions first
+        return -torch.arange(6.0).expand(tokens.shape)
+
+    states = []
+    gk.sample(
+        chain,
+        None,
+        5,
+        4,
+        sampler=samplers.PathPlanning(planner=planner),
+        progress=lambda progress: states.append(progress.population.state == 3),
+    )
+    assert all((hidden.long().diff(dim=1) >= 0).all() for hidden in states)
