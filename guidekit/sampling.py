@@ -60,7 +60,7 @@ def sample(
         num_samples: number of groups P. A plug that reduces its group hands back one sample each.
         steps: steps of the time grid (first-hitting samplers never take more than there are tokens).
         seed: of all randomness. A sample is a function of the seed and its index, not of the batch.
-        sampler: None is first-hitting for masked priors, ancestral for all others.
+        sampler: None is what the guidance asks for, or first-hitting for masked priors, ancestral for all others.
         particles: K per group; None is what the guidance asks for.
         condition: one row per group, or one row for all: a number for a class label, or what `prior.condition` takes.
         device: where states and network calls live.
@@ -114,7 +114,10 @@ def sample_chunks(
         batch_size = max(1, ROWS // crowd)
     prior = prior.to(device)
     if sampler is None:
-        sampler = FirstHitting() if isinstance(prior.process, Masked) else Ancestral()
+        wanted = [plug.default_sampler for plug in plugs if plug.default_sampler is not None]
+        wanted = [choice for choice in wanted if isinstance(prior.process, choice.processes)]
+        own = FirstHitting() if isinstance(prior.process, Masked) else Ancestral()
+        sampler = wanted[-1] if wanted else own
     condition = _per_group(prior.condition(condition), num_samples, device)
 
     def run(begin: int, end: int) -> Run:

@@ -1,29 +1,31 @@
-"""Molecules as SMILES: learned token merges, a masked diffusion prior trained on MOSES, rewards, metrics, pictures."""
+"""Molecules as SMILES or SELFIES: codecs, a masked diffusion prior trained on MOSES, rewards, metrics, pictures."""
 
 from __future__ import annotations
 
 import math
-import random
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rdkit import Chem
 from torch import Tensor
 
-from guidekit.domain import Domain, UnknownNameError
-from guidekit.objectives import ObjectReward
+from guidekit.domain import Domain
 from guidekit.priors.checkpoints import load_token_prior, read_description
 from guidekit.priors.tokens import TokenPrior
 
 from .codec import SmilesCodec
-from .data import ASSETS, reference_smiles, training_smiles
+from .data import ASSETS, SETS, is_shipped, reference_smiles, training_smiles
 from .figures import grid
 from .files import parse, read, write_sdf, write_smi
 from .metrics import PROPERTIES, evaluate
+from .preparation import prepare
 from .rewards import REWARDS
+from .selfies_codec import SelfiesCodec, codec_from_text
+from .verifier import SmilesVerifier
+
+RAW = "guidekit_raw_smiles"
 
 
 class Molecules(Domain):
@@ -36,9 +38,12 @@ class Molecules(Domain):
     name = "molecules"
     objects = "molecules"
     suffix = ".smi"
+    assets = ASSETS
+    kinds = REWARDS
 
     def __init__(self, codec: SmilesCodec | None = None) -> None:
         self.codec = codec or SmilesCodec.load(ASSETS / "codec.json")
+        self.dataset = "moses"
 
     def load_prior(self, name: str = "default") -> TokenPrior:
         """The shipped prior ("default") or one in a checkpoint file.
@@ -47,12 +52,10 @@ class Molecules(Domain):
             CheckpointError: missing, truncated, or of another domain.
             UnknownNameError: neither a shipped prior nor a file.
         """
-        shipped = {path.stem: path for path in ASSETS.glob("*.safetensors")}
-        path = shipped.get(name, Path(name))
-        if path.suffix != ".safetensors":
-            raise UnknownNameError("prior", name, [*shipped, "a path ending in .safetensors"])
-        prior = load_token_prior(path, self.name)
-        self.codec = SmilesCodec.loads(read_description(path)["codec"])
+        path = self.checkpoint(name)
+        prior, description = load_token_prior(path, self.name), read_description(path)
+        self.codec = codec_from_text(description["codec"])
+        self.dataset = description.get("dataset", "moses")
         return prior
 
     def encode(self, objects: Sequence[str | Chem.Mol]) -> Tensor:
@@ -63,73 +66,59 @@ class Molecules(Domain):
         """Tokens (B, L) to molecules, None where the SMILES is not valid."""
         return [parse(text)[0] if text else None for text in self.codec.decode(states)]
 
-    @property
-    def rewards(self) -> Mapping[str, Callable]:
-        """Rewards of states by name; `rewards.make("similarity", reference="CCO")` gives one its options."""
-        return _Rewards(self)
-
-    def bind(self, function: Callable[[Chem.Mol], float], name: str | None = None) -> ObjectReward:
-        """A reward of states from any function of a molecule."""
-        title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
-        return ObjectReward(function, self.decode, title)
-
     def read_samples(self, path: str | Path, column: str | None = None) -> tuple[list[Chem.Mol | None], str]:
-        """Generated molecules of a .smi, .csv or .sdf file, None for lines that are no molecule, and a note on them."""
-        result = read(path, column=column, on_error="skip")
-        molecules = [parse(text)[0] for text in result.smiles] + [None] * len(result.skipped)
-        return molecules, unreadable(path, result.skipped, "count as invalid")
+        """Generated molecules of a .smi, .csv or .sdf file, None for lines that are no molecule, and a note on them.
 
-    def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str], str]:
-        """SMILES to compare with or that were trained on; on_error "skip" leaves unreadable lines out, with a note."""
+        What was written in a .smi or .csv stays with the molecule, as its property `RAW`, for the raw-string metrics.
+        """
+        result = read(path, column=column, on_error="skip")
+        molecules = [parse(text)[0] for text in result.smiles]
+        if ".sdf" not in Path(path).suffixes:
+            for molecule, text in zip(molecules, result.smiles, strict=True):
+                molecule.SetProp(RAW, text)
+        return molecules + [None] * len(result.skipped), unreadable(path, result.skipped, "count as invalid")
+
+    def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str] | str, str]:
+        """SMILES to compare with or that were trained on; on_error "skip" leaves unreadable lines out, with a note.
+
+        The name of a shipped set, "moses" or "qm9", is handed through: `evaluate` knows which part of it is meant.
+        """
+        if is_shipped(path):
+            return str(path), ""
         result = read(path, on_error=on_error)
         return result.smiles, unreadable(path, result.skipped, "are left out")
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
-        """Write the token arrays and the description that `guidekit.training.token_job` trains from.
-
-        Args:
-            path: npz file to write.
-            data: training molecules in any format `read` accepts; None is the shipped MOSES set.
-            trainer: settings of configs/trainer/molecules.yaml.
-
-        Raises:
-            ValueError: unreadable data, or fewer than ten times as many molecules as are to be held out.
-        """
-        from guidekit.training.token_job import save_prepared  # Lightning takes seconds to import
-
-        smiles = training_smiles(data)
-        if data is None:
-            random.Random(0).shuffle(smiles)  # the shipped set is sorted
-        held = trainer["validation"]
-        if len(smiles) < 10 * held:
-            raise ValueError(f"{len(smiles)} molecules are too few to hold out trainer.validation={held} of them")
-        codec = SmilesCodec.train(smiles[:300_000], trainer["merges"]) if trainer["merges"] else self.codec
-        tokens, offsets = shorter(*codec.ragged(smiles), trainer["max_tokens"])
-        cut = len(offsets) - 1 - held
-        end = offsets[cut]
-        description = {
-            "domain": self.name,
-            "vocab_size": codec.vocab_size,
-            "pad_id": codec.pad_id,
-            "length_counts": np.bincount(np.diff(offsets), minlength=trainer["max_tokens"] + 1).tolist(),
-            "codec": codec.dumps(),
-            "card": {"data": f"{'MOSES' if data is None else Path(data).name}, {cut:,} molecules"},
-        }
-        save_prepared(path, (tokens[:end], offsets[: cut + 1]), (tokens[end:], offsets[cut:] - end), description)
-
-    def priors(self) -> dict[str, str]:
-        """Shipped priors and what they were made from."""
-        cards = {path.stem: read_description(path)["card"] for path in sorted(ASSETS.glob("*.safetensors"))}
-        return {name: f"{card.get('data', '')}; {card.get('summary', '')}" for name, card in cards.items()}
+        """Write what `guidekit.training.token_job` trains from; see `preparation.prepare`."""
+        prepare(path, data, trainer, self.codec)
 
     def evaluate(
-        self, objects: Sequence[Chem.Mol | None], reference: Sequence[str] | None = None, **options: Any
-    ) -> dict[str, float | int]:
-        """Validity, uniqueness, novelty, diversity, SNN, FCD and property means; see `metrics.evaluate`."""
-        reference = reference if reference is not None else reference_smiles()
-        if "training" not in options:
-            options["training"] = training_smiles()
-        return evaluate(objects, reference, **options)
+        self,
+        objects: Sequence[Chem.Mol | None],
+        reference: Sequence[str] | str | None = None,
+        training: Collection[str] | str | None = None,
+        **options: Any,
+    ) -> dict[str, float | int | str]:
+        """Validity, uniqueness, novelty, diversity, SNN, FCD and property means; see `metrics.evaluate`.
+
+        Args:
+            objects: molecules, None = invalid.
+            reference: SMILES to compare with, or "moses" or "qm9" for `reference_smiles`; None is that of the data of
+                the prior loaded last (MOSES if none was), nothing for a prior trained on other data.
+            training: canonical SMILES for novelty, or "moses" or "qm9" for the whole set; None likewise.
+            options: of `metrics.evaluate`; `raw` is taken from molecules that `read_samples` read.
+        """
+        known = self.dataset in SETS
+        reference = self.dataset if reference is None and known else reference
+        training = self.dataset if training is None and known else training
+        if "raw" not in options and all(m is None or m.HasProp(RAW) for m in objects):
+            options["raw"] = ["" if m is None else m.GetProp(RAW) for m in objects]
+        return evaluate(
+            objects,
+            reference_smiles(data=reference) if isinstance(reference, str) else reference,
+            training_smiles(training) if isinstance(training, str) else training,
+            **options,
+        )
 
     def write(self, folder: Path, states: Tensor, columns: Mapping[str, Sequence[float]]) -> list[str]:
         """Write samples.smi and samples.sdf (valid molecules only) into a folder; returns the file names.
@@ -204,38 +193,3 @@ def unreadable(path: str | Path, skipped: Sequence[tuple[int, str, str]], fate: 
         return ""
     line, text, reason = skipped[0]
     return f"{path}: {len(skipped)} unreadable lines {fate}; the first is line {line}, {text!r} ({reason})"
-
-
-def shorter(tokens: np.ndarray, offsets: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ragged sequences without those of more than `limit` tokens."""
-    lengths = np.diff(offsets)
-    keep = lengths <= limit
-    return tokens[np.repeat(keep, lengths)], np.concatenate([[0], lengths[keep].cumsum()])
-
-
-class _Rewards(Mapping):
-    """The reward registry bound to one domain object: mapping access makes rewards with default options."""
-
-    kinds = REWARDS
-
-    def __init__(self, domain: Molecules) -> None:
-        self.domain = domain
-
-    def __getitem__(self, name: str) -> ObjectReward:
-        return self.make(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(REWARDS)
-
-    def __len__(self) -> int:
-        return len(REWARDS)
-
-    def function(self, name: str, **options: Any) -> Callable[[Chem.Mol], float]:
-        """The reward as a function of a molecule."""
-        if name not in REWARDS:
-            raise UnknownNameError("reward", name, REWARDS)
-        return REWARDS[name](**options)
-
-    def make(self, name: str, **options: Any) -> ObjectReward:
-        """The reward as a function of states, with options."""
-        return self.domain.bind(self.function(name, **options), name)

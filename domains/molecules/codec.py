@@ -1,12 +1,11 @@
-"""SMILES to token ids and back: atom-level symbols, then learned byte-pair merges, so a molecule is about 7 tokens.
+"""Molecules to token ids and back: symbols of a line notation, then learned byte-pair merges.
 
-Each symbol (bracket atom, Cl, Br, %nn, or one character) becomes one private-use character; the byte-pair model of the
-`tokenizers` library merges frequent neighbours. Every token is a whole number of symbols; no atom is ever split.
-Source: byte-pair merges for subwords, Sennrich et al. 2016, arXiv:1508.07909.
+Each symbol (see notation.py) becomes one private-use character; the byte-pair model of the `tokenizers` library merges
+frequent neighbours. Every token is a whole number of symbols; no atom is ever split. Without merges every token is one
+symbol. Source: byte-pair merges for subwords, Sennrich et al. 2016, arXiv:1508.07909.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,22 +14,20 @@ import torch
 from tokenizers import Tokenizer, models, trainers
 from torch import Tensor
 
-from .files import write_atomic
+from guidekit.files import write_atomic
 
-SYMBOL = re.compile(r"\[[^\]]+\]|Br|Cl|%\d\d|.", re.DOTALL)
-FIRST = 0xE000  # first private-use code point: no clash with any SMILES character
+from .notation import SMILES
+
+FIRST = 0xE000  # first private-use code point: no clash with any character of a notation
 ROOM = 0xF8FF - FIRST + 1
 CHUNK = 50_000
-FORMAT = "guidekit smiles codec 1"
-
-
-def split_symbols(smiles: str) -> list[str]:
-    """Atom-level symbols of a SMILES; joined they give the string again."""
-    return SYMBOL.findall(smiles)
+split_symbols = SMILES.split
 
 
 class SmilesCodec:
     """SMILES <-> ids. Id 0 is padding; ids 1 to V - 1 are tokens, id = (id in the byte-pair model) + 1.
+
+    A subclass that spells molecules in another notation sets `notation` and `format`, its mark in saved files.
 
     Args:
         symbols: atom-level symbols; symbol i is stored as chr(0xE000 + i).
@@ -41,6 +38,8 @@ class SmilesCodec:
     """
 
     pad_id = 0
+    notation = SMILES
+    format = "guidekit smiles codec 1"
 
     def __init__(self, symbols: Sequence[str], tokenizer: Tokenizer) -> None:
         self.symbols = tuple(symbols)
@@ -53,16 +52,21 @@ class SmilesCodec:
         if len(plain) != len(symbols) or any(ord(c) not in plain for token in vocabulary for c in token):
             raise ValueError("symbols and byte-pair model do not belong together; load both from one saved codec")
         by_id = sorted(vocabulary, key=vocabulary.__getitem__)
-        self.pieces = ("", *(token.translate(plain) for token in by_id))  # id -> SMILES text, "" for padding
+        self.pieces = ("", *(token.translate(plain) for token in by_id))  # id -> text, "" for padding
 
     @classmethod
     def train(cls, smiles: Iterable[str], merges: int = 1024, min_frequency: int = 20) -> "SmilesCodec":
-        """Learn symbols and up to `merges` merges of pairs that occur at least `min_frequency` times.
+        """Learn symbols and up to `merges` merges of pairs that occur at least `min_frequency` times; 0: symbols only.
 
         Raises:
-            ValueError: there is no SMILES, or there are more than 6,400 different symbols.
+            ValueError: there is no SMILES, one the notation cannot express, or more than 6,400 different symbols.
         """
-        split = [split_symbols(text) for text in smiles]
+        return cls.learn(map(cls.notation.write, smiles), merges, min_frequency)
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], merges: int = 1024, min_frequency: int = 20) -> "SmilesCodec":
+        """`train` on texts in the codec's notation."""
+        split = [cls.notation.split(text) for text in texts]
         symbols = sorted(set().union(*split))
         if not 0 < len(symbols) <= ROOM:
             raise ValueError(f"found {len(symbols)} different symbols; expected 1 to {ROOM}: check the input SMILES")
@@ -75,7 +79,7 @@ class SmilesCodec:
 
     def dumps(self) -> str:
         """Symbols and merges as one JSON text; equal codecs have equal texts."""
-        content = {"format": FORMAT, "symbols": self.symbols, "tokenizer": json.loads(self.tokenizer.to_str())}
+        content = {"format": self.format, "symbols": self.symbols, "tokenizer": json.loads(self.tokenizer.to_str())}
         return json.dumps(content, separators=(",", ":"))
 
     @classmethod
@@ -87,11 +91,11 @@ class SmilesCodec:
         """
         try:
             content = json.loads(text)
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']!r}, expected {FORMAT!r}")
+            if content["format"] != cls.format:
+                raise ValueError(f"format {content['format']!r}, expected {cls.format!r}")
             return cls(content["symbols"], Tokenizer.from_str(json.dumps(content["tokenizer"])))
         except Exception as error:  # tokenizers raises plain Exception
-            raise ValueError(f"no readable codec ({error}); write one with SmilesCodec.save") from error
+            raise ValueError(f"no readable codec ({error}); write one with {cls.__name__}.save") from error
 
     def save(self, path: str | Path) -> None:
         """Write the codec to one JSON file, atomically."""
@@ -120,7 +124,7 @@ class SmilesCodec:
         Raises:
             ValueError: an unknown symbol, or more than `length` tokens (nothing is ever cut off).
         """
-        rows = list(self._ids(smiles))
+        rows = list(self._ids([self.notation.write(one) for one in smiles]))
         width = max(map(len, rows), default=0) if length is None else length
         tokens = torch.full((len(rows), width), self.pad_id, dtype=torch.int64)
         for i, row in enumerate(rows):
@@ -149,7 +153,7 @@ class SmilesCodec:
                 f"id {int(tokens[i, j])} at row {i}, column {j} is outside 0 to {self.vocab_size - 1}; "
                 "a mask id must be replaced by a token before decoding"
             )
-        return ["".join(map(self.pieces.__getitem__, row)) for row in tokens.tolist()]
+        return [self.notation.read("".join(map(self.pieces.__getitem__, row))) for row in tokens.tolist()]
 
     def ragged(self, smiles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """All ids end to end: tokens (T,) uint16, offsets (n + 1,) int64; row i is tokens[offsets[i]:offsets[i + 1]].
@@ -157,29 +161,33 @@ class SmilesCodec:
         Raises:
             ValueError: an unknown symbol, or V above 65,536.
         """
+        return self.ragged_texts([self.notation.write(one) for one in smiles])
+
+    def ragged_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """`ragged` of texts in the codec's notation."""
         if self.vocab_size > 1 << 16:
             raise ValueError(f"vocabulary of {self.vocab_size} does not fit uint16; train with fewer merges")
         parts, lengths = [], [0]
-        for row in self._ids(smiles):
+        for row in self._ids(texts):
             parts.append(np.array(row, np.uint16) + np.uint16(1))  # lists would need 10 times the memory
             lengths.append(len(row))
         return np.concatenate(parts) if parts else np.zeros(0, np.uint16), np.cumsum(lengths, dtype=np.int64)
 
-    def _ids(self, smiles: Sequence[str]) -> Iterator[list[int]]:
-        """Byte-pair ids (from 0) of each SMILES, in chunks that keep the memory small."""
-        for start in range(0, len(smiles), CHUNK):
-            texts = [self._text(s) for s in smiles[start : start + CHUNK]]
-            for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False):
+    def _ids(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Byte-pair ids (from 0) of each text, in chunks that keep the memory small."""
+        for start in range(0, len(texts), CHUNK):
+            coded = [self._characters(text) for text in texts[start : start + CHUNK]]
+            for encoding in self.tokenizer.encode_batch_fast(coded, add_special_tokens=False):
                 yield encoding.ids
 
-    def _text(self, smiles: str) -> str:
-        """Private-use characters of a SMILES; raises ValueError with the place of an unknown symbol."""
+    def _characters(self, text: str) -> str:
+        """Private-use characters of a text; raises ValueError with the place of an unknown symbol."""
         column = 1
         characters = []
-        for symbol in split_symbols(smiles):
+        for symbol in self.notation.split(text):
             if symbol not in self._character:
                 raise ValueError(
-                    f"symbol {symbol!r} at column {column} of {smiles!r} is not in the vocabulary "
+                    f"symbol {symbol!r} at column {column} of {text!r} is not in the vocabulary "
                     f"({' '.join(self.symbols)}); leave the molecule out or train a codec on such data"
                 )
             characters.append(self._character[symbol])

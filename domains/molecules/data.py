@@ -1,4 +1,4 @@
-"""The shipped MOSES molecules, stored sorted, front-coded and xz-compressed: 3 bytes a molecule.
+"""The shipped molecules, MOSES and QM9, stored sorted, front-coded and xz-compressed: 3 bytes a molecule.
 
 Front coding: sort the strings bytewise; each line is one character, chr(64 + number of leading characters shared with
 the previous string), followed by the rest of the string. Sorted SMILES share long prefixes.
@@ -10,12 +10,17 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from .files import ReadResult, parse, read, write_atomic, write_sdf, write_smi
+from guidekit.files import write_atomic
+from guidekit.names import UnknownNameError
+
+from .files import ReadResult, parse, read, write_sdf, write_smi
 
 __all__ = [
     "ASSETS",
     "ReadResult",
+    "is_shipped",
     "parse",
+    "qm9_smiles",
     "read",
     "read_front_coded",
     "reference_smiles",
@@ -27,6 +32,8 @@ __all__ = [
 ]
 
 ASSETS = Path(__file__).parent / "assets"
+SETS = ("moses", "qm9")
+QM9_HELD = 8_000  # as many as configs/trainer/molecules.yaml holds out
 SHARED_MAX = 255 - 64  # one latin-1 character holds the shared length
 XZ = [
     {
@@ -77,21 +84,52 @@ def read_front_coded(path: str | Path) -> list[str]:
     return result
 
 
-def training_smiles(path: str | Path | None = None) -> list[str]:
-    """Training SMILES: the shipped MOSES set (1,584,663, sorted), a `.front.xz` file, or any file `read` accepts."""
-    if path is None:
+def is_shipped(data: str | Path | None) -> bool:
+    """Whether `data` names a shipped set ("moses", "qm9"; None is MOSES) and not a file."""
+    return data is None or data in SETS
+
+
+def qm9_smiles() -> list[str]:
+    """The 130,744 distinct canonical SMILES of QM9, sorted bytewise."""
+    return read_front_coded(ASSETS / "qm9.front.xz")
+
+
+def training_smiles(data: str | Path | None = None) -> list[str]:
+    """Training SMILES: "moses" (None; 1,584,663, sorted), "qm9", a `.front.xz` file, or any file `read` accepts."""
+    if data == "qm9":
+        return qm9_smiles()
+    if is_shipped(data):
         return read_front_coded(ASSETS / "moses_train.front.xz")
-    return read_front_coded(path) if str(path).endswith(".front.xz") else read(path).smiles
+    return read_front_coded(data) if str(data).endswith(".front.xz") else read(data).smiles
 
 
-def reference_smiles(n: int | None = None) -> list[str]:
-    """The first n (None = all 15,000) of the shipped MOSES test molecules in one fixed shuffled order.
+def shuffled_training_smiles(data: str | Path | None = None) -> list[str]:
+    """`training_smiles`, a shipped set in one fixed shuffled order: it is sorted, so its end is no fair sample."""
+    smiles = training_smiles(data)
+    if is_shipped(data):
+        random.Random(0).shuffle(smiles)
+    return smiles
+
+
+def reference_smiles(n: int | None = None, data: str | None = None) -> list[str]:
+    """The first n (None = all) of the molecules to compare samples with, in one fixed shuffled order.
+
+    Args:
+        n: how many.
+        data: "moses" (None): 15,000 molecules of the MOSES test set. "qm9": QM9 has no test set; these are the 8,000
+            that `prepare_training` holds out by default, so they count as known for novelty over the whole set.
 
     Raises:
+        UnknownNameError: no shipped set of that name.
         ValueError: n is negative or larger than the set.
     """
-    smiles = read_front_coded(ASSETS / "moses_test.front.xz")
+    if not is_shipped(data):
+        raise UnknownNameError("shipped set of molecules", str(data), SETS)
+    if data == "qm9":
+        smiles = shuffled_training_smiles("qm9")[-QM9_HELD:]
+    else:
+        smiles = read_front_coded(ASSETS / "moses_test.front.xz")
+        random.Random(0).shuffle(smiles)  # the file is sorted, so its head is not a fair sample
     if n is not None and not 0 <= n <= len(smiles):
         raise ValueError(f"n is {n}; the shipped reference holds {len(smiles)} molecules, ask for 0 to {len(smiles)}")
-    random.Random(0).shuffle(smiles)  # the file is sorted, so its head is not a fair sample
     return smiles[:n]

@@ -4,9 +4,7 @@ import csv
 import difflib
 import gzip
 import io
-import os
 import re
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import NamedTuple
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
+
+from guidekit.files import write_atomic
 
 SUFFIXES = (".smi", ".txt", ".csv", ".tsv", ".sdf")
 HEADERS = {"smiles", "smile", "canonical_smiles", "isomeric_smiles", "structure", "molecule", "mol"}
@@ -52,24 +52,21 @@ def parse(smiles: str) -> tuple[Chem.Mol | None, str]:
     return None, "parse" if without_rings is None else "ring closure"
 
 
+def chemistry_problems(raw: Chem.Mol) -> list:
+    """What is wrong with an unsanitised molecule: rdkit objects with GetType(), GetAtomIdx() or GetAtomIndices()."""
+    found = list(Chem.DetectChemistryProblems(raw))
+    if not found:  # an aromatic atom with too many bonds outside aromatic rings shows only when sanitised
+        try:
+            Chem.SanitizeMol(Chem.Mol(raw))
+        except Chem.MolSanitizeException as error:
+            found = [error.cause]
+    return found
+
+
 def _problem(raw: Chem.Mol) -> str:
     """First chemistry problem of an unsanitised molecule, as a reason of `parse`."""
-    kinds = [PROBLEMS.get(p.GetType(), "parse") for p in Chem.DetectChemistryProblems(raw)]
+    kinds = [PROBLEMS.get(p.GetType(), "parse") for p in chemistry_problems(raw)]
     return kinds[0] if kinds else "parse"
-
-
-def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write `data` beside `path` and rename, so that a reader sees the old file or the new one, never a half."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp makes private files
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read(path: str | Path, column: str | None = None, on_error: str = "raise") -> ReadResult:

@@ -3,30 +3,25 @@
 Definitions follow Polykovskiy et al. 2020 (MOSES), doi:10.3389/fphar.2020.565644, except for 2,048 fingerprint bits.
 """
 
-import functools
 import math
-import random
-import warnings
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
-import torch
 from rdkit import Chem, DataStructs
-from rdkit.Chem import Crippen, Descriptors
+from rdkit.Chem import Crippen, Descriptors, rdMolDescriptors
 from rdkit.Chem.QED import qed
 
+from .fcd import fcd_entries
 from .files import parse
 from .rewards import morgan, sa_score
 
-FCD_LEAST = 50  # fewer molecules: NaN
-FCD_TRUSTED = 5_000  # fewer molecules: a note
-BATCH = 64  # larger ones are slower on a CPU
 PROPERTIES: dict[str, Callable[[Chem.Mol], float]] = {
     "qed": qed,
     "logp": Crippen.MolLogP,
     "sa": sa_score,
     "molecular_weight": Descriptors.MolWt,
 }
+JUDGED_ONLY = {"rings": rdMolDescriptors.CalcNumRings}  # means in `evaluate`, no column of samples
 
 
 def evaluate(
@@ -34,6 +29,7 @@ def evaluate(
     reference: Sequence[str] | None = None,
     training: Collection[str] | None = None,
     fcd: bool = True,
+    raw: Sequence[str] | None = None,
 ) -> dict[str, float | int | str]:
     """Judge generated molecules; 10,000 against 10,000 take about a minute on one core.
 
@@ -42,33 +38,45 @@ def evaluate(
         reference: SMILES to compare with, e.g. `reference_smiles(5000)`; None leaves out `snn` and `fcd`.
         training: canonical SMILES the model was trained on; None leaves out `novelty` and `fcd_floor`.
         fcd: False leaves out `fcd` and `fcd_floor`, the slow ones.
+        raw: the generated SMILES as they were written, one a molecule ("" where there is none); None leaves out the
+            entries with "raw" in their name.
 
     Returns:
         n, n_valid: all molecules; valid ones that have a canonical SMILES.
         validity: n_valid / n.
         uniqueness: distinct canonical SMILES / n_valid.
         novelty: distinct canonical SMILES not in `training` / distinct canonical SMILES.
+        novelty_of_valid: distinct canonical SMILES not in `training` / n_valid.
+        uniqueness_raw_of_valid: distinct raw strings of valid molecules / n_valid.
+        novelty_raw_of_valid: distinct raw strings of valid molecules not in `training` / n_valid. Another spelling of a
+            training molecule counts as novel, and several spellings of one molecule count as several. These two are
+            the "unique" and "novel" of Schiff et al. 2024, arXiv:2412.10193, on QM9.
         internal_diversity_1, internal_diversity_2: 1 - (mean T^p)^(1/p) for p = 1, 2; T is the Tanimoto similarity of
             Morgan fingerprints (radius 2, 2,048 bits), the mean runs over all ordered pairs of valid molecules
             including each with itself, repeated molecules included, as in MOSES.
         snn: mean over valid molecules of the largest T to a reference molecule.
         fcd: Frechet ChemNet distance of valid molecules (repeats included) to the reference; NaN below 50 molecules.
-        fcd_floor: the same distance for n_valid molecules drawn from `training` (seed 0): what a perfect copy of the
-            training distribution would get at this sample size.
-        mean_qed, mean_logp (log10 units), mean_sa (1 easy to 10 hard), mean_molecular_weight (Da): over valid ones.
+        fcd_floor: the same distance for n_valid molecules drawn from `training` without the reference (seed 0): what a
+            perfect copy of the training distribution would get at this sample size.
+        mean_qed, mean_logp (log10 units), mean_sa (1 easy to 10 hard), mean_molecular_weight (Da), mean_rings: over
+            valid ones, repeats included.
+        mean_qed_novel, ...: the same means over the distinct canonical SMILES not in `training`.
         n_failed_canonical, n_failed_qed, ..., n_failed_reference: molecules left out because rdkit failed on them.
         note: sentences on what is missing or to be read with care; only where there is something to say.
         A ratio whose denominator is 0 is NaN.
 
     Raises:
-        ValueError: `molecules` is empty, or no reference molecule can be read.
+        ValueError: `molecules` is empty, `raw` has another length, or no reference molecule can be read.
     """
     if not len(molecules):
         raise ValueError("there are no molecules to evaluate; pass at least one (None stands for an invalid one)")
+    if raw is not None and len(raw) != len(molecules):
+        raise ValueError(f"{len(raw)} raw strings for {len(molecules)} molecules; give one each")
     notes: list[str] = []
-    present = [m for m in molecules if m is not None and m.GetNumAtoms()]
-    named, failed = _collect(lambda m: (m, Chem.MolToSmiles(m)), present)
-    valid, canonical = [m for m, _ in named], [s for _, s in named]
+    texts = raw if raw is not None else [""] * len(molecules)
+    present = [(m, text) for m, text in zip(molecules, texts, strict=True) if m is not None and m.GetNumAtoms()]
+    named, failed = _collect(lambda pair: (*pair, Chem.MolToSmiles(pair[0])), present)
+    valid, written, canonical = ([entry[i] for entry in named] for i in range(3))
     distinct = set(canonical)
     result: dict[str, float | int | str] = {
         "n": len(molecules),
@@ -76,15 +84,25 @@ def evaluate(
         "validity": len(valid) / len(molecules),
         "uniqueness": _ratio(len(distinct), len(valid)),
     }
+    if raw is not None:
+        result["uniqueness_raw_of_valid"] = _ratio(len(set(written)), len(valid))
+    novel: dict[str, Chem.Mol] = {}
     if training is not None:
-        known = training if isinstance(training, set | frozenset) else distinct.intersection(training)
-        result["novelty"] = _ratio(sum(s not in known for s in distinct), len(distinct))
+        known = training if isinstance(training, set | frozenset) else {*distinct, *written}.intersection(training)
+        novel = {s: m for s, m in zip(canonical, valid, strict=True) if s not in known}
+        result["novelty"] = _ratio(len(novel), len(distinct))
+        result["novelty_of_valid"] = _ratio(len(novel), len(valid))
+        if raw is not None:
+            result["novelty_raw_of_valid"] = _ratio(sum(s not in known for s in set(written)), len(valid))
     prints = [morgan(2, 2048).GetFingerprint(m) for m in valid]
     result["internal_diversity_1"], result["internal_diversity_2"] = internal_diversity(prints)
     result["n_failed_canonical"] = failed
-    for name, compute in PROPERTIES.items():
+    for name, compute in (PROPERTIES | JUDGED_ONLY).items():
         values, result[f"n_failed_{name}"] = _collect(compute, valid)
         result[f"mean_{name}"] = float(np.mean(values)) if values else math.nan
+        if training is not None:
+            values, _ = _collect(compute, list(novel.values()))
+            result[f"mean_{name}_novel"] = float(np.mean(values)) if values else math.nan
     if reference is not None:
         read = [m for m, _ in map(parse, reference) if m is not None]
         result["n_failed_reference"] = len(reference) - len(read)
@@ -92,7 +110,7 @@ def evaluate(
             raise ValueError(f"none of the {len(reference)} reference SMILES can be read; pass valid SMILES or None")
         result["snn"] = nearest_similarity(prints, [morgan(2, 2048).GetFingerprint(m) for m in read])
         if fcd:
-            result |= _fcd_entries(canonical, [Chem.MolToSmiles(m) for m in read], training, notes)
+            result |= fcd_entries(canonical, [Chem.MolToSmiles(m) for m in read], training, notes)
     if notes:
         result["note"] = "; ".join(notes)
     return result
@@ -119,84 +137,6 @@ def nearest_similarity(
     """Mean over `prints` of the largest Tanimoto similarity to `reference` (not empty); NaN for no prints."""
     best = [max(DataStructs.BulkTanimotoSimilarity(one, reference)) for one in prints]
     return float(np.mean(best)) if best else math.nan
-
-
-def frechet_distance(mean: np.ndarray, cov: np.ndarray, other_mean: np.ndarray, other_cov: np.ndarray) -> float:
-    """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of two Gaussians; means (D,), covariances (D, D), unit squared.
-
-    tr (C C')^(1/2) is the sum of the square roots of the eigenvalues of R C' R with R = C^(1/2); that stays real for
-    the singular covariances of small samples. Source: Preuer et al. 2018, doi:10.1021/acs.jcim.8b00234.
-    """
-    values, vectors = np.linalg.eigh(cov)
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    cross = np.sqrt(np.linalg.eigvalsh(root @ other_cov @ root).clip(0)).sum()
-    return float(np.square(mean - other_mean).sum() + np.trace(cov) + np.trace(other_cov) - 2 * cross)
-
-
-def chemnet_distance(smiles: Sequence[str], reference: Sequence[str]) -> float:
-    """Frechet ChemNet distance between two lists of canonical SMILES (at least 2 each), on the CPU.
-
-    Raises:
-        ImportError: fcd_torch, which carries the ChemNet weights, is not installed.
-    """
-    return frechet_distance(*_chemnet_moments(tuple(smiles)), *_chemnet_moments(tuple(reference)))
-
-
-def _fcd_entries(
-    canonical: list[str], reference: list[str], training: Collection[str] | None, notes: list[str]
-) -> dict[str, float]:
-    """The entries fcd and, with training molecules, fcd_floor; what stands in the way goes to `notes`."""
-    try:
-        _chemnet()
-    except ImportError as error:
-        notes.append(f"fcd is missing: {error}; pip install 'guidekit[molecules]'")
-        return {}
-    n = len(canonical)
-    if min(n, len(reference)) < FCD_LEAST:
-        notes.append(f"fcd is NaN: {n} molecules and {len(reference)} references, it needs {FCD_LEAST} of each")
-        return {"fcd": math.nan}
-    if n < FCD_TRUSTED:
-        notes.append(f"fcd of only {n} molecules is biased upwards; read it against fcd_floor or sample {FCD_TRUSTED}")
-    entries = {"fcd": chemnet_distance(canonical, reference)}
-    if training is not None:
-        # Sorting a set first: its order changes from run to run.
-        pool = sorted(training) if isinstance(training, set | frozenset) else list(training)
-        drawn = random.Random(0).sample(pool, min(n, len(pool)))
-        sample = [Chem.MolToSmiles(m) for m, _ in map(parse, drawn) if m is not None]
-        if len(sample) < n:
-            notes.append(f"fcd_floor uses {len(sample)} training molecules instead of {n}")
-        entries["fcd_floor"] = chemnet_distance(sample, reference) if len(sample) >= FCD_LEAST else math.nan
-    return entries
-
-
-@functools.cache
-def _chemnet() -> torch.nn.Module:
-    """ChemNet on the CPU; (B, 35, 350) one-hot SMILES -> (B, 512)."""
-    from fcd_torch import FCD
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return FCD(device="cpu", n_jobs=1).model
-
-
-@functools.lru_cache(maxsize=4)  # the reference and the training sample come back at every evaluation
-def _chemnet_moments(smiles: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (512,) and covariance (512, 512) of ChemNet features; float64, from the hidden units of the last layer."""
-    from fcd_torch.utils import SmilesDataset
-
-    encoded = SmilesDataset(smiles, canonize=False)  # its own loader would warn and draw from torch's global generator
-    features, threads = [], torch.get_num_threads()
-    torch.set_num_threads(1)  # its recurrent layers gain nothing from more, and lose tenfold on a busy machine
-    try:
-        for start in range(0, len(smiles), BATCH):
-            batch = np.stack([encoded[i] for i in range(start, min(start + BATCH, len(smiles)))])
-            with torch.no_grad():
-                out = _chemnet()(torch.from_numpy(batch).float().transpose(1, 2))
-            features.append(out.numpy().astype(np.float64))  # a copy: `out` is a view of all 88 positions
-    finally:
-        torch.set_num_threads(threads)
-    stacked = np.concatenate(features)
-    return stacked.mean(0), np.cov(stacked, rowvar=False)
 
 
 def _collect(compute: Callable, molecules: Sequence) -> tuple[list, int]:

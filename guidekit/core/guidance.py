@@ -16,6 +16,7 @@ from guidekit.core.state import State, tree_batch, tree_cat, tree_index, tree_ma
 
 if TYPE_CHECKING:
     from guidekit.core.run import Run
+    from guidekit.samplers.base import Sampler
 
 
 class GuidanceError(ValueError):
@@ -62,6 +63,9 @@ class Guidance:
 
     particles: int = 1
     """Particles per group the plug wants when the caller names none."""
+
+    default_sampler: Sampler | None = None
+    """Sampler the plug wants when the caller names none; None is the prior's own."""
 
     time_independent: bool = False
     """Whether an overridden `denoise` ignores the time, so that unchanged states may keep their answer."""

@@ -33,6 +33,13 @@ class TableReward:
         index = tokens.clamp_max(size - 1).unbind(1)
         return torch.where(inside, self.table.to(tokens.device)[index].double(), -math.inf)
 
+    def relaxed(self, probabilities: Tensor) -> Tensor:
+        """Mean reward (B,) under independent tokens with the given laws (B, L, V); has a gradient in them."""
+        values = self.table.to(probabilities).expand(len(probabilities), *self.table.shape)
+        for law in probabilities.unbind(1):
+            values = (values * law.reshape(*law.shape, *(1,) * (values.ndim - 2))).sum(1)
+        return values
+
 
 class ObjectReward:
     """A black-box reward of decoded objects: each distinct object is scored once and remembered.

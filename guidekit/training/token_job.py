@@ -73,6 +73,9 @@ def fit(
         description["process"] = trainer["process"]
     if trainer.get("parametrization"):
         description["parametrization"] = trainer["parametrization"]
+    if (description.get("process") or {}).get("name") == "marginal" and not description["process"].get("options"):
+        counts = np.bincount(data["tokens"], minlength=description["vocab_size"])
+        description["process"] = {**description["process"], "options": {"law": counts.tolist()}}
     process = process_from(description)
     counts = [len(label["values"]) for label in description.get("labels", ())]
     parametrization = description.get("parametrization", "clean")

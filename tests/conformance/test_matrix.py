@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.domain import domain_names
-from guidekit.networks import SequenceTransformer
+from guidekit.domain import domain_names, load_domain
+from guidekit.networks import DilatedConvolution, SequenceTransformer
 from guidekit.objectives import ObjectReward
+from guidekit.priors.labels import Label
 from guidekit.priors.tokens import TokenPrior
 from guidekit.running.build import build_guidance
 from guidekit.running.groups import group_choices, load_group
@@ -25,6 +26,26 @@ def molecules():
     prior = TokenPrior(network, VOCABULARY, torch.tensor([0, 0, 1, 2, 3, 2, 1]))
     decode = lambda states: [None if 3 in row else row for row in states.tolist()]  # noqa: E731 - some are invalid
     return prior, ObjectReward(lambda row: float(row.count(5)), decode)
+
+
+def dna():
+    """A tiny untrained conditional prior of DNA, with a differentiable reward of the domain."""
+    torch.manual_seed(0)
+    network = DilatedConvolution(4, 12, width=8, kernel=3, dilations=[1, 2], labels=[2])
+    labels = [Label("species", ["ecoli", "human"])]
+    prior = TokenPrior(network, 4, [0] * 12 + [1], pad_id=None, labels=labels)
+    return prior, load_domain("dna").rewards.make("motif", motif="SP1")
+
+
+def proteins():
+    """A tiny untrained prior of proteins under uniform noise, which looks at the time, with a black-box reward."""
+    torch.manual_seed(0)
+    network = SequenceTransformer(21, 8, width=16, depth=1, heads=2, pad_id=0, labels=[2], timed=True)
+    process = gk.processes.Uniform(21, pinned=0)
+    labels = [Label("kind", ["uniprot", "antimicrobial"])]
+    prior = TokenPrior(network, 21, [0, 0, 0, 1, 1, 2, 2, 1, 1], process=process, labels=labels)
+    domain = load_domain("proteins")
+    return prior, domain.rewards["charge"]
 
 
 def mixture():
@@ -50,17 +71,20 @@ def masked_chain():
 
 def uniform_chain():
     law = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
-    return gk.priors.CategoricalChain(law, gk.processes.Uniform()), gk.objectives.TableReward(
-        torch.arange(9.0).view(3, 3)
-    )
+    chain = gk.priors.CategoricalChain(law, gk.processes.Uniform(), torch.stack([law.T, law**2]))
+    return chain, gk.objectives.TableReward(torch.arange(9.0).view(3, 3))
 
 
-DOMAINS = {"molecules": molecules}
+DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins}
 ANALYTIC = {make.__name__: make for make in (mixture, gaussian, flow, masked_chain, uniform_chain)}
 PLUGS = [name for name in group_choices("guidance") if name not in ("none", "chain")]
-TOKENS = ("molecules", "masked_chain", "uniform_chain")
+TOKENS = ("molecules", "dna", "proteins", "masked_chain", "uniform_chain")
+REALS = ("mixture", "gaussian", "flow")
 REFUSED = {(plug, column) for plug in ("dps", "gradient") for column in TOKENS}
-REFUSED |= {("cfg", column) for column in ("molecules", "uniform_chain")}
+REFUSED |= {("cfg", "molecules")}
+REFUSED |= {(plug, column) for plug in ("kernel_cfg", "discrete_fkc") for column in ("molecules", *REALS)}
+REFUSED |= {(plug, column) for plug in ("dcbg", "predictor", "tag", "sharpen") for column in REALS}
+REFUSED |= {("tag", column) for column in ("molecules", "proteins")}  # rewards of objects have no gradient
 
 
 def test_every_registered_domain_has_a_column():
@@ -110,7 +134,7 @@ def test_one_candidate_or_one_particle_is_the_plain_sampler(column):
     assert torch.equal(gk.sample(prior, gk.guidance.BestOfN(reward, 1), 5, **options).samples, plain)
 
 
-@pytest.mark.parametrize("column", ["mixture", "molecules"])
+@pytest.mark.parametrize("column", ["mixture", "molecules", "dna", "proteins", "uniform_chain"])
 @pytest.mark.parametrize("sampler", gk.samplers.SAMPLERS)
 def test_every_sampler_runs_or_says_why_not(column, sampler):
     prior, _ = {**DOMAINS, **ANALYTIC}[column]()

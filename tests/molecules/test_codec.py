@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from guidekit.domains.molecules.codec import SmilesCodec, split_symbols
-from guidekit.domains.molecules.data import ASSETS, reference_smiles
+from guidekit.domains.molecules.data import ASSETS, qm9_smiles, reference_smiles
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,20 @@ def test_mask_id_and_wrong_shape_do_not_decode(codec):
         codec.decode(torch.tensor([[-1]]))
     with pytest.raises(ValueError, match="expected integers of shape"):
         codec.decode(torch.tensor([1, 2]))
+
+
+def test_without_merges_every_token_is_one_symbol():
+    smiles = qm9_smiles()
+    codec = SmilesCodec.train(smiles, merges=0)
+    assert codec.vocab_size == 31 and codec.pieces == ("", *codec.symbols)
+    assert {"[NH3+]", "[O-]", "[nH]", "c", "5"} < set(codec.symbols)
+    assert max(len(split_symbols(s)) for s in smiles) == 22 <= 32  # the published length
+    some = smiles[::100]
+    assert codec.decode(codec.encode(some, length=32)) == some
+    assert (codec.encode(some) > 0).sum(1).tolist() == [len(split_symbols(s)) for s in some]
+    special = ["CCl", "CBr", "C%12CC%12", "C[13CH3]", "C[N+](C)(C)C"]
+    again = SmilesCodec.train(special, merges=0)
+    assert (again.encode(special) > 0).sum(1).tolist() == [2, 2, 5, 2, 9]
 
 
 def test_training_saving_and_loading(tmp_path, smiles):

@@ -6,16 +6,20 @@ from rdkit import Chem
 
 from guidekit.domains.molecules.data import (
     ASSETS,
+    QM9_HELD,
     parse,
+    qm9_smiles,
     read,
     read_front_coded,
     reference_smiles,
+    shuffled_training_smiles,
     training_smiles,
     write_front_coded,
     write_sdf,
     write_smi,
 )
 from guidekit.domains.molecules.figures import grid
+from guidekit.names import UnknownNameError
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,7 @@ from guidekit.domains.molecules.figures import grid
         ("c1cccc1", "kekulize"),
         ("cc", "kekulize"),
         ("[13CH4]1", "ring closure"),
+        ("CCn1=CC(C)CC1O", "valence"),
     ],
 )
 def test_parse_gives_the_reason_and_prints_nothing(smiles, reason, capfd):
@@ -82,6 +87,25 @@ def test_shipped_sets():
     assert same >= 196  # 2 in 10,000 differ between rdkit versions
     with pytest.raises(ValueError, match="holds 15000 molecules"):
         reference_smiles(15_001)
+
+
+def test_qm9():
+    smiles = qm9_smiles()
+    assert len(smiles) == len(set(smiles)) == 130_744 and smiles == sorted(smiles) == training_smiles("qm9")
+    assert {c for s in smiles for c in s} == set("#()+-12345=CFHNO[]cno") and max(map(len, smiles)) == 34
+    assert {"C", "O", "C#N", "c1ccccc1"} <= set(smiles) and sum("+" in s for s in smiles) == 579
+    drawn = random.Random(1).sample(smiles, 300)
+    assert sum(Chem.MolToSmiles(Chem.MolFromSmiles(s)) == s for s in drawn) >= 297
+    assert max(Chem.MolFromSmiles(s).GetNumAtoms() for s in drawn) == 9
+
+
+def test_qm9_reference_is_what_training_holds_out():
+    order, reference = shuffled_training_smiles("qm9"), reference_smiles(data="qm9")
+    assert len(reference) == QM9_HELD and not set(reference) & set(order[:-QM9_HELD])
+    assert sorted(order) == qm9_smiles() != order
+    assert reference_smiles(5, "moses") == reference_smiles(5) != reference_smiles(5, "qm9")
+    with pytest.raises(UnknownNameError, match="qm10"):
+        reference_smiles(data="qm10")
 
 
 def test_training_set_of_the_user(tmp_path):

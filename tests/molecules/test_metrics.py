@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from rdkit import Chem
+from rdkit.Chem import QED
 
-from guidekit.domains.molecules import metrics
+from guidekit.domains.molecules import fcd, metrics
 from guidekit.domains.molecules.data import reference_smiles
-from guidekit.domains.molecules.metrics import chemnet_distance, evaluate, frechet_distance
+from guidekit.domains.molecules.fcd import chemnet_distance, frechet_distance
+from guidekit.domains.molecules.metrics import evaluate
 from guidekit.domains.molecules.rewards import morgan
 
 REFERENCE = reference_smiles(900)
@@ -28,8 +30,45 @@ def test_ratios_of_a_hand_made_list():
     assert result["novelty"] == pytest.approx(2 / 3)
     assert result["novelty"] == evaluate(molecules, training=["CCC", "CCO"])["novelty"]
     assert result["mean_molecular_weight"] == pytest.approx((2 * 46.069 + 45.085 + 78.114) / 4, abs=0.01)
-    assert [v for k, v in result.items() if k.startswith("n_failed")] == [0] * 5
+    assert [v for k, v in result.items() if k.startswith("n_failed")] == [0] * 6
     assert "note" not in result and "fcd" not in result and "snn" not in result
+
+
+def test_raw_strings_as_the_literature_counts_them():
+    raw = ["CCO", "OCC", "OCC", "C(C)C", "CCN", "NCC(", ""]
+    molecules = [*mols(*raw[:5]), None, Chem.Mol()]
+    for training in (["CCO", "CCC"], {"CCO", "CCC"}):  # of the two, one is spelled as in training
+        result = evaluate(molecules, training=training, raw=raw)
+        assert result["n_valid"] == 5
+        assert result["uniqueness"] == pytest.approx(3 / 5)  # CCO CCC CCN
+        assert result["uniqueness_raw_of_valid"] == pytest.approx(4 / 5)
+        assert result["novelty"] == pytest.approx(1 / 3) and result["novelty_of_valid"] == pytest.approx(1 / 5)
+        assert result["novelty_raw_of_valid"] == pytest.approx(3 / 5)  # OCC and C(C)C are other spellings
+    other = evaluate(molecules, training=["OCC", "CCC"], raw=raw)  # a set that another rdkit made canonical
+    assert other["novelty_of_valid"] == other["novelty"] * 3 / 5 == pytest.approx(2 / 5)
+    assert other["novelty_raw_of_valid"] == pytest.approx(3 / 5)
+    without = evaluate(molecules, training=["CCO"])
+    assert not [key for key in without if "raw" in key] and "novelty_of_valid" in without
+    assert not [key for key in evaluate(molecules, raw=raw) if "novel" in key]
+    with pytest.raises(ValueError, match="2 raw strings for 7 molecules"):
+        evaluate(molecules, raw=["C", "C"])
+
+
+def test_means_over_novel_molecules():
+    molecules = mols("CCO", "C1CC1", "C1CC1", "C1CC1C1CC1")
+    result = evaluate(molecules, training=["CCO"])
+    assert result["mean_rings"] == pytest.approx(4 / 4) and result["mean_rings_novel"] == pytest.approx(3 / 2)
+    assert result["mean_qed_novel"] == pytest.approx((QED.qed(molecules[1]) + QED.qed(molecules[3])) / 2)
+    known = evaluate(molecules[:1], training=["CCO"])
+    assert math.isnan(known["mean_qed_novel"]) and known["novelty_of_valid"] == 0
+
+
+def test_floor_leaves_the_reference_out(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(fcd, "chemnet", lambda: None)
+    monkeypatch.setattr(fcd, "chemnet_distance", lambda smiles, reference: drawn.append(smiles) or 0.0)
+    evaluate(mols(*REFERENCE[:60]), REFERENCE[:60], REFERENCE[:120])
+    assert sorted(drawn[1]) == sorted(REFERENCE[60:120])
 
 
 def test_diversity_and_nearest_against_all_pairs():
@@ -94,9 +133,9 @@ def test_fcd_orders_sets(capfd):
 def test_fcd_agrees_with_the_package():
     utils = pytest.importorskip("fcd_torch.utils")
     fcd_torch = pytest.importorskip("fcd_torch")
-    a, b = metrics._chemnet_moments(tuple(REFERENCE[:300])), metrics._chemnet_moments(tuple(REFERENCE[600:]))
+    a, b = fcd.chemnet_moments(tuple(REFERENCE[:300])), fcd.chemnet_moments(tuple(REFERENCE[600:]))
     features = fcd_torch.FCD(device="cpu", n_jobs=1).get_predictions(REFERENCE[:4])
-    assert features.mean(0) == pytest.approx(metrics._chemnet_moments(tuple(REFERENCE[:4]))[0], abs=1e-5)
+    assert features.mean(0) == pytest.approx(fcd.chemnet_moments(tuple(REFERENCE[:4]))[0], abs=1e-5)
     parts = [m[(slice(100),) * m.ndim] for m in (*a, *b)]  # its matrix root takes 10 s on all 512 units
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy deprecated an argument the package uses
@@ -106,8 +145,8 @@ def test_fcd_agrees_with_the_package():
 def test_too_few_molecules_and_missing_package(monkeypatch):
     few = evaluate(mols(*REFERENCE[:49]), REFERENCE[:60])
     assert math.isnan(few["fcd"]) and "49 molecules and 60 references" in few["note"]
-    metrics._chemnet.cache_clear()
+    fcd.chemnet.cache_clear()
     monkeypatch.setitem(sys.modules, "fcd_torch", None)
     missing = evaluate(mols(*REFERENCE[:60]), REFERENCE[:60])
     assert "fcd" not in missing and "fcd is missing" in missing["note"] and "snn" in missing
-    metrics._chemnet.cache_clear()
+    fcd.chemnet.cache_clear()

@@ -314,15 +314,15 @@ def test_what_cannot_work_is_refused_with_a_reason(chain_a):
     with pytest.raises(gk.GuidanceError, match="weighs edits of tokens"):
         gk.sample(mixture, g.DCBG(chain_a.reward))
     with pytest.raises(gk.GuidanceError, match="is a black box"):
-        gk.sample(chain_a.prior, g.TAG(chain_a.reward), sampler=samplers.Jumps())
+        gk.sample(chain_a.prior, g.TAG(lambda tokens: tokens.sum(1)))
     with pytest.raises(gk.GuidanceError, match="give reward="):
         gk.sample(chain_a.prior, g.DCBG())
     with pytest.raises(gk.GuidanceError, match="needs a conditional prior"):
         gk.sample(chain_a.prior, g.KernelCFG())
     with pytest.raises(gk.GuidanceError, match="sampler=jumps"):
-        gk.sample(chain_a.prior, g.PredictorGuidance(chain_a.reward))  # first hitting has no steps in time
+        gk.sample(chain_a.prior, g.PredictorGuidance(chain_a.reward), sampler=samplers.FirstHitting())
     chain, _ = conditional(processes.Uniform())
     with pytest.raises(gk.GuidanceError, match="sampler=jumps"):
-        gk.sample(chain, g.KernelCFG(2.0, "rates"), condition=0)
+        gk.sample(chain, g.KernelCFG(2.0, "rates"), condition=0, sampler=samplers.Ancestral())
     with pytest.raises(ValueError, match="accepted: kernel, rates"):
         g.KernelCFG(mix="clean")

@@ -13,6 +13,7 @@ from guidekit.core.population import Population
 from guidekit.core.run import Run
 from guidekit.guidance.transition.edits import ROWS, edits_for
 from guidekit.processes import DiscreteProcess
+from guidekit.samplers import Jumps
 
 
 class _Transition(Guidance):
@@ -73,8 +74,8 @@ class PredictorGuidance(_Transition):
     """Rates R(z -> z') exp(scale * change) of the reversed chain: good edits also come sooner.
 
     With the exact value and scale = 1 it samples the conditional law, up to the error of the steps. It needs steps in
-    time: sampler=jumps (Euler) or ancestral. Rates of noising that a stochastic sampler adds are left as they are: they
-    are the same for the conditional law (the authors' code guides them too, which is exact for no step size).
+    time: sampler=jumps (Euler; the default here) or ancestral. Rates of noising that a stochastic sampler adds are left
+    as they are, since the conditional law has the same (the authors' code guides them too).
 
     Args:
         reward, scale, first_order, value, rows: as in `DCBG`.
@@ -88,6 +89,7 @@ class PredictorGuidance(_Transition):
     value: Callable[[Tensor, float], Tensor] | None = None
     rows: int = ROWS
     method = "accelerate"
+    default_sampler = Jumps()
 
 
 def TAG(  # noqa: N802 - a preset

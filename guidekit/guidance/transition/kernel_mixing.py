@@ -16,6 +16,7 @@ from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast import contrast
 from guidekit.processes import DiscreteProcess
+from guidekit.samplers import Ancestral, Jumps, Sampler
 
 
 def require_condition(plug: Guidance, run: Run) -> None:
@@ -43,6 +44,11 @@ class KernelCFG(Guidance):
     weight: float = 2.0
     mix: str = "kernel"
     time_independent = True
+
+    @property
+    def default_sampler(self) -> Sampler:
+        """Kernels and rates, where the caller leaves the choice."""
+        return Ancestral() if self.mix == "kernel" else Jumps()
 
     def __post_init__(self) -> None:
         """Refuse an unknown mix."""

@@ -1,0 +1,213 @@
+"""Sequence files: readers that name the bad record and the position, writers that never leave half a file."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import difflib
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from guidekit.files import write_atomic
+
+from .alphabet import DNA, Alphabet, AlphabetError
+
+FASTA, GENBANK, TABLES = (".fasta", ".fa", ".fna", ".faa"), (".gb", ".gbk"), (".csv", ".tsv")
+SUFFIXES = (*FASTA, *GENBANK, *TABLES, ".txt")
+N_POLICIES = ("split", "skip", "refuse")
+LEAST_DNA = 30  # letters in a file from which on nothing but ACGTUN is no protein
+
+
+class Record(NamedTuple):
+    """A sequence and its name in the file; a piece of a split record is called name:start-end (0-based, half-open)."""
+
+    name: str
+    sequence: str
+
+
+class ReadResult(NamedTuple):
+    """What a file held: records, `skipped` as (record, reason), and sentences on what was changed or is odd."""
+
+    records: list[Record]
+    skipped: list[tuple[str, str]]
+    notes: list[str]
+
+    @property
+    def sequences(self) -> list[str]:
+        """The sequences alone."""
+        return [record.sequence for record in self.records]
+
+
+def read(
+    path: str | Path,
+    alphabet: Alphabet = DNA,
+    column: str | None = None,
+    n_policy: str = "split",
+    on_error: str = "raise",
+) -> ReadResult:
+    """Read FASTA, GenBank, .csv, .tsv (with a header) or .txt (a sequence a line), each optionally .gz.
+
+    Args:
+        path: file; the suffix tells the format.
+        alphabet: what the sequences consist of.
+        column: column of a table that holds the sequences; None = "sequence", whatever its case.
+        n_policy: for unknown letters (N; X in proteins): "split" cuts the record there, "skip" leaves it out, "refuse"
+            treats them like any foreign letter.
+        on_error: "raise" stops at the first bad record, "skip" lists it in `skipped`.
+
+    Raises:
+        ValueError: an unreadable file or format, a missing column, no sequence in it, or a bad record (see on_error).
+    """
+    if n_policy not in N_POLICIES or on_error not in ("raise", "skip"):
+        raise ValueError(
+            f"n_policy={n_policy!r}, on_error={on_error!r}; accepted: n_policy {', '.join(N_POLICIES)}, "
+            "on_error raise, skip"
+        )
+    path = Path(path)
+    records = list(_entries(path, _text(path), column))
+    _refuse_nucleotides(path.name, records, alphabet)
+    result = ReadResult([], [], [])
+    cut = 0
+    for record in records:
+        kept = len(result.records)
+        try:
+            pieces = _pieces(record, alphabet, n_policy)
+            result.records.extend(pieces)
+            cut += pieces != [record] and n_policy == "split" and alphabet.unknown in record.sequence.upper()
+            if len(result.records) == kept:
+                result.skipped.append((record.name, f"holds {alphabet.unknown}"))
+        except AlphabetError as error:
+            if on_error == "raise":
+                raise ValueError(f"{path.name}: {error}") from error
+            result.skipped.append((record.name, str(error)))
+    if not result.records and on_error == "raise":
+        what = "are no records" if not records else f"is nothing left of {len(records)} records ({alphabet.unknown})"
+        raise ValueError(f"{path.name} is empty: there {what}; expected {alphabet.name} sequences")
+    if cut:
+        result.notes.append(f"{path.name}: {cut} records were cut at runs of {alphabet.unknown}")
+    if any(record.sequence != record.sequence.upper() for record in records):
+        result.notes.append(f"{path.name}: lower-case letters are read as upper case")
+    twice = [name for name, count in collections.Counter(name for name, _ in records).items() if count > 1]
+    if twice:
+        result.notes.append(f"{path.name}: {len(twice)} names occur more than once, the first is {twice[0]!r}")
+    return result
+
+
+def _text(path: Path) -> str:
+    """Text of a file with a known suffix."""
+    suffix = _suffix(path)
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path.name} has suffix {suffix!r}; readable are {', '.join(SUFFIXES)}, each also with .gz")
+    raw = path.read_bytes()
+    try:
+        return (gzip.decompress(raw) if path.name.endswith(".gz") else raw).decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"{path.name} is not readable as {suffix} text ({error})") from error
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def _entries(path: Path, text: str, column: str | None) -> Iterator[Record]:
+    """Records of the text of a file, unchecked."""
+    suffix = _suffix(path)
+    if suffix in TABLES:
+        yield from _table(path.name, text, "\t" if suffix == ".tsv" else ",", column)
+    elif suffix == ".txt":
+        for i, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                yield Record(f"line {i}", line.strip())
+    elif suffix in FASTA:
+        if text.strip() and not text.lstrip().startswith(">"):
+            start = text.strip().split("\n")[0][:40]
+            raise ValueError(f"{path.name} starts with {start!r}; a FASTA record starts with '>' and its name")
+        yield from _biopython(path.name, text.lstrip(), "fasta")
+    else:
+        yield from _biopython(path.name, text, "genbank")
+
+
+def _biopython(name: str, text: str, form: str) -> Iterator[Record]:
+    """Records as Biopython reads them."""
+    from Bio import SeqIO
+    from Bio.Seq import UndefinedSequenceError
+
+    try:
+        for i, record in enumerate(SeqIO.parse(io.StringIO(text), form), 1):
+            yield Record(record.id or f"record {i}", str(record.seq))
+    except UndefinedSequenceError as error:
+        raise ValueError(f"{name} has a record without its sequence; export it with the sequence (ORIGIN)") from error
+    except ValueError as error:
+        raise ValueError(f"{name} is no readable {form} file ({error})") from error
+
+
+def _table(name: str, text: str, delimiter: str, column: str | None) -> Iterator[Record]:
+    """Records of one column of a delimited text, named by their line."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header = [cell.strip() for cell in next(rows, [])]
+    wanted = column if column is not None else "sequence"
+    found = [i for i, cell in enumerate(header) if cell.lower() == wanted.lower()]
+    if header and not found:
+        near = difflib.get_close_matches(wanted.lower(), header, 1, 0.0) or header
+        raise ValueError(
+            f"{name} has no column {wanted!r}; it has {', '.join(header)}; did you mean column={near[0]!r}?"
+        )
+    for row in rows:
+        if row:
+            yield Record(f"line {rows.line_num}", row[found[0]].strip() if found[0] < len(row) else "")
+
+
+def _pieces(record: Record, alphabet: Alphabet, n_policy: str) -> list[Record]:
+    """What is kept of a record, checked; empty where the policy leaves nothing."""
+    sequence = record.sequence.upper()
+    if alphabet.unknown not in sequence or n_policy == "refuse":
+        return [Record(record.name, alphabet.check(sequence, record.name))]
+    alphabet.check(sequence.replace(alphabet.unknown, alphabet.letters[0]), record.name)  # other letters are refused
+    if n_policy == "skip":
+        return []
+    runs = re.finditer(f"[^{alphabet.unknown}]+", sequence)
+    return [Record(f"{record.name}:{run.start()}-{run.end()}", run[0]) for run in runs]
+
+
+def _refuse_nucleotides(name: str, records: Sequence[Record], alphabet: Alphabet) -> None:
+    """Refuse DNA or RNA where proteins are expected: A, C, G and T are amino acids as well."""
+    held = set().union(*(record.sequence.upper() for record in records))
+    enough = sum(len(record.sequence) for record in records) >= LEAST_DNA
+    if alphabet.complement is None and enough and held <= set("ACGTUN"):
+        raise ValueError(
+            f"{name} holds nothing but {''.join(sorted(held))}: this looks like DNA or RNA: use domain=dna"
+        )
+
+
+def write_fasta(
+    path: str | Path,
+    sequences: Sequence[str],
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Write FASTA with headers like `>sample-00000 reward=1.25`, 60 letters a line; .gz compresses.
+
+    Raises:
+        ValueError: names or a column have another length than `sequences`.
+    """
+    from Bio import SeqIO
+    from Bio.Seq import Seq
+    from Bio.SeqRecord import SeqRecord
+
+    columns = columns or {}
+    for key, values in {"names": names, **columns}.items():
+        if len(values) != len(sequences):
+            raise ValueError(f"{key} has {len(values)} entries for {len(sequences)} sequences; give one each")
+    records = []
+    for i, (name, text) in enumerate(zip(names, sequences, strict=True)):
+        description = " ".join(f"{key}={values[i]:.6g}" for key, values in columns.items())
+        records.append(SeqRecord(Seq(text), id=name, description=description))
+    stream = io.StringIO()
+    SeqIO.write(records, stream, "fasta")
+    data = stream.getvalue().encode()
+    write_atomic(path, gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)

@@ -1,0 +1,144 @@
+"""Training data of DNA and protein priors: token arrays, labels, and the description of the future checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .alphabet import DNA, PROTEIN
+from .data import SPLIT_AT, antimicrobial_peptides, protein_sequences, training_blocks
+from .files import read
+
+HELD = 0.05
+"""Share of the letters of user data that is held out: the end of every file."""
+
+
+def prepare_dna(path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+    """Write what `guidekit.training.token_job` trains a DNA prior from.
+
+    Args:
+        path: npz file to write.
+        data: "human", "ecoli", a file `read` accepts, or several as "name=file,name=file" for a prior with the label
+            "class"; None is both shipped genomes with the label "species". Records are cut at N.
+        trainer: settings of configs/trainer/dna.yaml.
+
+    Raises:
+        ValueError: unreadable data, or no piece as long as the window.
+    """
+    from guidekit.training.token_job import save_prepared  # Lightning takes seconds to import
+
+    window = trainer["window"]
+    sources = _sources(data)
+    parts = [_pieces(name, source, window) for name, source in sources.items()]
+    counts = [sum(map(len, train)) for train, _ in parts]
+    description: dict[str, Any] = {
+        "domain": "dna",
+        "vocab_size": len(DNA.letters),
+        "pad_id": None,
+        "length_counts": [0] * window + [1],
+        "window": window,
+        "complement": [3, 2, 1, 0] if trainer["both_strands"] else None,
+        "card": {"data": ", ".join(f"{n} ({c:,} bp)" for n, c in zip(sources, counts, strict=True))},
+    }
+    if len(sources) > 1:
+        kind = "species" if data is None else "class"
+        description["labels"] = [{"name": kind, "values": list(sources)}]
+    arrays = [_ragged([part[side] for part in parts], len(sources) > 1) for side in (0, 1)]
+    save_prepared(path, *arrays, description)
+
+
+def _sources(data: str | None) -> dict[str, str]:
+    """Name of each class and where its sequences are."""
+    if data is None:
+        return {name: name for name in sorted(SPLIT_AT)}
+    entries = [entry.strip() for entry in str(data).split(",")]
+    if len(entries) == 1 and "=" not in entries[0]:
+        return {Path(entries[0]).name: entries[0]}
+    named = dict(entry.partition("=")[::2] for entry in entries)
+    if "" in named or "" in named.values() or len(named) != len(entries):
+        raise ValueError(f"data={data!r}: write one file, or different names as name=file,name=file")
+    return named
+
+
+def _pieces(name: str, source: str, window: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Stretches to train on and to hold out, as ids, each at least as long as the window."""
+    if source in SPLIT_AT:
+        blocks, limit = training_blocks(source), SPLIT_AT[source]
+        cuts = [(b.codes[: max(0, limit - b.start)], b.codes[max(0, limit - b.start) :]) for b in blocks]
+    else:
+        records = read(source, DNA, n_policy="split").sequences
+        codes = [DNA.encode([record])[0].numpy().astype(np.uint8) for record in records]
+        limit, done, cuts = (1 - HELD) * sum(map(len, codes)), 0, []
+        for part in codes:
+            cut = int(np.clip(limit - done, 0, len(part)))
+            cuts.append((part[:cut], part[cut:]))
+            done += len(part)
+    train, held = ([part for part in side if len(part) >= window] for side in zip(*cuts, strict=True))
+    if not train or not held:
+        longest = max((len(part) for pair in cuts for part in pair), default=0)
+        raise ValueError(
+            f"{name}: no stretch of trainer.window={window} letters to train on and to hold out; the longest has "
+            f"{longest}"
+        )
+    return train, held
+
+
+def _ragged(parts: Sequence[Sequence[np.ndarray]], labelled: bool) -> tuple[np.ndarray, ...]:
+    """Tokens, offsets and, where wanted, labels (n, 1) of all stretches; parts has one list a class."""
+    pieces = [piece for part in parts for piece in part]
+    tokens, offsets = np.concatenate(pieces), np.cumsum([0, *map(len, pieces)])
+    if not labelled:
+        return tokens, offsets
+    return tokens, offsets, np.repeat(np.arange(len(parts), dtype=np.int8), [len(part) for part in parts])[:, None]
+
+
+def prepare_proteins(path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+    """Write what `guidekit.training.token_job` trains a protein prior from.
+
+    Args:
+        path: npz file to write.
+        data: a file `read` accepts; None is UniProt up to 256 residues and antimicrobial peptides, with the label
+            "kind".
+        trainer: settings of configs/trainer/proteins.yaml.
+
+    Raises:
+        ValueError: unreadable data, or fewer than ten times as many proteins as are to be held out.
+    """
+    from guidekit.training.token_job import save_prepared
+
+    longest, held = trainer["max_tokens"], trainer["validation"]
+    if data is None:
+        peptides, active = antimicrobial_peptides()
+        known = set(protein_sequences())
+        rows = [(s, 0) for s in protein_sequences()] + [
+            (s, 1) for s, a in zip(peptides, active, strict=True) if a and s not in known
+        ]
+        title = "UniProt up to 256 residues, antimicrobial peptides"
+    else:
+        rows, title = [(s, 0) for s in read(data, PROTEIN).sequences], Path(data).name
+    rows = [row for row in rows if len(row[0]) <= longest]
+    np.random.default_rng(0).shuffle(order := np.arange(len(rows)))
+    rows = [rows[i] for i in order]
+    if len(rows) < 10 * held:
+        raise ValueError(f"{len(rows)} proteins are too few to hold out trainer.validation={held} of them")
+    codes = [PROTEIN.encode([s])[0].numpy().astype(np.uint8) for s, _ in rows]
+    kinds = np.array([[kind] for _, kind in rows], np.int8)
+
+    def arrays(side: slice) -> tuple[np.ndarray, ...]:
+        part = codes[side]
+        ragged = (np.concatenate(part), np.cumsum([0, *map(len, part)]))
+        return (*ragged, kinds[side]) if data is None else ragged
+
+    description: dict[str, Any] = {
+        "domain": "proteins",
+        "vocab_size": len(PROTEIN.letters) + 1,
+        "pad_id": 0,
+        "length_counts": np.bincount([len(c) for c in codes], minlength=longest + 1).tolist(),
+        "card": {"data": f"{title}, {len(rows) - held:,} proteins"},
+    }
+    if data is None:
+        description["labels"] = [{"name": "kind", "values": ["uniprot", "antimicrobial"]}]
+    save_prepared(path, arrays(slice(held, None)), arrays(slice(0, held)), description)

@@ -1,0 +1,118 @@
+"""Rewards on proteins: frozen, callable on a string of the 20 amino acids, higher is better."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from .amp import probability
+from .window import Window
+
+
+def _analysis(sequence: str) -> Any:
+    from Bio.SeqUtils.ProtParam import ProteinAnalysis
+
+    return ProteinAnalysis(sequence)
+
+
+def charge(sequence: str) -> float:
+    """Net charge at pH 7, elementary charges. Source: pK values of Bjellqvist et al. 1993, as in Biopython."""
+    return float(_analysis(sequence).charge_at_pH(7.0))
+
+
+def gravy(sequence: str) -> float:
+    """Grand average of hydropathy, -4.5 to 4.5. Source: Kyte & Doolittle 1982, doi:10.1016/0022-2836(82)90515-0."""
+    return float(_analysis(sequence).gravy())
+
+
+def instability(sequence: str) -> float:
+    """Instability index; below 40 counts as stable. Source: Guruprasad et al. 1990, doi:10.1093/protein/4.2.155."""
+    return float(_analysis(sequence).instability_index())
+
+
+def aromaticity(sequence: str) -> float:
+    """Share of F, W and Y, 0 to 1."""
+    return float(_analysis(sequence).aromaticity())
+
+
+def isoelectric_point(sequence: str) -> float:
+    """pH of zero net charge. Source: Bjellqvist et al. 1993, doi:10.1002/elps.11501401163."""
+    return float(_analysis(sequence).isoelectric_point())
+
+
+PROPERTIES: dict[str, Callable[[str], float]] = {
+    "charge": charge,
+    "gravy": gravy,
+    "instability": instability,
+    "aromaticity": aromaticity,
+    "isoelectric_point": isoelectric_point,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Charge(Window):
+    """Net charge at pH 7 (elementary charges) in a window: minus the distance to [low, high]."""
+
+    low: float = 4.0
+    high: float = 8.0
+    name: ClassVar[str] = "charge"
+    measure = staticmethod(charge)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gravy(Window):
+    """Mean hydropathy (Kyte-Doolittle, -4.5 to 4.5) in a window: minus the distance to [low, high]."""
+
+    low: float = -0.8
+    high: float = -0.2
+    name: ClassVar[str] = "gravy"
+    measure = staticmethod(gravy)
+
+
+@dataclasses.dataclass(frozen=True)
+class Instability(Window):
+    """Instability index in a window, by default up to 40, which counts as stable: minus the distance to [low, high]."""
+
+    low: float = -math.inf
+    high: float = 40.0
+    name: ClassVar[str] = "instability"
+    measure = staticmethod(instability)
+
+
+@dataclasses.dataclass(frozen=True)
+class Aromaticity(Window):
+    """Share of F, W and Y (0 to 1) in a window: minus the distance to [low, high]."""
+
+    low: float = 0.1
+    high: float = 0.2
+    name: ClassVar[str] = "aromaticity"
+    measure = staticmethod(aromaticity)
+
+
+@dataclasses.dataclass(frozen=True)
+class IsoelectricPoint(Window):
+    """pH of zero net charge in a window: minus the distance to [low, high]."""
+
+    low: float = 9.0
+    high: float = 11.0
+    name: ClassVar[str] = "isoelectric_point"
+    measure = staticmethod(isoelectric_point)
+
+
+@dataclasses.dataclass(frozen=True)
+class Antimicrobial:
+    """Probability (0 to 1) that a peptide is antimicrobial, by a logistic regression on its composition."""
+
+    name: ClassVar[str] = "amp"
+    floor: ClassVar[float | None] = 0.0
+
+    def __call__(self, sequence: str) -> float:
+        """Probability of one peptide, in (0, 1)."""
+        return probability(sequence)
+
+
+PROTEIN_REWARDS: dict[str, type] = {
+    reward.name: reward for reward in (Charge, Gravy, Instability, Aromaticity, IsoelectricPoint, Antimicrobial)
+}

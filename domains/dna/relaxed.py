@@ -1,0 +1,161 @@
+"""Rewards of whole batches of DNA tokens, most of them differentiable in relaxed letters.
+
+Each is callable on tokens (B, L), giving (B,) float64, and on one string, giving a float. `relaxed(probabilities)`
+takes (B, L, 4), probabilities of A C G T (or any real numbers in their place), and has a gradient. `of_states` tells
+the domain to hand them tokens as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .alphabet import DNA
+from .motifs import Motif, best_scores, find_hits, load_motif, threshold
+from .window import outside, refuse_empty
+
+
+class TokenReward:
+    """Base: a reward of DNA tokens that also takes one string."""
+
+    of_states = True
+    differentiable = True
+    floor: ClassVar[float | None] = None
+    name: ClassVar[str]
+
+    def __call__(self, sequences: Tensor | str) -> Tensor | float:
+        """Rewards (B,) float64 of tokens (B, L), minus infinity where an id is no letter; a float for a string."""
+        if isinstance(sequences, str):
+            return float(self._values(DNA.encode([sequences]))[0])
+        values = self._values(sequences.clamp_max(3)).double()
+        return values.masked_fill((sequences > 3).any(1), -math.inf)
+
+    def _values(self, tokens: Tensor) -> Tensor:
+        """Values (B,) of clean tokens: by default the relaxed reward of certain letters."""
+        return self.relaxed(F.one_hot(tokens, 4).double())
+
+    def relaxed(self, probabilities: Tensor) -> Tensor:
+        """Values (B,) of letter probabilities (B, L, 4), differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} has no relaxed form")
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftMotif(TokenReward):
+    """Best log-odds (bits) of a JASPAR motif over all positions and both strands; relaxed: a smooth maximum.
+
+    relaxed(p) = log sum_sites exp(sharpness * E_p[score]) / sharpness, between the maximum and log(sites) / sharpness
+    above it, with site scores expected under independent letters.
+
+    Args:
+        motif: name or matrix id, such as CTCF or MA0139.2.
+        relative: divide by the best score the motif can have, so that 1 is a perfect site.
+        sharpness: of the smooth maximum, per bit.
+
+    Raises:
+        UnknownNameError: no such motif.
+    """
+
+    motif: str | Motif
+    relative: bool = False
+    sharpness: float = 2.0
+    name: ClassVar[str] = "motif"
+
+    def __post_init__(self) -> None:
+        load_motif(self.motif)
+        if not self.sharpness > 0:
+            raise ValueError(f"sharpness={self.sharpness}; it must be above 0")
+
+    @functools.cached_property
+    def _table(self) -> Tensor:
+        return torch.from_numpy(load_motif(self.motif).log_odds())
+
+    @property
+    def _unit(self) -> float:
+        return load_motif(self.motif).best_score if self.relative else 1.0
+
+    def _values(self, tokens: Tensor) -> Tensor:
+        return best_scores(self._table, tokens) / self._unit
+
+    def relaxed(self, probabilities: Tensor) -> Tensor:
+        """Smooth maximum (B,) of expected log-odds, in the unit of the reward; see the class."""
+        table = self._table.to(probabilities)
+        if probabilities.shape[1] < len(table):
+            raise ValueError(
+                f"sequences of {probabilities.shape[1]} letters cannot hold a motif of {len(table)}; take longer ones"
+            )
+        kernel = torch.stack([table, table.flip(0, 1)]).transpose(1, 2)
+        scores = F.conv1d(probabilities.transpose(1, 2), kernel).flatten(1)
+        return torch.logsumexp(self.sharpness * scores, 1) / self.sharpness / self._unit
+
+
+@dataclasses.dataclass(frozen=True)
+class MotifCount(TokenReward):
+    """Number of sites of a JASPAR motif with p-value below p, both strands.
+
+    Args:
+        motif: name or matrix id.
+        p: probability that a random site (uniform letters) scores as high.
+
+    Raises:
+        UnknownNameError: no such motif.
+        ValueError: not even its best site is so rare.
+    """
+
+    motif: str | Motif
+    p: float = 1e-4
+    name: ClassVar[str] = "motif_count"
+    floor: ClassVar[float | None] = 0.0
+    differentiable = False
+
+    def __post_init__(self) -> None:
+        threshold(load_motif(self.motif).log_odds(), self.p)
+
+    def _values(self, tokens: Tensor) -> Tensor:
+        return find_hits(load_motif(self.motif), tokens, self.p).sum((1, 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class GC(TokenReward):
+    """Share of G and C (0 to 1) in a window: minus the distance to [low, high]."""
+
+    low: float = 0.45
+    high: float = 0.55
+    name: ClassVar[str] = "gc"
+
+    def __post_init__(self) -> None:
+        refuse_empty(self.low, self.high)
+
+    def relaxed(self, probabilities: Tensor) -> Tensor:
+        """Minus the distance (B,) of the expected share to the window."""
+        return outside(probabilities[..., 1:3].sum((1, 2)) / probabilities.shape[1], self.low, self.high)
+
+
+@dataclasses.dataclass(frozen=True)
+class CpG(TokenReward):
+    """Observed / expected CpG, n_CG L / (n_C n_G), in a window: minus the distance to [low, high]; islands have > 0.6.
+
+    The ratio is 0 without C or G. A bare ratio would be largest for one CG in a row of A and T; the window prevents it.
+
+    Source: Gardiner-Garden & Frommer 1987, doi:10.1016/0022-2836(87)90689-9.
+    """
+
+    low: float = 0.6
+    high: float = 1.2
+    name: ClassVar[str] = "cpg"
+
+    def __post_init__(self) -> None:
+        refuse_empty(self.low, self.high)
+
+    def relaxed(self, probabilities: Tensor) -> Tensor:
+        """Minus the distance (B,) to the window, of expected counts under independent letters."""
+        c, g = probabilities[..., 1], probabilities[..., 2]
+        observed = (c[:, :-1] * g[:, 1:]).sum(1) * probabilities.shape[1]
+        expected = c.sum(1) * g.sum(1)
+        ratio = torch.where(expected > 0, observed / expected.clamp_min(1e-12), 0.0)
+        return outside(ratio, self.low, self.high)

@@ -1,0 +1,85 @@
+"""Training data of molecule priors: token arrays, labels, and the description of the future checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guidekit.names import UnknownNameError
+
+from .codec import SmilesCodec
+from .data import is_shipped, shuffled_training_smiles
+from .labels import label_of, label_table
+from .notation import expressible
+from .selfies_codec import CODECS
+
+SAMPLE = 300_000  # molecules that merges are learned from
+MOST_LEFT_OUT = 0.1  # share of the molecules
+
+
+def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: SmilesCodec) -> None:
+    """Write the token arrays and the description that `guidekit.training.token_job` trains from.
+
+    Args:
+        path: npz file to write.
+        data: "moses" (None), "qm9", or training molecules in any format `read` accepts.
+        trainer: settings of configs/trainer/molecules.yaml.
+        shipped: codec used where `trainer.merges` is null, for SMILES other than QM9.
+
+    Raises:
+        UnknownNameError: no notation or label of that name.
+        ValueError: unreadable data, more than a tenth of it too long or not expressible in the notation, or fewer than
+            ten times as many molecules as are to be held out.
+    """
+    from guidekit.training.token_job import save_prepared  # Lightning takes seconds to import
+
+    kind = CODECS.get(trainer.get("notation", "smiles"))
+    if kind is None:
+        raise UnknownNameError("notation", str(trainer["notation"]), CODECS)
+    smiles, held = shuffled_training_smiles(data), trainer["validation"]
+    texts, refused = expressible(smiles, kind.notation)
+    merges = trainer["merges"]
+    if merges is None and (data == "qm9" or kind is not type(shipped)):
+        merges = 0  # the shipped codec has no charges and no SELFIES
+    codec = shipped if merges is None else kind.learn(texts[:SAMPLE], merges)
+    tokens, offsets = codec.ragged_texts(texts)
+    fits = np.diff(offsets) <= trainer["max_tokens"]
+    left_out = {f"longer than {trainer['max_tokens']} tokens": int((~fits).sum())}
+    left_out |= {f"not expressible as {kind.notation.title}": len(refused)} if refused else {}
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+    if sum(left_out.values()) > MOST_LEFT_OUT * len(smiles):
+        raise ValueError(f"of {len(smiles):,} molecules {reasons}; raise trainer.max_tokens or prepare other data")
+    if fits.sum() < 10 * held:
+        raise ValueError(f"{fits.sum()} molecules are too few to hold out trainer.validation={held} of them")
+    tokens, offsets = shorter(tokens, offsets, trainer["max_tokens"])
+    cut = len(offsets) - 1 - held
+    end = offsets[cut]
+    train, validation = (tokens[:end], offsets[: cut + 1]), (tokens[end:], offsets[cut:] - end)
+    title = {"moses": "MOSES", "qm9": "QM9"}.get(data or "moses") or Path(data).name
+    description = {
+        "domain": "molecules",
+        "dataset": (data or "moses") if is_shipped(data) else title,
+        "vocab_size": codec.vocab_size,
+        "pad_id": codec.pad_id,
+        "length_counts": np.bincount(np.diff(offsets), minlength=trainer["max_tokens"] + 1).tolist(),
+        "codec": codec.dumps(),
+        "card": {"data": f"{title}, {cut:,} molecules", "left out": reasons, "notation": kind.notation.title},
+    }
+    if trainer.get("labels"):
+        gone = set(refused)
+        kept = [s for i, s in enumerate(smiles) if i not in gone]
+        kept = [s for s, fit in zip(kept, fits, strict=True) if fit]
+        labels, description["labels"] = label_table(kept[:cut], list(trainer["labels"]))
+        rest = [label_of(s, description["labels"]) for s in kept[cut:]]
+        train, validation = (*train, labels), (*validation, np.array(rest, np.int8).reshape(held, -1))
+    save_prepared(path, train, validation, description)
+
+
+def shorter(tokens: np.ndarray, offsets: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ragged sequences without those of more than `limit` tokens."""
+    lengths = np.diff(offsets)
+    keep = lengths <= limit
+    return tokens[np.repeat(keep, lengths)], np.concatenate([[0], lengths[keep].cumsum()])

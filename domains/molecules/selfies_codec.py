@@ -1,0 +1,35 @@
+"""Codec over SELFIES symbols, and the choice of codec by notation."""
+
+import json
+
+from .codec import SmilesCodec
+from .notation import SELFIES
+
+
+class SelfiesCodec(SmilesCodec):
+    """SMILES <-> ids by way of SELFIES symbols: every sequence of tokens decodes to a molecule (or to nothing, "").
+
+    The decoded SMILES are kekulised. `encode` raises ValueError for a SMILES that SELFIES cannot express.
+    """
+
+    notation = SELFIES
+    format = "guidekit selfies codec 1"
+
+
+CODECS = {codec.notation.name: codec for codec in (SmilesCodec, SelfiesCodec)}
+
+
+def codec_from_text(text: str) -> SmilesCodec:
+    """The codec of a text written by `dumps`, in the notation that the text names.
+
+    Raises:
+        ValueError: the text is damaged or something else.
+    """
+    try:
+        found = json.loads(text)["format"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"no readable codec ({error}); write one with SmilesCodec.save") from error
+    for codec in CODECS.values():
+        if codec.format == found:
+            return codec.loads(text)
+    raise ValueError(f"codec format {found!r}; readable are {', '.join(c.format for c in CODECS.values())}")

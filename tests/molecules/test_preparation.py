@@ -1,0 +1,136 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from guidekit.cli import main
+from guidekit.domains import molecules as package
+from guidekit.domains.molecules import RAW, Molecules
+from guidekit.domains.molecules import preparation as module
+from guidekit.domains.molecules.data import reference_smiles, write_smi
+from guidekit.domains.molecules.labels import label_of
+from guidekit.domains.molecules.selfies_codec import SelfiesCodec, codec_from_text
+from guidekit.names import UnknownNameError
+from guidekit.networks import SequenceTransformer
+from guidekit.priors.checkpoints import save_checkpoint
+
+TRAINER = {"merges": None, "max_tokens": 32, "validation": 20, "notation": "smiles"}
+
+
+def prepared(tmp_path, data, **changes):
+    Molecules().prepare_training(tmp_path / "p.npz", data, TRAINER | changes)
+    with np.load(tmp_path / "p.npz") as file:
+        arrays = dict(file)
+    return arrays, json.loads(str(arrays.pop("description")))
+
+
+def decoded(description, tokens, offsets):
+    codec = codec_from_text(description["codec"])
+    return codec.decode(
+        torch.nn.utils.rnn.pad_sequence(
+            [torch.from_numpy(row.astype(np.int64)) for row in np.split(tokens, offsets[1:-1])], batch_first=True
+        )
+    )
+
+
+@pytest.fixture
+def small_qm9(monkeypatch):
+    """The first 1,000 molecules of the shuffled set: the whole one takes seconds."""
+    whole = module.shuffled_training_smiles("qm9")[:1000]
+    monkeypatch.setattr(module, "shuffled_training_smiles", lambda data: list(whole))
+    return whole
+
+
+def test_qm9_with_labels(tmp_path, small_qm9):
+    arrays, description = prepared(tmp_path, "qm9", labels=["rings", "qed"])
+    assert description["dataset"] == "qm9" and "QM9, 980 molecules" in description["card"]["data"]
+    train = decoded(description, arrays["tokens"], arrays["offsets"])
+    held = decoded(description, arrays["val_tokens"], arrays["val_offsets"])
+    assert train == small_qm9[:980] and held == small_qm9[980:]
+    assert description["vocab_size"] == len(codec_from_text(description["codec"]).symbols) + 1  # atom-level
+    assert sum(description["length_counts"]) == 1000 and len(description["length_counts"]) == 33
+    assert arrays["labels"].shape == (980, 2) and arrays["labels"].dtype == arrays["val_labels"].dtype == np.int8
+    assert arrays["val_labels"].tolist() == [label_of(s, description["labels"]) for s in held]
+    assert [label["name"] for label in description["labels"]] == ["rings", "qed"]
+    assert arrays["labels"][:, 1].sum() == 98
+
+
+def test_selfies_skips_and_counts_what_it_cannot_express(tmp_path):
+    smiles = ["C" * n for n in range(1, 30)] * 10 + ["*C", "*CC"]
+    write_smi(tmp_path / "mine.smi", smiles)
+    arrays, description = prepared(tmp_path, str(tmp_path / "mine.smi"), notation="selfies", labels=["logp"])
+    codec = codec_from_text(description["codec"])
+    assert type(codec) is SelfiesCodec and codec.symbols == ("[C]",)
+    assert description["card"]["left out"] == "0 longer than 32 tokens, 2 not expressible as SELFIES"
+    assert description["dataset"] == "mine.smi"
+    assert decoded(description, arrays["tokens"], arrays["offsets"]) == smiles[:270]
+    assert len(arrays["labels"]) == 270 and len(arrays["val_labels"]) == len(arrays["val_offsets"]) - 1 == 20
+
+
+def test_labels_stay_with_their_molecules(tmp_path):
+    """Rows that are left out (too long, not expressible) take their labels along."""
+    smiles = (["C1CC1", "*C1CC1", "C", "C" * 40] + ["C1CC1C1CC1", "CC"] * 20) * 5
+    write_smi(tmp_path / "mine.smi", smiles)
+    arrays, description = prepared(tmp_path, str(tmp_path / "mine.smi"), notation="selfies", labels=["rings"])
+    texts = decoded(description, arrays["tokens"], arrays["offsets"])
+    assert len(texts) == 42 * 5 - 20
+    assert arrays["labels"].tolist() == [label_of(s, description["labels"]) for s in texts]
+
+
+def test_refusals(tmp_path, small_qm9):
+    with pytest.raises(ValueError, match=r"of 1,000 molecules \d+ longer than 12 tokens; raise trainer.max_tokens"):
+        prepared(tmp_path, "qm9", max_tokens=12)
+    with pytest.raises(ValueError, match="too few to hold out trainer.validation=200"):
+        prepared(tmp_path, "qm9", validation=200)
+    with pytest.raises(UnknownNameError, match="selfie"):
+        prepared(tmp_path, "qm9", notation="selfie")
+    with pytest.raises(UnknownNameError, match="mass"):
+        prepared(tmp_path, "qm9", labels=["mass"])
+
+
+def test_checkpoint_brings_codec_and_data_set(tmp_path, monkeypatch):
+    codec = SelfiesCodec.train(["CCO", "CCN"], merges=0)
+    options = dict(vocab_size=codec.vocab_size, max_length=8, width=16, depth=1, heads=2, pad_id=0)
+    made = {"name": "sequence_transformer", "options": options}
+    description = dict(domain="molecules", network=made, vocab_size=codec.vocab_size, pad_id=0, card={})
+    description |= {"length_counts": [0, 1, 1], "codec": codec.dumps()}
+    network = SequenceTransformer(**options)
+    seen = []
+    monkeypatch.setattr(package, "evaluate", lambda objects, *rest, **options: seen.append(rest) or {})
+    monkeypatch.setattr(package, "training_smiles", lambda data: f"training {data}")
+    monkeypatch.setattr(package, "reference_smiles", lambda data: f"reference {data}")
+    domain = Molecules()
+    for dataset in ({}, {"dataset": "qm9"}, {"dataset": "mine.smi"}):
+        save_checkpoint(tmp_path / "p.safetensors", network, description | dataset)
+        domain.load_prior(str(tmp_path / "p.safetensors"))
+        assert type(domain.codec) is SelfiesCodec
+        domain.evaluate([None])
+    domain.evaluate([None], reference="qm9", training=["C"])
+    expected = [(f"reference {data}", f"training {data}") for data in ("moses", "qm9")]
+    assert seen == [*expected, (None, None), ("reference qm9", ["C"])]
+
+
+def test_evaluate_command_with_names_and_raw_strings(tmp_path):
+    known, other = reference_smiles(2, "qm9")
+    path = tmp_path / "samples.csv"
+    path.write_text(f"smiles,canonical\n{known},{known}\n{other},{other}\nOCC,CCO\nC1CC,\n")
+    settings = [f"samples={path}", "training=qm9", "reference=qm9", f"output={tmp_path / 'figures.json'}"]
+    assert main(["evaluate", "domain=molecules", *settings]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["validity"] == pytest.approx(3 / 4) and figures["uniqueness_raw_of_valid"] == 1
+    assert figures["novelty"] == 0 and figures["novelty_raw_of_valid"] == pytest.approx(1 / 3)
+    assert figures["snn"] > 0.7  # two of three are in the reference of QM9; to that of MOSES it is 0.2
+
+
+def test_raw_strings_come_from_the_file_but_not_from_sdf(tmp_path):
+    domain = Molecules()
+    (tmp_path / "a.smi").write_text("OCC\nC1CC\n")
+    objects, note = domain.read_samples(tmp_path / "a.smi")
+    assert objects[0].GetProp(RAW) == "OCC" and objects[1] is None and "count as invalid" in note
+    domain.write(tmp_path, domain.encode(["CCO"]), {})
+    objects, _ = domain.read_samples(tmp_path / "samples.sdf")
+    assert not objects[0].HasProp(RAW)
+    assert domain.read_reference("moses") == ("moses", "")
+    write_smi(tmp_path / "r.smi", reference_smiles(3))
+    assert domain.read_reference(tmp_path / "r.smi")[0] == reference_smiles(3)

@@ -1,0 +1,393 @@
+"""Reflection: rules hold afterwards, nothing else moves, and verifiers agree with plain loops."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit.domain import Domain
+from guidekit.guidance.transition import reflection
+from guidekit.guidance.transition.reflection import Judged, Reflection, substitutions
+from guidekit.networks.dilated_convolution import DilatedConvolution
+from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
+from guidekit.priors.tokens import TokenPrior
+from guidekit.running.build import build_guidance
+from guidekit.testing import check_guidance
+
+SIZE, WAYPOINTS = 4, 3
+SAMPLERS = {
+    "first_hitting": gk.samplers.FirstHitting(),
+    "ancestral": gk.samplers.Ancestral(),
+    "remdm": gk.samplers.ReMDM("rescale", eta=0.9),
+    "maskgit": gk.samplers.MaskGIT(),
+    "planning": gk.samplers.PathPlanning(keep=2.0),
+    "jumps": gk.samplers.Jumps(stochasticity=5.0),
+}
+
+
+def walks():
+    """Exact prior of paths of three waypoints on a 4 x 4 grid that run along the row y = 1; x0 y0 x1 y1 x2 y2."""
+    paths = torch.tensor(list(itertools.product(range(SIZE), repeat=2 * WAYPOINTS))).double().view(-1, WAYPOINTS, 2)
+    line = torch.stack([torch.linspace(0, SIZE - 1, WAYPOINTS), torch.ones(WAYPOINTS)], -1).double()
+    cost = (paths - line).square().sum((1, 2)) + (paths - line).diff(dim=1).square().sum((1, 2)) / 2
+    return gk.priors.CategoricalChain((-2 * cost).exp().view(*[SIZE] * 2 * WAYPOINTS))
+
+
+def obstacle():
+    """The middle of that row is occupied."""
+    grid = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    grid[1, 1:3] = True
+    return OccupiedCells(grid)
+
+
+def dna(length=32, seed=0):
+    torch.manual_seed(seed)
+    network = DilatedConvolution(4, length, width=16, kernel=3, dilations=(1, 2, 4))
+    torch.nn.init.normal_(network.head.weight, std=0.3)
+    return TokenPrior(network, 4, [0] * length + [1], pad_id=None)
+
+
+def words(*texts):
+    """Both strands of DNA words."""
+    other = str.maketrans("ACGT", "TGCA")
+    return ForbiddenWords([["ACGT".index(c) for c in w] for t in texts for w in (t, t.translate(other)[::-1])])
+
+
+COMMON = words("AC", "GGT", "TTT")  # almost every random sequence of 32 holds one of these
+NEVER = ForbiddenWords([[99]])
+
+
+def broken(verifier, tokens):
+    return float((verifier(tokens)[0] >= 0).double().mean())
+
+
+@pytest.mark.parametrize("keep", ["prefix", "rest"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_collision_is_left_where_the_mode_is_blocked(sampler, keep):
+    prior, verifier = walks(), obstacle()
+    options = dict(num_samples=100, sampler=SAMPLERS[sampler], steps=8)
+    assert broken(verifier, gk.sample(prior, **options).samples) > 0.9
+    result = gk.sample(prior, Reflection(verifier, keep=keep), **options)
+    assert broken(verifier, result.samples) == 0
+    assert result.info["violations before"].sum() > 90 and result.info["violations after"].sum() == 0
+    assert 1 <= result.info["rounds"].max() <= 8
+
+
+def test_infeasible_rule_returns_the_best_sequence_seen():
+    # Free cells are those of a diagonal, and steps along it are too long: only standing still would be right, which
+    # the window of a token allows too rarely to be found in four rounds.
+    prior, verifier = walks(), OccupiedCells(~torch.eye(SIZE).bool(), reach=1.0)
+    result = gk.sample(prior, Reflection(verifier, rounds=4), 50)
+    plain = gk.sample(prior, num_samples=50)
+    assert (result.info["violations after"] <= result.info["violations before"]).all()
+    before, after = verifier.count(plain.samples), verifier.count(result.samples)
+    assert (after <= before).all() and after.sum() < before.sum()
+    blocked = OccupiedCells(torch.ones(SIZE, SIZE, dtype=torch.bool))
+    result = gk.sample(prior, Reflection(blocked, rounds=3), 20)
+    assert (result.info["violations after"] == 1).all() and (result.info["rounds"] == 3).all()
+    assert torch.equal(result.samples, gk.sample(prior, num_samples=20).samples)  # nothing was better than the start
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_rows_without_a_violation_are_the_unguided_ones(sampler):
+    options = dict(num_samples=40, sampler=SAMPLERS[sampler], steps=8)
+    prior, rare = dna(), words("GGTA")
+    plain = gk.sample(prior, **options)
+    untouched = gk.sample(prior, Reflection(NEVER), **options)
+    assert torch.equal(untouched.samples, plain.samples)
+    assert untouched.ledger.network_rows == plain.ledger.network_rows
+    guided = gk.sample(prior, Reflection(rare), **options).samples
+    fine = rare(plain.samples)[0] < 0
+    assert 0 < fine.sum() < 40
+    assert torch.equal(guided[fine], plain.samples[fine]) and not torch.equal(guided[~fine], plain.samples[~fine])
+
+
+@pytest.mark.parametrize("keep", ["prefix", "rest"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_pinned_tokens_never_change(sampler, keep, monkeypatch):
+    rounds = []
+    regenerate = Reflection._regenerate
+
+    def spied(self, population, tokens, pinned):
+        after = regenerate(self, population, tokens, pinned)
+        rounds.append((tokens, pinned, after.state))
+        return after
+
+    monkeypatch.setattr(Reflection, "_regenerate", spied)
+    gk.sample(dna(), Reflection(COMMON, keep=keep, window=6), 40, sampler=SAMPLERS[sampler], steps=8)
+    assert len(rounds) > 1
+    for tokens, pinned, after in rounds:
+        assert torch.equal(after[pinned], tokens[pinned])
+        assert (after < 4).all()
+    tokens, pinned, after = rounds[0]
+    assert (tokens != after).any()  # what is not pinned is drawn anew
+
+
+@pytest.mark.parametrize("length", [24, 64])
+def test_forbidden_words_are_gone(length):
+    prior, verifier = dna(length), words("GAT", "GGTC")
+    plain = gk.sample(prior, num_samples=100, steps=length)
+    result = gk.sample(prior, Reflection(verifier, rounds=16), 100, steps=length)
+    assert broken(verifier, plain.samples) > 0.5 and broken(verifier, result.samples) == 0
+    local = gk.sample(prior, Reflection(verifier, rounds=16, keep="rest", window=0), 100, steps=length)
+    assert broken(verifier, local.samples) == 0
+    # One network row a round and row in local repair; in all at most the tokens sampled again besides.
+    extra = local.ledger.network_rows - plain.ledger.network_rows
+    assert extra == local.info["rounds"].sum()
+    assert (
+        plain.ledger.network_rows
+        < result.ledger.network_rows
+        < 100 * length + int(result.info["rounds"].sum()) * (length + 1)
+    )
+
+
+def test_local_repair_takes_the_most_probable_substitution():
+    prior, verifier = walks(), obstacle()
+    plain = gk.sample(prior, num_samples=30).samples
+    result = gk.sample(prior, Reflection(verifier, rounds=1, keep="rest", window=0, pairs=2, tries=10**4), 30)
+    checked = 0
+    for before, after in zip(plain, result.samples, strict=True):
+        first, stop = (int(v) for v in verifier(before[None]))
+        if first < 0:
+            continue
+        asked = before.clone()
+        asked[first:stop] = SIZE
+        law = prior.predict(asked[None], 0.5).log_probs[0]
+        best = -math.inf
+        for new in itertools.product(range(SIZE), repeat=2):
+            trial = before.clone()
+            trial[first:stop] = torch.tensor(new)
+            next_first = int(verifier(trial[None])[0])
+            if next_first < 0 or next_first >= stop:
+                best = max(best, float(law[first, new[0]] + law[first + 1, new[1]]))
+        assert float(law[first, after[first]] + law[first + 1, after[first + 1]]) == pytest.approx(best, abs=1e-9)
+        checked += 1
+    assert checked > 20
+
+
+def test_neighbours_bound_the_move_and_a_score_overrules_the_prior():
+    prior, verifier = walks(), obstacle()
+    options = dict(rounds=1, keep="rest", window=0)
+    plain = gk.sample(prior, num_samples=50).samples
+    near = gk.sample(prior, Reflection(verifier, neighbours=1, **options), 50).samples
+    assert (near - plain).abs().max() == 1
+    far = gk.sample(prior, Reflection(verifier, score=lambda tokens: 100.0 * tokens[:, 1::2].sum(1), **options), 50)
+    moved = (far.samples != plain).any(1)
+    assert moved.sum() > 40 and far.ledger.reward_calls > 50
+    assert (far.samples[moved][:, 1::2].amax(1) == SIZE - 1).all()  # waypoints went to the topmost row
+
+
+def test_substitutions_match_enumeration():
+    generator = torch.Generator().manual_seed(0)
+    log_probs = torch.randn(4, 6, 5, generator=generator).log_softmax(-1)
+    tokens = torch.randint(0, 5, (4, 6), generator=generator)
+    first, stop = torch.tensor([0, 1, 3, 2]), torch.tensor([3, 3, 6, 6])  # the last span is too long for pairs
+    part = Judged(tokens, first, stop, torch.ones(4), torch.zeros(4))
+    position = torch.arange(6)
+    span = (position >= first[:, None]) & (position < stop[:, None])
+    for neighbours, tries in itertools.product((None, 1), (3, 20, 10**3)):
+        places, ids, value = substitutions(part, log_probs, span, neighbours, 3, tries)
+        for row in range(4):
+            allowed = {
+                (p, v): float(log_probs[row, p, v] - log_probs[row, p, tokens[row, p]])
+                for p in range(int(first[row]), int(stop[row]))
+                for v in range(5)
+                if v != tokens[row, p] and (neighbours is None or abs(v - int(tokens[row, p])) <= neighbours)
+            }
+            expected = {frozenset([edit]): gain for edit, gain in allowed.items()}
+            if stop[row] - first[row] <= 3:
+                for a, b in itertools.combinations(allowed, 2):
+                    if a[0] != b[0]:
+                        expected[frozenset([a, b])] = allowed[a] + allowed[b]
+            got = {
+                frozenset(zip(p, v, strict=True)): g
+                for p, v, g in zip(places[row].tolist(), ids[row].tolist(), value[row].tolist(), strict=True)
+                if g > -math.inf
+            }
+            best = sorted(expected.values(), reverse=True)[:tries]
+            assert list(got.values()) == pytest.approx(best, abs=1e-6)
+            assert all(g == pytest.approx(expected[edit], abs=1e-6) for edit, g in got.items())
+
+
+def test_padding_and_unreachable_spans():
+    torch.manual_seed(0)
+    network = gk.networks.SequenceTransformer(9, 12, width=16, depth=1, heads=2, pad_id=0)
+    prior = TokenPrior(network, 9, [0, 0, 1, 2, 3, 2, 1, 1, 1, 1, 1, 1, 1])
+    whole = ObjectVerifier(lambda states: [None if 3 in row else row for row in states.tolist()], lambda row: None)
+    plain = gk.sample(prior, num_samples=60).samples
+    result = gk.sample(prior, Reflection(whole), 60)
+    assert broken(whole, plain) > 0.3 and broken(whole, result.samples) == 0
+    assert torch.equal(result.samples == 0, plain == 0)  # lengths stay
+    assert all(3 not in row for row in result.samples.tolist())
+
+
+@pytest.mark.parametrize("never", ["row", "end"])
+def test_a_rule_that_nothing_satisfies_ends_after_the_rounds(never):
+    span = (0, 3) if never == "row" else (21, 24)
+    verifier = ObjectVerifier(lambda states: states.tolist(), lambda row: span)
+    for rounds in (0, 2, 5):
+        result = gk.sample(dna(24), Reflection(verifier, rounds=rounds), 3, steps=24)
+        assert (result.info["rounds"] == rounds).all() and (result.info["violations after"] == 1).all()
+
+
+@pytest.mark.parametrize("keep", ["prefix", "rest"])
+@pytest.mark.parametrize("sampler", ["first_hitting", "ancestral", "remdm", "planning"])
+def test_contract(sampler, keep):
+    guidance = Reflection(COMMON, keep=keep, window=5, rounds=5)
+    result = check_guidance(dna(16), guidance, 5, sampler=SAMPLERS[sampler], steps=5, particles=2)
+    rounds = result.info["rounds"]
+    assert rounds.shape == (5, 1) and rounds.min() < rounds.max()  # batch mates did need different numbers of rounds
+
+
+def test_contract_of_paths():
+    check_guidance(walks(), Reflection(obstacle()), 4, steps=5)
+
+
+def test_rounds_draw_independently():
+    """Two uniform bits drawn anew each round: what is left after some rounds is a power of what one round leaves."""
+    prior = gk.priors.CategoricalChain(torch.ones(2, 2))
+    verifier = ObjectVerifier(lambda states: states.tolist(), lambda row: None if row == [0, 0] else (0, 2))
+    n = 4000
+    result = gk.sample(prior, Reflection(verifier, rounds=3, pairs=0, tries=1), n)
+    # The one substitution tried (all are equally probable) turns the first bit: 10 is repaired, 01 and 11 are not and
+    # are drawn again, three times; then 01, 10 and 11 are wrong.
+    left = (1 / 2) ** 3 * 3 / 4
+    share = float(result.info["violations after"].double().mean())
+    assert share == pytest.approx(left, abs=4 * math.sqrt(left / n))
+
+
+def test_it_chains_with_searches_and_filters():
+    prior, reward, g = dna(16), lambda tokens: (tokens == 2).double().sum(1), gk.guidance
+    options = dict(num_samples=3, steps=8)
+    inside = check_guidance(prior, g.chain(g.SVDD(reward, 3), Reflection(COMMON)), **options)
+    assert broken(COMMON, inside.samples) == 0 and inside.info["violations before"].sum() > 0
+    best = check_guidance(prior, g.chain(Reflection(COMMON), g.BestOfN(reward, 4)), **options)
+    assert best.samples.shape == (3, 16) and broken(COMMON, best.samples) == 0
+    steered = g.FKSteering(reward, 1.0, particles=4, output="all")
+    for order in ((steered, Reflection), (Reflection, steered)):  # a place in the chain is part of the draws' keys
+        alone, plugs = (
+            g.chain(*(plug(verifier) if plug is Reflection else plug for plug in order)) for verifier in (NEVER, COMMON)
+        )
+        alone, both = gk.sample(prior, alone, **options), check_guidance(prior, plugs, **options)
+        assert broken(COMMON, both.samples) == 0 and torch.equal(both.log_weights, alone.log_weights)
+        fine = COMMON(alone.samples)[0] < 0
+        assert torch.equal(both.samples[fine], alone.samples[fine])  # particles keep their rows
+        assert both.info["ess"].shape == alone.info["ess"].shape
+    twice = g.chain(Reflection(words("AC")), Reflection(COMMON))
+    assert broken(COMMON, check_guidance(prior, twice, **options).samples) == 0
+
+
+def test_conditions_and_contrast_act_in_a_repair():
+    law = torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(0))
+    prior = gk.priors.CategoricalChain(law, conditionals=torch.stack([law.flip(0), law**4]))
+    verifier = ForbiddenWords([[0, 0], [1, 1], [2, 2]])
+    result = check_guidance(prior, gk.guidance.chain(gk.guidance.CFG(2.0), Reflection(verifier)), 8, condition=1)
+    assert broken(verifier, result.samples) == 0
+
+
+def test_time_matches_the_number_of_masked_tokens(monkeypatch):
+    starts = []
+    propose = gk.samplers.FirstHitting.propose
+
+    def spied(self, population, t, u):
+        starts.append((population.run.step, population.memory["time"], (population.state == 4).sum(1)))
+        return propose(self, population, t, u)
+
+    monkeypatch.setattr(gk.samplers.FirstHitting, "propose", spied)
+    gk.sample(dna(24), Reflection(COMMON, rounds=1), 10, steps=24)
+    _, time, masked = next(entry for entry in starts if entry[0] > 24)
+    assert masked.max() > 0
+    torch.testing.assert_close(time[masked > 0], masked[masked > 0].double() / 24)
+
+
+def test_refusals():
+    uniform = gk.priors.CategoricalChain(torch.ones(2, 2), gk.processes.Uniform())
+    for prior in (uniform, gk.priors.Gaussian(torch.zeros(2), 1.0)):
+        with pytest.raises(gk.GuidanceError, match=prior.name):
+            gk.sample(prior, Reflection(NEVER))
+    for wrong in (dict(rounds=-1), dict(keep="all"), dict(neighbours=0), dict(tries=0), dict(window=-1)):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Reflection(NEVER, **wrong)
+    with pytest.raises(ValueError, match="at least one token"):
+        ForbiddenWords([])
+    for answer in ((torch.zeros(2), torch.ones(2)), (torch.tensor([0]), torch.tensor([9])), (torch.tensor([1]),) * 2):
+        with pytest.raises(ValueError, match="verifier function returned"):
+            gk.sample(dna(8), Reflection(lambda tokens, answer=answer: answer), steps=8)
+
+
+def test_a_domain_gives_the_verifier():
+    class Words(Domain):
+        name, objects = "words", "words"
+
+        def verifier(self, forbidden=()):
+            return words(*forbidden)
+
+    config = {"_target_": f"{reflection.__name__}.Reflection", "rounds": 3, "forbidden": ["GAT"]}
+    plug = build_guidance(config, None, Words().verifier)
+    assert isinstance(plug, Reflection) and plug.rounds == 3 and plug.verifier.words == words("GAT").words
+    with pytest.raises(gk.GuidanceError, match="needs a verifier"):
+        build_guidance(config, None)
+    Words.verifier = Domain.verifier
+    with pytest.raises(ValueError, match="domain words has no verifier"):
+        build_guidance(config, None, Words().verifier)
+
+
+def test_forbidden_words_against_loops():
+    tokens = torch.randint(0, 3, (300, 9), generator=torch.Generator().manual_seed(0))
+    for forbidden in ([[0, 1, 2], [0, 1], [2, 2, 2, 2]], [[1]], [[0] * 10], [[2, 0, 0], [0, 0, 1], [2, 0, 0, 0]]):
+        verifier = ForbiddenWords([forbidden[0], *map(torch.tensor, forbidden[1:])])
+        first, stop = verifier(tokens)
+        assert first.dtype == stop.dtype == torch.int64
+        for i, row in enumerate(tokens.tolist()):
+            hits = [(b, b + len(w)) for w in forbidden for b in range(10 - len(w)) if row[b : b + len(w)] == w]
+            assert (int(first[i]), int(stop[i])) == min(hits, default=(-1, -1))
+            assert int(verifier.count(tokens)[i]) == len(hits)
+
+
+@pytest.mark.parametrize("reach", [None, 2.0])
+def test_occupied_cells_against_loops(reach):
+    generator = torch.Generator().manual_seed(0)
+    grid = torch.rand(5, 7, generator=generator) < 0.15
+    tokens = torch.randint(0, 8, (300, 8), generator=generator)  # ids up to 7: off the grid in both axes
+    verifier = OccupiedCells(grid, reach, resolution=4)
+    first, stop = verifier(tokens)
+
+    def hit(x, y):
+        column, row = math.floor(x + 0.5), math.floor(y + 0.5)
+        return not (0 <= column < 7 and 0 <= row < 5) or bool(grid[row, column])
+
+    counts = verifier.count(tokens)
+    assert 0 < (first < 0).sum() < 300
+    for i, row in enumerate(tokens.tolist()):
+        points = list(zip(row[::2], row[1::2], strict=True))
+        bad = []
+        for n, (x, y) in enumerate(points):
+            wrong = hit(x, y)
+            if n:
+                (a, b) = points[n - 1]
+                wrong |= any(hit(a + s / 28 * (x - a), b + s / 28 * (y - b)) for s in range(1, 28))
+                wrong |= reach is not None and math.dist((a, b), (x, y)) > reach
+            bad += [n] * wrong
+        expected = (2 * bad[0], 2 * bad[0] + 2) if bad else (-1, -1)
+        assert (int(first[i]), int(stop[i])) == expected and int(counts[i]) == len(bad)
+
+
+def test_a_wall_stops_a_segment_and_not_only_waypoints():
+    grid = torch.zeros(5, 5, dtype=torch.bool)
+    grid[:, 2] = True
+    grid[4, 2] = False
+    paths = torch.tensor([[0, 0, 4, 0], [1, 4, 3, 4], [0, 0, 1, 3]])
+    assert OccupiedCells(grid)(paths)[0].tolist() == [2, -1, -1]
+
+
+def test_object_verifier_checks_distinct_rows_once():
+    seen = []
+    verifier = ObjectVerifier(
+        lambda states: [None if row[0] == 2 else row for row in states.tolist()],
+        lambda row: seen.append(row) or ((1, 2) if row[1] == 1 else None),
+    )
+    tokens = torch.tensor([[0, 1, 0], [2, 0, 0], [0, 0, 0], [0, 1, 0]])
+    first, stop = verifier(tokens)
+    assert first.tolist() == [1, 0, -1, 1] and stop.tolist() == [2, 3, -1, 2] and len(seen) == 2
