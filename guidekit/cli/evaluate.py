@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from guidekit.domain import load_domain
+from guidekit.domain import Domain, load_domain
+from guidekit.evaluation.likelihood import bits_per_token
 from guidekit.evaluation.table import comparison
+from guidekit.priors.base import Prior
+
+BOUND, ERROR = "bits per token (bound)", "standard error of the bound"
+
+
+def likelihood(domain: Domain, prior: Prior, objects: Sequence[Any], draws: int, condition: Any) -> dict[str, float]:
+    """Bound on the bits a token of objects (None = invalid, left out), for the table; NaN when there are none."""
+    valid = [one for one in objects if one is not None]
+    if not valid:
+        return {BOUND: math.nan, ERROR: math.nan}
+    made = bits_per_token(prior, domain.encode(valid), draws, condition)
+    return {BOUND: made["bits_per_token"], ERROR: made["standard_error"]}
 
 
 def run(config: dict[str, Any]) -> dict[str, Any]:
@@ -18,6 +33,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     if config["samples"] is None or config["samples"] == "???":
         raise ValueError("evaluate needs samples=<file>")
     domain, console = load_domain(config["domain"]["name"]), Console()
+    prior = None if config["prior"] is None else domain.load_prior(config["prior"])
     objects, note = domain.read_samples(config["samples"], config["column"])
     notes, given = [note], {}
     for name in ("reference", "training"):
@@ -26,7 +42,8 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
             notes.append(note)
     for note in filter(None, notes):
         console.print(note, soft_wrap=True)
-    figures = domain.evaluate(objects, **given)
+    bound = {} if prior is None else likelihood(domain, prior, objects, config["draws"], config["condition"])
+    figures = {**domain.evaluate(objects, **given), **bound}
     console.print(comparison({Path(config["samples"]).name: figures}, f"{len(objects)} {domain.objects}"))
     if config["output"]:
         part = Path(f"{config['output']}.part")

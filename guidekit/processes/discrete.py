@@ -94,9 +94,12 @@ class DiscreteProcess:
 
         Source: Lou et al. 2023, arXiv:2310.16834, eq. 7, for a model that predicts clean tokens.
         """
+        return self.spread(self._weights(prediction, t), t)
+
+    def _weights(self, prediction: CategoricalPrediction, t: Number) -> Tensor:
+        """p(x | z) / q(z^l | x), (B, L, V), 0 where x cannot become z; written so that gradients stay finite there."""
         evidence = self.likelihood(prediction.z, t)
-        weights = torch.where(evidence > 0, prediction.probs.double() / evidence, 0.0)
-        return self.spread(weights, t)
+        return prediction.probs.double() / evidence.masked_fill(evidence <= 0, torch.inf)
 
     def score(self, outputs: Tensor, z: Tensor, t: Number) -> Tensor:
         """Concrete score (B, L, C) from a network's outputs (B, L, V): their exponential, 1 at the present token."""
@@ -120,7 +123,11 @@ class DiscreteProcess:
 
     def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> CategoricalKernel:
         """Law of z_u given z_t."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement reverse_kernel(prediction, t, u)")
+        return CategoricalKernel(self.reverse_table(prediction, t, u).log(), prediction)
+
+    def reverse_table(self, prediction: CategoricalPrediction, t: Number, u: Number) -> Tensor:
+        """Probabilities of z_u given z_t, (B, L, C)."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement reverse_table(prediction, t, u)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +218,13 @@ class Masked(DiscreteProcess):
         """Law of z_u given z_t: a masked token is revealed with probability (a_u - a_t) / (1 - a_t)."""
         a, b = self.survival(t), self.survival(u)
         return UnmaskingKernel(prediction, (b - a) / (1 - a), self.mask_id)
+
+    def reverse_table(self, prediction: CategoricalPrediction, t: Number, u: Number) -> Tensor:
+        """See `DiscreteProcess.reverse_table`."""
+        a, b = _column(self.survival(t), prediction.z), _column(self.survival(u), prediction.z)
+        revealed = prediction.probs * ((b - a) / (1 - a))
+        moved = torch.cat([revealed, ((1 - b) / (1 - a)).expand_as(revealed[..., :1])], -1)
+        return torch.where((prediction.z == self.mask_id)[..., None], moved, F.one_hot(prediction.z, self.states))
 
     def remasking_kernel(
         self, prediction: CategoricalPrediction, a: float, b: float, sigma: Tensor | float

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.generators import Draw
-from guidekit.core.kernels import CategoricalKernel
 from guidekit.core.predictions import CategoricalPrediction, sample_categorical
 from guidekit.processes.discrete import DiscreteProcess, _column, _kept
 from guidekit.processes.schedules import Number
@@ -103,18 +102,17 @@ class Uniform(DiscreteProcess):
         noised = self.spread(prediction.probs.double(), t)
         return noised / noised.gather(-1, prediction.z[..., None])
 
-    def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> CategoricalKernel:
-        """Law of z_u given z_t, (B, L, V).
+    def reverse_table(self, prediction: CategoricalPrediction, t: Number, u: Number) -> Tensor:
+        """See `DiscreteProcess.reverse_table`.
 
         With d(x) = a_t [x = z_t] + (1 - a_t) limit(z_t) the posterior for a clean token x is proportional to
         (a_{t|u} [z_u = z_t] + (1 - a_{t|u}) limit(z_t)) (a_u [z_u = x] + (1 - a_u) limit(z_u)) / d(x).
         """
-        z, probs = prediction.z, prediction.probs.double()
-        evidence = self.likelihood(z, t)
+        z = prediction.z
         keep = _column(self.survival(t), z) / _column(self.survival(u), z)
-        weight = torch.where(evidence > 0, probs / evidence, 0.0) if self.posterior == "mix" else probs
+        weight = self._weights(prediction, t) if self.posterior == "mix" else prediction.probs.double()
         law = self._into(z, keep) * self.spread(weight, u)
-        return CategoricalKernel((law / law.sum(-1, keepdim=True)).log(), prediction)
+        return law / law.sum(-1, keepdim=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from guidekit.core.generators import Draw
-from guidekit.core.kernels import CategoricalKernel
 from guidekit.core.predictions import CategoricalPrediction, sample_categorical
 from guidekit.processes.discrete import DiscreteProcess
 from guidekit.processes.schedules import Number
@@ -112,13 +111,11 @@ class Structured(DiscreteProcess):
         most = 14 / float(self.matrix.diag().abs().max().clamp_min(1e-9))
         return torch.linalg.matrix_exp(-min(self._time(t), most) * self.matrix)
 
-    def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> CategoricalKernel:
-        """Law of z_u given z_t, (B, L, V): sum_x p(x | z_t) q(z_t | z_u) q(z_u | x) / q(z_t | x)."""
-        z = prediction.z
-        evidence = self.likelihood(z, t)
-        weight = torch.where(evidence > 0, prediction.probs.double() / evidence, 0.0)
-        law = _looked_up(lambda v, w: self.transition(v, w).T, z, t, u) * self.spread(weight, u)
-        return CategoricalKernel((law / law.sum(-1, keepdim=True)).log(), prediction)
+    def reverse_table(self, prediction: CategoricalPrediction, t: Number, u: Number) -> Tensor:
+        """See `DiscreteProcess.reverse_table`: sum_x p(x | z_t) q(z_t | z_u) q(z_u | x) / q(z_t | x)."""
+        forward = _looked_up(lambda v, w: self.transition(v, w).T, prediction.z, t, u)
+        law = forward * self.spread(self._weights(prediction, t), u)
+        return law / law.sum(-1, keepdim=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +147,7 @@ class Stepped(Structured):
                     f"its least entry is {float(step[row].min()):.3g}; rows must be non-negative and sum to 1"
                 )
         object.__setattr__(self, "matrices", tuple(map(_rows, steps)))
+        object.__setattr__(self, "generator", ())
         object.__setattr__(self, "vocab_size", len(steps[0]))
 
     def grid(self, steps: int) -> list[float]:

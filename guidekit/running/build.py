@@ -11,11 +11,15 @@ from hydra.utils import get_object
 from guidekit import objectives
 from guidekit.core.guidance import Guidance, GuidanceError, chain
 from guidekit.domain import Domain, UnknownNameError, user_function
+from guidekit.objectives.verifiers import Verifier
 from guidekit.running.groups import group_choices, load_group
 from guidekit.samplers import Sampler
 
 OBJECTIVES = ("reward", "objective", "likelihood")
 """Names under which a guidance takes what it should obey."""
+
+VERIFYING = ("forbidden",)
+"""Settings of a guidance that go to its domain's verifier."""
 
 
 def build_reward(domain: Domain, config: Mapping[str, Any] | str | None) -> Callable | None:
@@ -62,12 +66,19 @@ def reward_function(domain: Domain, config: Mapping[str, Any] | str) -> Callable
         raise ValueError(f"reward {name}: {error}") from error
 
 
-def build_guidance(config: Mapping[str, Any] | None, reward: Callable | None) -> Guidance | None:
+def build_guidance(
+    config: Mapping[str, Any] | None, reward: Callable | None, verifier: Callable[..., Verifier] | None = None
+) -> Guidance | None:
     """A guidance from configuration, given the reward it should obey; None without one.
 
+    Args:
+        config: of the guidance group.
+        reward: of states.
+        verifier: makes a verifier from the options of `Domain.verifier`.
+
     Raises:
-        GuidanceError: the guidance needs a reward and there is none.
-        ValueError: settings outside their range.
+        GuidanceError: the guidance needs a reward or a verifier and there is none.
+        ValueError: settings outside their range, or a domain without a verifier.
     """
     if not config or config.get("_target_") is None:
         return None
@@ -75,11 +86,11 @@ def build_guidance(config: Mapping[str, Any] | None, reward: Callable | None) ->
         plugs = config.get("plugs") or []
         if not plugs:
             raise ValueError("guidance=chain needs plugs: guidance.plugs=[svdd,best_of_n]")
-        return chain(*(build_guidance(named_guidance(plug), reward) for plug in plugs))
-    return _make(config, reward)
+        return chain(*(build_guidance(named_guidance(plug), reward, verifier) for plug in plugs))
+    return _make(config, reward, verifier)
 
 
-def _make(config: Mapping[str, Any], reward: Callable | None) -> Any:
+def _make(config: Mapping[str, Any], reward: Callable | None, verifier: Callable[..., Verifier] | None = None) -> Any:
     """The object of a `_target_`, nested ones first; objectives are filled in with the reward."""
     target = get_object(config["_target_"])
     name = getattr(target, "__name__", str(target))
@@ -92,6 +103,10 @@ def _make(config: Mapping[str, Any], reward: Callable | None) -> Any:
             if reward is None:
                 raise GuidanceError(f"{name} needs something to obey: give reward=")
             arguments[key] = reward
+        if key == "verifier":
+            if verifier is None:
+                raise GuidanceError(f"{name} needs a verifier, and there is no domain that could give one")
+            arguments[key] = verifier(**{option: arguments.pop(option) for option in VERIFYING if option in arguments})
     try:
         return target(**arguments)
     except TypeError as error:

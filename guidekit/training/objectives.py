@@ -160,14 +160,8 @@ def step_divergence(
 ) -> Tensor:
     """KL(q(z_u | z_t, x_0) || p(z_u | z_t)) of the ancestral step, (B,) nats, for noisy tokens z_t ~ q(z_t | x_0)."""
     certain = process.prediction(F.one_hot(x0, process.vocab_size).double().log(), prediction.z)
-    truth, model = _table(process, certain, t, u), _table(process, prediction, t, u)
-    return (torch.special.xlogy(truth, truth) - torch.special.xlogy(truth, model)).sum((1, 2))
-
-
-def _table(process: DiscreteProcess, prediction: CategoricalPrediction, t: Tensor, u: Tensor) -> Tensor:
-    """Probabilities of the reverse kernel, (B, L, C)."""
-    kernel = process.reverse_kernel(prediction, t, u)
-    return (kernel.categorical() if hasattr(kernel, "categorical") else kernel).log_probs.exp()
+    truth, model = process.reverse_table(certain, t, u), process.reverse_table(prediction, t, u)
+    return (torch.special.xlogy(truth, truth) - torch.special.xlogy(truth, model.clamp_min(1e-300))).sum((1, 2))
 
 
 def strata(n: int, device: torch.device, generator: torch.Generator | None) -> Tensor:

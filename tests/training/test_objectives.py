@@ -1,5 +1,6 @@
 """Losses of discrete diffusion against entropies and path divergences known by enumeration."""
 
+import dataclasses
 import itertools
 import math
 
@@ -369,6 +370,25 @@ def test_padding_costs_nothing_and_is_certain():
                 assert values[0::3].mean() > 0
     values = MaskedLikelihood(V, pad_id=0)(lambda z, select, labels: torch.zeros(int(select.sum()), V), tokens)
     assert (values[2::3] == 0).all() and (values[0::3] > 0).all()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("kind", PROCESSES)
+def test_gradients_are_finite_and_lead_downhill(kind, name):
+    process = dataclasses.replace(PROCESSES[kind], pinned=0, vocab_size=V)
+    tokens = torch.tensor([[1, 2, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0]]).repeat(20, 1)
+    for parametrization in ("clean", "ratios") if name == "likelihood" else ("clean",):
+        loss = objective_for(process, name, parametrization, timed=True)
+        weight = torch.zeros(process.states, V, requires_grad=True)
+        values = []
+        for _ in range(2):
+            generator = torch.Generator().manual_seed(0)
+            value = loss(lambda z, labels, level: weight[z], tokens, generator=generator).mean()  # noqa: B023
+            (gradient,) = torch.autograd.grad(value, weight)
+            assert value.isfinite() and gradient.isfinite().all() and gradient.abs().max() > 0
+            values.append(float(value))
+            weight = (weight - 1e-3 * gradient / gradient.norm()).detach().requires_grad_()
+        assert values[1] < values[0]
 
 
 def test_objectives_by_name():
