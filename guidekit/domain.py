@@ -92,6 +92,9 @@ class Domain:
         """
         raise ValueError(f"domain {self.name} has no verifier: it cannot tell where in {self.objects} a rule is broken")
 
+    def compare_with(self, condition: Any) -> None:
+        """Told the condition of samples, as users write it, before they are judged; may choose the real ones by it."""
+
     def checkpoint(self, name: str) -> Path:
         """The file of a prior: a shipped one by name, or a path ending in .safetensors.
 

@@ -112,7 +112,7 @@ def sample_chunks(
     if batch_size is None:
         crowd = particles * max([getattr(plug, "candidates", 1) for plug in plugs], default=1)
         batch_size = max(1, ROWS // crowd)
-    prior = prior.to(device)
+    prior = prior.to(usable(device))
     if sampler is None:
         wanted = [plug.default_sampler for plug in plugs if plug.default_sampler is not None]
         wanted = [choice for choice in wanted if isinstance(prior.process, choice.processes)]
@@ -134,6 +134,16 @@ def sample_chunks(
 
     run(0, 1)  # a run checks its parts when it is made
     return chunks()
+
+
+def usable(device: torch.device | str) -> torch.device | str:
+    """The device, or a ValueError where there is none of that name on this machine."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = ["cpu", *(name for name in ("cuda", "mps", "xpu") if getattr(torch, name).is_available())]
+        raise ValueError(f"device={str(device)!r} cannot be used here; accepted: {', '.join(found)}") from error
+    return device
 
 
 def join(parts: list[Result]) -> Result:

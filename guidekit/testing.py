@@ -33,10 +33,18 @@ class CountingPrior:
 
     def predict(self, x: State, t: Any, condition: State | None = None):
         """Count, then ask the prior."""
+        self._count(x)
+        return self.inner.predict(x, t, condition)
+
+    def features(self, x: State, t: Any, condition: State | None = None) -> Tensor:
+        """As `predict`, for guidance that asks for the network's features."""
+        self._count(x)
+        return self.inner.features(x, t, condition)
+
+    def _count(self, x: State) -> None:
         asked = self.inner.network_rows(x)
         self.calls += asked > 0
         self.rows += asked
-        return self.inner.predict(x, t, condition)
 
     def to(self, device: Any) -> CountingPrior:
         """Stay the same object, so that the counts are seen."""

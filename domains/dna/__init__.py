@@ -13,7 +13,7 @@ from guidekit.objectives import ObjectReward
 
 from .alphabet import DNA, PROTEIN, Alphabet, AlphabetError
 from .combined import terms_of, token_reward
-from .data import ASSETS, SPLIT_AT, protein_sequences, strings, training_blocks, windows
+from .data import ASSETS, SPLIT_AT, protein_sequences, refuse_missing, strings, training_blocks, windows
 from .domain import SequenceDomain
 from .metrics import evaluate, gc_content
 from .motifs import Motif, hit_counts, load_motif
@@ -21,7 +21,7 @@ from .onehot import OneHotModel
 from .preparation import prepare_dna, prepare_proteins
 from .protein_rewards import PROPERTIES, PROTEIN_REWARDS
 from .relaxed import GC, CpG, MotifCount, SoftMotif, TokenReward
-from .rewards import REWARDS, longest_run
+from .rewards import IUPAC, REWARDS, longest_run, recognition_sequence, strands
 
 REFERENCE = 5_000
 """Most real sequences that `evaluate` and `figure` compare with."""
@@ -41,6 +41,7 @@ class Dna(SequenceDomain):
     kinds = REWARDS
     alphabet = DNA
     properties = {"gc": gc_content, "longest_run": longest_run}
+    codes = IUPAC
 
     def __init__(self, length: int = 256, species: str | None = None) -> None:
         super().__init__(length)
@@ -60,6 +61,20 @@ class Dna(SequenceDomain):
                 self._motifs[motif.matrix_id] = motif
         title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
         return token_reward(function, title) or super().bind(function, name)
+
+    def words(self, name: str) -> list[str]:
+        """Both strands of a restriction enzyme's site (EcoRI) or of a word of IUPAC letters (GATC, GGNCC).
+
+        Raises:
+            UnknownNameError: it is neither.
+        """
+        return strands(recognition_sequence(name, shortest=1))
+
+    def compare_with(self, condition: Any) -> None:
+        """Samples of one species are compared with its genome alone."""
+        named = condition.get("species") if isinstance(condition, Mapping) else condition
+        if isinstance(named, str) and named in SPLIT_AT:
+            self.species = named
 
     def shown_motifs(self) -> list[Motif]:
         """Motifs of the rewards bound so far."""
@@ -83,6 +98,7 @@ class Dna(SequenceDomain):
         name, _, split = str(path).partition(":")
         if name in SPLIT_AT:
             return self._windows(split or "test", None if split == "train" else REFERENCE, name), ""
+        refuse_missing(path)
         return super().read_reference(path, on_error)
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
@@ -111,6 +127,17 @@ class Proteins(SequenceDomain):
     kinds = PROTEIN_REWARDS
     alphabet = PROTEIN
     properties = PROPERTIES
+    codes = {**{letter: letter for letter in PROTEIN.letters}, PROTEIN.unknown: PROTEIN.letters}
+
+    def words(self, name: str) -> list[str]:
+        """A word of amino acids, X for any of them (NXS).
+
+        Raises:
+            AlphabetError: another letter, or nothing at all.
+        """
+        word = name.upper()
+        self.alphabet.check(word.replace(PROTEIN.unknown, "A"), f"forbidden word {name!r}")
+        return [word]
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """See `preparation.prepare_proteins`."""

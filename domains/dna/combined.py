@@ -13,19 +13,26 @@ from .relaxed import TokenReward
 
 
 class Combined(TokenReward):
-    """A sum, product or negation of token rewards as a token reward: one call a batch, differentiable if all terms are.
+    """A sum, product or negation of token rewards as a token reward: one call a batch.
 
     Args:
         function: the combination.
         name: for tables.
     """
 
+    differentiable = False
+
     def __init__(self, function: Sum | Product | Negation, name: str) -> None:
         self.function, self.name, self.floor = function, name, function.floor
-        self.differentiable = all(term.differentiable for term in terms_of(function))
 
     def _values(self, tokens: Tensor) -> Tensor:
         return self.function(tokens)
+
+
+class RelaxedCombined(Combined):
+    """A combination of differentiable terms, itself differentiable."""
+
+    differentiable = True
 
     def relaxed(self, probabilities: Tensor) -> Tensor:
         """The combination (B,) of the relaxed terms."""
@@ -48,5 +55,5 @@ def token_reward(function: Any, name: str) -> TokenReward | None:
     terms = terms_of(function)
     # Nested combinations are left to the slow way, one sequence at a time.
     if terms and all(getattr(term, "of_states", False) for term in terms):
-        return Combined(function, name)
+        return (RelaxedCombined if all(term.differentiable for term in terms) else Combined)(function, name)
     return None

@@ -108,6 +108,12 @@ def windows(species: str = "human", split: str = "train", length: int = 256) -> 
     return result
 
 
+def refuse_missing(source: str | Path) -> None:
+    """Raise UnknownNameError where `source` is neither a file nor a shipped genome."""
+    if source not in SPLIT_AT and not Path(source).exists():
+        raise UnknownNameError("file or shipped genome", str(source), [*SPLIT_AT, "a path such as mine.fasta"])
+
+
 def strings(codes: np.ndarray) -> list[str]:
     """Ids 0-3 (n, L) as strings."""
     rows = np.frombuffer(DNA.letters.encode(), np.uint8)[codes]

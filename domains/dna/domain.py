@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from guidekit.domain import Domain, require
+from guidekit.objectives import ForbiddenWords
 from guidekit.priors.checkpoints import load_token_prior
 from guidekit.priors.tokens import TokenPrior
 
@@ -33,6 +34,8 @@ class SequenceDomain(Domain):
     alphabet: Alphabet
     properties: Mapping[str, Callable[[str], float]]
     """Numbers of a sequence for tables, by name; the first one is drawn as a histogram."""
+    codes: Mapping[str, str]
+    """Letters that a letter of a forbidden word stands for."""
 
     def __init__(self, length: int = 256) -> None:
         if length < 1:
@@ -60,12 +63,36 @@ class SequenceDomain(Domain):
         """Tokens (B, L) to sequences, None where a mask is left or nothing but padding."""
         return [text if self.alphabet.valid(text) else None for text in self.alphabet.decode(states)]
 
+    def verifier(self, forbidden: Sequence[str] = ()) -> ForbiddenWords:
+        """What finds the first forbidden word of a sequence; see `words` for how one is written.
+
+        Raises:
+            ValueError: there is no word, or one cannot be read.
+        """
+        names = [forbidden] if isinstance(forbidden, str) else forbidden
+        words = [word for name in names for word in self.words(str(name).strip())]
+        if not words:
+            raise ValueError(f"say what {self.objects} must not hold: guidance.forbidden=[...], a list of words")
+        ids = {code: self.alphabet.encode([letters])[0].tolist() for code, letters in self.codes.items()}
+        return ForbiddenWords([[ids[code] for code in word] for word in words])
+
+    def words(self, name: str) -> list[str]:
+        """What a forbidden word is spelled like, in letters of `codes`.
+
+        Raises:
+            ValueError: it is none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement words")
+
     def read_samples(self, path: str | Path, column: str | None = None) -> tuple[list[str | None], str]:
         """Generated sequences of a file, None for records that are none, and a note on them."""
         result = read(path, self.alphabet, column, n_policy="refuse", on_error="skip")
         sequences = [*result.sequences, *[None] * len(result.skipped)]
         if not sequences:
             raise ValueError(f"{path} is empty; expected {self.alphabet.name} sequences")
+        if not result.sequences:
+            reason = result.skipped[0][1]
+            raise ValueError(f"{path}: none of {len(sequences)} records is a {self.alphabet.name} sequence: {reason}")
         return sequences, self._note(path, result.skipped, "count as invalid", result.notes)
 
     def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str], str]:

@@ -15,7 +15,7 @@ from guidekit.files import write_atomic
 from .alphabet import DNA, Alphabet
 from .kmers import kmer_frequencies, pearson
 from .logo import draw_logo, site_counts
-from .motifs import Motif, find_hits
+from .motifs import Motif, find_hits, rarest
 
 COLOURS = {"A": "#3f9b6c", "C": "#3b76b8", "G": "#e8a33d", "T": "#c8504f"}
 CLASSES = {
@@ -28,7 +28,7 @@ CLASSES = {
 }
 DARKER = {"A": "#25724a", "C": "#245a95", "G": "#b36f06", "T": "#a83332"}
 TITLES = {"gc": "GC content", "charge": "net charge at pH 7"}
-LEAST_LETTER = 4.0  # points; smaller letters cannot be read
+LEAST_LETTER, MOST_LETTER = 4.0, 15.0  # points; smaller letters cannot be read, larger ones leave their box
 INK, SAMPLES, REFERENCE = "#2b2b2b", "#c8504f", "#8c96a3"
 DPI = 150
 
@@ -54,7 +54,8 @@ def sheet(
         everything: all valid samples.
         reference: real sequences.
         measure: name and function of a number of a sequence, for the histogram.
-        motifs: their sites (p < 1e-4) are boxed, and the sites of the first one are drawn as a logo beside JASPAR's.
+        motifs: their sites (p < 1e-4; more for short motifs) are boxed, and those of the first one are drawn as a logo
+            beside JASPAR's.
 
     Returns:
         The picture as PNG bytes.
@@ -75,7 +76,7 @@ def sheet(
         FigureCanvasAgg(figure)
         upper, lower = figure.subfigures(2, 1, height_ratios=(top, bottom), hspace=0.02)
         strips(upper.subplots(), sequences, values, label, motifs, alphabet)
-        counts = [site_counts(motif, everything) for motif in motifs[:1]]
+        counts = [site_counts(motif, everything, rarest(motif)) for motif in motifs[:1]]
         panels = lower.subfigures(1, 3 if counts else 2, wspace=0.03, width_ratios=(1, 1, 1.15) if counts else (1, 1))
         histogram(panels[0].subplots(), everything, reference, *measure)
         scatter(panels[1].subplots(), everything, reference, alphabet)
@@ -106,7 +107,7 @@ def strips(
         box = (0, len(text), row + 0.26, row - 0.26)
         axes.imshow(picture, extent=box, aspect="auto", interpolation="nearest", alpha=0.55 if motifs else 0.85)
         for motif in motifs:
-            sites(axes, motif, text, row, size=11.9 * 72 / longest / 0.62)
+            sites(axes, motif, text, row, size=min(MOST_LETTER, 11.9 * 72 / longest / 0.62))
         shown = "" if math.isnan(value) else f"{value:.3f}"
         axes.annotate(
             shown, (1.008, row), xycoords=("axes fraction", "data"), va="center", family="DejaVu Sans Mono", fontsize=9
@@ -123,7 +124,8 @@ def strips(
     entries = COLOURS.items() if alphabet is DNA else [(name, colour) for colour, name in CLASSES.values()]
     handles = [Patch(color=colour, label=name) for name, colour in entries]
     if motifs:
-        handles.append(Patch(fill=False, edgecolor=INK, label=f"{', '.join(m.name for m in motifs)}: p < 1e-4"))
+        told = ", ".join(f"{motif.name}: p < {rarest(motif):g}" for motif in motifs)
+        handles.append(Patch(fill=False, edgecolor=INK, label=told))
     axes.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=7, frameon=False, handlelength=1.1,
         borderaxespad=0.1, columnspacing=1.4,
@@ -137,7 +139,7 @@ def sites(axes: Any, motif: Motif, text: str, row: int, size: float) -> None:
 
     if len(text) < len(motif):
         return
-    found = find_hits(motif, DNA.encode([text]))[0].nonzero().tolist()
+    found = find_hits(motif, DNA.encode([text]), rarest(motif))[0].nonzero().tolist()
     free = -1
     for strand, start in sorted(found, key=lambda hit: hit[1]):
         spelled = start >= free and size >= LEAST_LETTER

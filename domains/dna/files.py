@@ -69,6 +69,8 @@ def read(
             "on_error raise, skip"
         )
     path = Path(path)
+    if column is not None and _suffix(path) not in TABLES:
+        raise ValueError(f"{path.name} is no table ({', '.join(TABLES)}) and has no column {column!r}; leave it out")
     records = list(_entries(path, _text(path), column))
     _refuse_nucleotides(path.name, records, alphabet)
     result = ReadResult([], [], [])
@@ -101,6 +103,8 @@ def read(
 def _text(path: Path) -> str:
     """Text of a file with a known suffix."""
     suffix = _suffix(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
     if suffix not in SUFFIXES:
         raise ValueError(f"{path.name} has suffix {suffix!r}; readable are {', '.join(SUFFIXES)}, each also with .gz")
     raw = path.read_bytes()

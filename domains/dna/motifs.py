@@ -170,6 +170,15 @@ def threshold(log_odds: np.ndarray, p: float = 1e-4, background: Sequence[float]
 
 
 @functools.lru_cache(maxsize=1024)
+def rarest(motif: Motif, p: float = 1e-4) -> float:
+    """The least of p, 10 p, 100 p, ... that the motif has sites below: the best site of a short one is not so rare."""
+    best = distribution(rounded(motif.log_odds()))[0][-1]
+    while p <= best:
+        p *= 10
+    return p
+
+
+@functools.lru_cache(maxsize=1024)
 def _hit_table(motif: Motif, p: float) -> tuple[Tensor, int]:
     scores = motif.log_odds()
     return torch.from_numpy(rounded(scores)), threshold(scores, p)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .alphabet import DNA, PROTEIN
-from .data import SPLIT_AT, antimicrobial_peptides, protein_sequences, training_blocks
+from .data import SPLIT_AT, antimicrobial_peptides, protein_sequences, refuse_missing, training_blocks
 from .files import read
 
 HELD = 0.05
@@ -31,6 +31,7 @@ def prepare_dna(path: Path, data: str | None, trainer: Mapping[str, Any]) -> Non
     from guidekit.training.token_job import save_prepared  # Lightning takes seconds to import
 
     window = trainer["window"]
+    refuse_length("window", trainer)
     sources = _sources(data)
     parts = [_pieces(name, source, window) for name, source in sources.items()]
     counts = [sum(map(len, train)) for train, _ in parts]
@@ -48,6 +49,15 @@ def prepare_dna(path: Path, data: str | None, trainer: Mapping[str, Any]) -> Non
         description["labels"] = [{"name": kind, "values": list(sources)}]
     arrays = [_ragged([part[side] for part in parts], len(sources) > 1) for side in (0, 1)]
     save_prepared(path, *arrays, description)
+
+
+def refuse_length(name: str, trainer: Mapping[str, Any]) -> None:
+    """Raise ValueError where trainer.<name>, the longest sequence, is none or more than the network takes."""
+    longest = trainer["network"]["options"].get("max_length")
+    if not 1 <= trainer[name] <= (longest or trainer[name]):
+        raise ValueError(
+            f"trainer.{name}={trainer[name]}; 1 to trainer.network.options.max_length={longest} letters are accepted"
+        )
 
 
 def _sources(data: str | None) -> dict[str, str]:
@@ -69,6 +79,7 @@ def _pieces(name: str, source: str, window: int) -> tuple[list[np.ndarray], list
         blocks, limit = training_blocks(source), SPLIT_AT[source]
         cuts = [(b.codes[: max(0, limit - b.start)], b.codes[max(0, limit - b.start) :]) for b in blocks]
     else:
+        refuse_missing(source)
         records = read(source, DNA, n_policy="split").sequences
         codes = [DNA.encode([record])[0].numpy().astype(np.uint8) for record in records]
         limit, done, cuts = (1 - HELD) * sum(map(len, codes)), 0, []
@@ -80,8 +91,8 @@ def _pieces(name: str, source: str, window: int) -> tuple[list[np.ndarray], list
     if not train or not held:
         longest = max((len(part) for pair in cuts for part in pair), default=0)
         raise ValueError(
-            f"{name}: no stretch of trainer.window={window} letters to train on and to hold out; the longest has "
-            f"{longest}"
+            f"{name}: no stretch of trainer.window={window} letters to train on and another to hold out (the last "
+            f"{HELD:.0%} of the letters); the longest has {longest}: give more or longer sequences, or a smaller window"
         )
     return train, held
 
@@ -110,6 +121,7 @@ def prepare_proteins(path: Path, data: str | None, trainer: Mapping[str, Any]) -
     from guidekit.training.token_job import save_prepared
 
     longest, held = trainer["max_tokens"], trainer["validation"]
+    refuse_length("max_tokens", trainer)
     if data is None:
         peptides, active = antimicrobial_peptides()
         known = set(protein_sequences())

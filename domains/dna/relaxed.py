@@ -22,7 +22,11 @@ from .window import outside, refuse_empty
 
 
 class TokenReward:
-    """Base: a reward of DNA tokens that also takes one string."""
+    """Base: a reward of DNA tokens that also takes one string.
+
+    Differentiable ones have `relaxed`, values (B,) of letter probabilities (B, L, 4) with a gradient; the others have
+    their own `_values`.
+    """
 
     of_states = True
     differentiable = True
@@ -39,10 +43,6 @@ class TokenReward:
     def _values(self, tokens: Tensor) -> Tensor:
         """Values (B,) of clean tokens: by default the relaxed reward of certain letters."""
         return self.relaxed(F.one_hot(tokens, 4).double())
-
-    def relaxed(self, probabilities: Tensor) -> Tensor:
-        """Values (B,) of letter probabilities (B, L, 4), differentiable."""
-        raise NotImplementedError(f"{type(self).__name__} has no relaxed form")
 
 
 @dataclasses.dataclass(frozen=True)

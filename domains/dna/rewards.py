@@ -23,18 +23,19 @@ IUPAC = {
     "C": "C",
     "G": "G",
     "T": "T",
-    "R": "[AG]",
-    "Y": "[CT]",
-    "S": "[CG]",
-    "W": "[AT]",
-    "K": "[GT]",
-    "M": "[AC]",
-    "B": "[CGT]",
-    "D": "[AGT]",
-    "H": "[ACT]",
-    "V": "[ACG]",
-    "N": "[ACGT]",
+    "R": "AG",
+    "Y": "CT",
+    "S": "CG",
+    "W": "AT",
+    "K": "GT",
+    "M": "AC",
+    "B": "CGT",
+    "D": "AGT",
+    "H": "ACT",
+    "V": "ACG",
+    "N": "ACGT",
 }
+"""Bases that a letter of a site stands for."""
 COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 
 
@@ -83,7 +84,7 @@ class Restriction:
     name: ClassVar[str] = "restriction"
 
     def __post_init__(self) -> None:
-        given = self.sites.split(",") if isinstance(self.sites, str) else self.sites
+        given = str(self.sites).split(",") if isinstance(self.sites, str | int | float) else self.sites
         object.__setattr__(self, "sites", tuple(str(site).strip() for site in given if str(site).strip()))
         if not self.sites:
             raise ValueError("restriction needs sites, such as [EcoRI,BsaI] or [GAATTC]")
@@ -105,17 +106,17 @@ class Restriction:
 
 
 @functools.cache
-def recognition_sequence(site: str) -> str:
+def recognition_sequence(site: str, shortest: int = 4) -> str:
     """IUPAC letters of an enzyme's site, or the letters themselves.
 
     Raises:
-        UnknownNameError: neither an enzyme with a known site nor at least 4 IUPAC letters.
+        UnknownNameError: neither an enzyme with a known site nor at least `shortest` IUPAC letters.
     """
     from Bio.Restriction.Restriction_Dictionary import rest_dict
 
     if site in rest_dict:
         return rest_dict[site]["site"].upper()
-    if len(site) >= 4 and set(site.upper()) <= set(IUPAC):
+    if len(site) >= shortest and set(site.upper()) <= set(IUPAC):
         return site.upper()
     raise UnknownNameError("restriction enzyme (or site of IUPAC letters)", site, rest_dict)
 
@@ -125,8 +126,12 @@ def site_pattern(letters: str) -> re.Pattern:
 
     Two different sites of one enzyme that start at the same letter, one a strand, count as one.
     """
-    strands = dict.fromkeys([letters, letters.translate(COMPLEMENT)[::-1]])
-    return re.compile("(?=" + "|".join("".join(IUPAC[c] for c in strand) for strand in strands) + ")")
+    return re.compile("(?=" + "|".join("".join(f"[{IUPAC[c]}]" for c in strand) for strand in strands(letters)) + ")")
+
+
+def strands(letters: str) -> list[str]:
+    """IUPAC letters and their reverse complement, once where they are the same."""
+    return list(dict.fromkeys([letters, letters.translate(COMPLEMENT)[::-1]]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,6 +66,17 @@ class Molecules(Domain):
         """Tokens (B, L) to molecules, None where the SMILES is not valid."""
         return [parse(text)[0] if text else None for text in self.codec.decode(states)]
 
+    def verifier(self, forbidden: Sequence[str] = ()) -> SmilesVerifier:
+        """What finds the first place where a SMILES is not valid or holds a forbidden substructure.
+
+        Args:
+            forbidden: SMARTS, such as "[N+](=O)[O-]".
+
+        Raises:
+            ValueError: an unreadable SMARTS, or a prior of SELFIES.
+        """
+        return SmilesVerifier(self.codec, (forbidden,) if isinstance(forbidden, str) else tuple(forbidden))
+
     def read_samples(self, path: str | Path, column: str | None = None) -> tuple[list[Chem.Mol | None], str]:
         """Generated molecules of a .smi, .csv or .sdf file, None for lines that are no molecule, and a note on them.
 

@@ -12,7 +12,7 @@ from guidekit.names import UnknownNameError
 
 from .codec import SmilesCodec
 from .data import is_shipped, shuffled_training_smiles
-from .labels import label_of, label_table
+from .labels import LABELS, label_of, label_table
 from .notation import expressible
 from .selfies_codec import CODECS
 
@@ -39,6 +39,10 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
     kind = CODECS.get(trainer.get("notation", "smiles"))
     if kind is None:
         raise UnknownNameError("notation", str(trainer["notation"]), CODECS)
+    labels = [trainer["labels"]] if isinstance(trainer.get("labels"), str) else list(trainer.get("labels") or [])
+    for name in labels:
+        if name not in LABELS:
+            raise UnknownNameError("label of molecules", str(name), LABELS)
     smiles, held = shuffled_training_smiles(data), trainer["validation"]
     texts, refused = expressible(smiles, kind.notation)
     merges = trainer["merges"]
@@ -68,13 +72,13 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
         "codec": codec.dumps(),
         "card": {"data": f"{title}, {cut:,} molecules", "left out": reasons, "notation": kind.notation.title},
     }
-    if trainer.get("labels"):
+    if labels:
         gone = set(refused)
         kept = [s for i, s in enumerate(smiles) if i not in gone]
         kept = [s for s, fit in zip(kept, fits, strict=True) if fit]
-        labels, description["labels"] = label_table(kept[:cut], list(trainer["labels"]))
+        numbers, description["labels"] = label_table(kept[:cut], labels)
         rest = [label_of(s, description["labels"]) for s in kept[cut:]]
-        train, validation = (*train, labels), (*validation, np.array(rest, np.int8).reshape(held, -1))
+        train, validation = (*train, numbers), (*validation, np.array(rest, np.int8).reshape(held, -1))
     save_prepared(path, train, validation, description)
 
 

@@ -189,14 +189,14 @@ class Substructure:
 
     @functools.cached_property
     def _pattern(self) -> Chem.Mol:
-        return _read_smarts(self.smarts)
+        return read_smarts(self.smarts)
 
     def __call__(self, molecule: Chem.Mol) -> float:
         """1.0 where the condition holds, else 0.0."""
         return float(molecule.HasSubstructMatch(self._pattern) == self.present)
 
 
-def _read_smarts(smarts: str) -> Chem.Mol:
+def read_smarts(smarts: str) -> Chem.Mol:
     """Pattern of a SMARTS; ValueError when rdkit refuses it or it has no atom."""
     with rdBase.BlockLogs():
         pattern = Chem.MolFromSmarts(smarts)

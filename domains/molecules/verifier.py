@@ -1,9 +1,10 @@
-"""Where a SMILES goes wrong, as a span of tokens: what reflection loops erase and sample again."""
+"""Where a SMILES goes wrong or holds a forbidden substructure, as a span of tokens."""
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from .codec import SmilesCodec
 from .files import chemistry_problems, parse
 from .notation import SMILES
+from .rewards import read_smarts
 
 SYMBOL = re.compile(r"\[[^\[\]]*\]|Br|Cl|%\(\d+\)|%\d\d|->|<-|.", re.DOTALL)
 ORGANIC = {"B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s", "*"}
@@ -29,21 +31,30 @@ class SmilesVerifier:
     a label that closes a ring onto its own atom or along a bond that exists, an atom with too many bonds, an aromatic
     atom outside rings, and, for aromatic systems without alternating bonds, the stretch between the first and the last
     atom of the system. With several, the one that starts first is reported. A row without any atom is a violation as a
-    whole. Tokens of a codec with merges are larger than the places; the span holds every token that overlaps.
+    whole. In a valid SMILES a forbidden substructure is a violation, from its first to its last atom. Tokens of a codec
+    with merges are larger than the places; the span holds every token that overlaps.
 
     Args:
         codec: of the tokens.
+        forbidden: SMARTS of substructures.
 
     Raises:
-        ValueError: a codec in another notation: every sequence of SELFIES symbols is a molecule.
+        ValueError: an unreadable SMARTS, or a codec in another notation: every sequence of SELFIES symbols is a
+            molecule.
     """
 
     codec: SmilesCodec
+    forbidden: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.codec.notation != SMILES:
             title = self.codec.notation.title
             raise ValueError(f"the verifier locates errors in SMILES, the codec spells {title}, which has none")
+        self._patterns  # noqa: B018  fail here, not at the first molecule
+
+    @functools.cached_property
+    def _patterns(self) -> list[Chem.Mol]:
+        return [read_smarts(smarts) for smarts in self.forbidden]
 
     def __call__(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, L) without masks to start and stop (B,) int64 each; both are -1 where the SMILES is valid."""
@@ -52,9 +63,13 @@ class SmilesVerifier:
         return first, stop
 
     def _span(self, row: list[int], text: str) -> Span:
-        if text and parse(text)[0] is not None:
+        molecule = parse(text)[0] if text else None
+        if molecule is None:
+            start, stop = violation(text) if text else (0, 0)
+        elif (place := substructure(text, self._patterns)) is not None:
+            start, stop = place
+        else:
             return -1, -1
-        start, stop = violation(text) if text else (0, 0)
         inside, position = [], 0
         for j, token in enumerate(row):
             begin, position = position, position + len(self.codec.pieces[token])
@@ -76,6 +91,16 @@ def violation(text: str) -> Span:
         indices = problem.GetAtomIndices() if hasattr(problem, "GetAtomIndices") else [problem.GetAtomIdx()]
         found.append((atoms[min(indices)][0], atoms[max(indices)][1]))
     return min(found, default=(0, len(text)))
+
+
+def substructure(text: str, patterns: Sequence[Chem.Mol]) -> Span | None:
+    """Characters of the first match of a pattern in a valid SMILES, from its first to its last atom."""
+    if not patterns:
+        return None
+    molecule, atoms = Chem.MolFromSmiles(text, sanitize=False), scan(text)[1]  # sanitize would take [H] atoms out
+    Chem.SanitizeMol(molecule)
+    matches = [match for pattern in patterns for match in molecule.GetSubstructMatches(pattern)]
+    return min(((atoms[min(match)][0], atoms[max(match)][1]) for match in matches), default=None)
 
 
 def scan(text: str) -> tuple[Span | None, list[Span]]:

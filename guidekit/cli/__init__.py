@@ -41,8 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError, OSError) as error:
         if os.environ.get("GUIDEKIT_TRACEBACK"):
             raise
-        print(f"guidekit: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"guidekit: {_sentence(error)}", file=sys.stderr)
         return 2
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong in one line."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"there is no file or folder {error.filename}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return " ".join(str(error).split())
 
 
 def _dispatch(command: str, settings: list[str]) -> int:
@@ -66,18 +75,30 @@ def _dispatch(command: str, settings: list[str]) -> int:
 def _hydra(command: str, settings: list[str], job: Callable[[dict], object]) -> int:
     """Hydra's own entry, for its flags: --multirun, --cfg, --help, shell completion."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from guidekit.cli.compose import rewrite
-    from guidekit.running.groups import CONFIGS
+    from guidekit.cli.compose import refuse_choices, rewrite
+    from guidekit.running.groups import CONFIGS, check_types, load_command
+
+    refused = []
 
     def task(config) -> None:
-        job(OmegaConf.to_container(config, resolve=True))
+        given = OmegaConf.to_container(config, resolve=True)
+        try:
+            check_types(load_command(command, HydraConfig.get().runtime.choices), given)
+            job(given)
+        except (ValueError, ImportError, OSError) as error:  # the other runs of a sweep go on
+            if os.environ.get("GUIDEKIT_TRACEBACK"):
+                raise
+            print(f"guidekit: {_sentence(error)}", file=sys.stderr)
+            refused.append(error)
 
+    refuse_choices(rewrite(settings))
     settings.sort(key=lambda setting: setting not in ("--multirun", "-m"))  # argparse takes no flag between settings
     sys.argv = [f"guidekit {command}", *rewrite(settings)]
     hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base=None)(task)()
-    return 0
+    return 2 if refused else 0
 
 
 __all__ = ["main"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guidekit.domain import UnknownNameError
-from guidekit.running.groups import CONFIGS, group_choices, groups
+from guidekit.running.groups import CONFIGS, check_types, group_choices, groups
 
 
 class UsageError(ValueError):
@@ -14,12 +14,14 @@ class UsageError(ValueError):
 
 
 def rewrite(arguments: Sequence[str]) -> list[str]:
-    """Short forms spelled out: reward=module:function names a user's function."""
+    """Short forms spelled out: reward=module:function names a user's function, data=a=one.fasta,b=two.fasta classes."""
     rewritten = []
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key == "reward" and ":" in value:
             rewritten += ["reward=function", f"reward.path={value}"]
+        elif key == "data" and ("," in value or "=" in value) and not value.startswith(("'", '"')):
+            rewritten.append(f'data="{value}"')
         else:
             rewritten.append(argument)
     return rewritten
@@ -35,6 +37,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: an override that is no key=value, or a value that cannot be parsed.
         UnknownNameError: a group choice or key that does not exist; the nearest one is named.
+        ValueError: a value of another type than the shipped one (see `check_types`).
     """
     import hydra
     from hydra.errors import HydraException
@@ -45,7 +48,9 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
     for argument in rewrite(arguments):
         key, equals, value = argument.partition("=")
         if not equals:
-            raise UsageError(f"{argument!r} is no setting; write key=value, such as num_samples=64")
+            raise UsageError(
+                f"{argument!r} is no setting; write key=value, such as num_samples=64 (quote values with blanks)"
+            )
         if key in groups():
             if value not in group_choices(key):
                 raise UnknownNameError(key, value, group_choices(key))
@@ -54,14 +59,39 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
             keyed.append(argument)
     with hydra.initialize_config_module(CONFIGS, version_base=None):
         try:
-            return OmegaConf.to_container(hydra.compose(command, [*chosen, *keyed]), resolve=True)
+            config = OmegaConf.to_container(hydra.compose(command, [*chosen, *keyed]), resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
             known = flat_keys(OmegaConf.to_container(hydra.compose(command, chosen)))
             for argument in keyed:
-                key = argument.partition("=")[0].lstrip("+~")
-                if key not in known:
-                    raise UnknownNameError(f"setting of guidekit {command}", key, [*known, *groups()]) from None
-            raise UsageError(str(error).splitlines()[0]) from error
+                key = argument.partition("=")[0]
+                if key.lstrip("+~") not in known:
+                    raise UnknownNameError(f"setting of guidekit {command}", key, siblings(key, known)) from None
+            raise UsageError(told(str(error).splitlines()[0])) from error
+        if keyed:
+            check_types(OmegaConf.to_container(hydra.compose(command, chosen), resolve=True), config)
+        return config
+
+
+def refuse_choices(settings: Sequence[str]) -> None:
+    """Raise UnknownNameError for a group choice that does not exist, also one of several, as in guidance=svdd,fk."""
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        for name in value.split(",") if equals and key in groups() and "(" not in value else ():
+            if name not in group_choices(key):
+                raise UnknownNameError(key, name, group_choices(key))
+
+
+def told(message: str) -> str:
+    """A message of Hydra's grammar, with the usual remedy where the shell took the quotes."""
+    if message.startswith(("mismatched input", "token recognition", "extraneous input", "no viable", "Ambiguous")):
+        return f"{message}; a value with commas or other special characters needs quotes: 'key=\"value\"'"
+    return message
+
+
+def siblings(key: str, known: Sequence[str]) -> list[str]:
+    """The settings a mistyped one may have meant: those of its group, or all where there is no such group."""
+    group = key.rpartition(".")[0]
+    return [name for name in known if group and name.startswith(f"{group}.")] or list(known)
 
 
 def flat_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:

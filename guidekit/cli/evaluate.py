@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rich.console import Console
 from guidekit.domain import Domain, load_domain
 from guidekit.evaluation.likelihood import bits_per_token
 from guidekit.evaluation.table import comparison
+from guidekit.files import write_atomic
 from guidekit.priors.base import Prior
 
 BOUND, ERROR = "bits per token (bound)", "standard error of the bound"
@@ -32,8 +32,10 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     """Read samples (and reference and training set where given), print the metrics, write them where asked."""
     if config["samples"] is None or config["samples"] == "???":
         raise ValueError("evaluate needs samples=<file>")
+    refuse_settings(config)
     domain, console = load_domain(config["domain"]["name"]), Console()
     prior = None if config["prior"] is None else domain.load_prior(config["prior"])
+    domain.compare_with(config["condition"])
     objects, note = domain.read_samples(config["samples"], config["column"])
     notes, given = [note], {}
     for name in ("reference", "training"):
@@ -46,7 +48,16 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     figures = {**domain.evaluate(objects, **given), **bound}
     console.print(comparison({Path(config["samples"]).name: figures}, f"{len(objects)} {domain.objects}"))
     if config["output"]:
-        part = Path(f"{config['output']}.part")
-        part.write_text(json.dumps(figures, indent=1))
-        os.replace(part, config["output"])
+        write_atomic(config["output"], json.dumps(figures, indent=1).encode())
     return figures
+
+
+def refuse_settings(config: dict[str, Any]) -> None:
+    """Raise ValueError for settings that cannot work, before minutes are spent on reading and counting."""
+    if config["on_error"] not in ("raise", "skip"):
+        raise ValueError(f"on_error={config['on_error']!r}; accepted: raise, skip")
+    if config["condition"] is not None and config["prior"] is None:
+        raise ValueError(f"condition={config['condition']!r} is that of a prior: give prior= as well")
+    output = Path(config["output"] or "figures.json")
+    if output.is_dir() or not output.parent.is_dir():
+        raise ValueError(f"output={output}: a file in a folder that exists is needed")

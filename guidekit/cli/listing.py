@@ -55,15 +55,19 @@ def _guidance() -> Table:
 
 
 def needs(target: object) -> str:
-    """What a guidance cannot work without."""
-    parameters = inspect.signature(target).parameters
+    """What a guidance cannot work without: its own `needs`, otherwise what its parameters say."""
     wants = {
         "reward": "reward (any)",
-        "objective": "differentiable objective",
-        "likelihood": "differentiable likelihood",
+        "objective": "differentiable objective, real-valued states",
+        "likelihood": "differentiable likelihood, real-valued states",
+        "verifier": "domain with a verifier, tokens",
+        "value": "value (guidekit train trainer=value)",
     }
-    found = [text for key, text in wants.items() if key in parameters]
-    return ", ".join([*found, *getattr(target, "needs", ())]) or "-"
+    parameters = dict(inspect.signature(target).parameters)
+    if "value" in parameters and parameters["value"].default is not inspect.Parameter.empty:
+        del parameters["value"]  # it may be given, it need not
+    found = getattr(target, "needs", None) or [text for key, text in wants.items() if key in parameters]
+    return ", ".join(found) or "-"
 
 
 def _samplers() -> Table:
@@ -78,12 +82,12 @@ def _samplers() -> Table:
 
 
 def _rewards() -> Table:
-    table = _table("rewards", "reward=", "of", "what it is", "settings")
+    table = _table("rewards", "reward=", "domain=", "what it is", "settings")
     for domain in _loaded():
         for name in domain.rewards:
             config = load_group("reward", name) if name in group_choices("reward") else {}
             settings = ", ".join(f"{key}={value}" for key, value in config.items() if key != "name")
-            table.add_row(name, domain.objects, _first_line(domain.rewards.kinds[name]), settings)
+            table.add_row(name, domain.name, _first_line(domain.rewards.kinds[name]), settings)
     table.add_row("module:function", "any", "A function of your own: object -> number, higher is better.", "")
     for name in ("sum", "product", "negation"):
         settings = ", ".join(key for key in load_group("reward", name) if key != "name")

@@ -2,41 +2,109 @@
 
 from __future__ import annotations
 
+import inspect
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from guidekit.domain import load_domain
+from guidekit.domain import UnknownNameError, load_domain
+from guidekit.networks import NETWORKS
+from guidekit.priors.checkpoints import read_description
+from guidekit.priors.descriptions import PROCESSES
 from guidekit.running.folder import OutputError
+from guidekit.training.objectives import OBJECTIVES
 
 
 def run(config: dict[str, Any]) -> None:
     """Prepare the data of the domain, train, write the checkpoint; `prepare` stops after the first part."""
     console, domain = Console(), load_domain(config["domain"]["name"])
+    if config["trainer"].get("kind") == "value":
+        from guidekit.training.value_job import train
+
+        for name in ("init", "prepare", "resume", "data"):
+            if config[name]:
+                raise ValueError(f"{name}= is for priors; trainer=value learns from samples of prior=")
+        return train(config, domain, free_output(config), console)
+    refuse_settings(config["trainer"])
+    if config["init"] is not None:
+        refuse_other_network(read_description(config["init"], domain.name)["network"], config["trainer"]["network"])
     if config["prepare"]:
         folder = Path(config["prepare"])
         if folder.exists() and not config["overwrite"]:
             raise OutputError(f"folder {folder} exists; pass overwrite=true or another prepare=")
-        folder.mkdir(parents=True, exist_ok=True)
-        domain.prepare_training(folder / "prepared.npz", config["data"], config["trainer"])
+        with tempfile.TemporaryDirectory() as place:
+            prepared = Path(place) / "prepared.npz"
+            domain.prepare_training(prepared, config["data"], config["trainer"])
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.move(prepared, folder / "prepared.npz")
         _write_yaml(folder / "train.yaml", {**config, "output": "prior.safetensors"})
         console.print(f"prepared; train with: python -m guidekit.training.token_job {folder / 'train.yaml'}")
         return
-    if config["output"] in (None, "???") or not str(config["output"]).endswith(".safetensors"):
-        raise ValueError("train needs output=<file>.safetensors")
-    output = Path(config["output"])
-    if output.exists() and not (config["overwrite"] or config["resume"]):
-        raise OutputError(f"{output} exists; pass overwrite=true, resume=true or another output=")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output = free_output(config)
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     from guidekit.training.token_job import fit
 
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.npz"
         domain.prepare_training(prepared, config["data"], config["trainer"])
-        report = fit(prepared, config["trainer"], output, config["init"], config["resume"], config["seed"])
+        output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            report = fit(prepared, config["trainer"], output, config["init"], config["resume"], config["seed"])
+        except MisconfigurationException as error:
+            raise ValueError(f"trainer.accelerator={config['trainer']['accelerator']!r}: {error}") from error
     console.print(f"written to {output}: {', '.join(f'{key} {value}' for key, value in report.items())}")
+
+
+def free_output(config: dict[str, Any]) -> Path:
+    """The file to write; refuses an existing one that is not to be replaced."""
+    if config["output"] in (None, "???") or not str(config["output"]).endswith(".safetensors"):
+        raise ValueError("train needs output=<file>.safetensors")
+    output = Path(config["output"])
+    if output.exists() and not (config["overwrite"] or config["resume"]):
+        raise OutputError(f"{output} exists; pass overwrite=true, resume=true or another output=")
+    return output
+
+
+POSITIVE = ("steps", "batch_size", "validation", "validate_every", "learning_rate", "temperature", "threads", "minutes")
+SHARES = ("decay", "ema", "label_dropout")
+
+
+def refuse_settings(trainer: dict[str, Any]) -> None:
+    """Raise ValueError for names and numbers that cannot work, before the data are prepared."""
+    network = trainer["network"]
+    for kind, name, choices in (
+        ("network", network["name"], NETWORKS),
+        ("process", trainer["process"]["name"], PROCESSES),
+        ("objective", trainer["objective"], OBJECTIVES),
+        ("parametrization", trainer.get("parametrization", "clean"), ("clean", "ratios")),
+    ):
+        if name not in choices:
+            raise UnknownNameError(kind, str(name), choices)
+    known = inspect.signature(NETWORKS[network["name"]]).parameters
+    for name in network["options"]:
+        if name not in known:
+            raise UnknownNameError(f"option of network {network['name']}", name, known)
+    for name in POSITIVE:
+        if trainer[name] is not None and not (isinstance(trainer[name], int | float) and trainer[name] > 0):
+            raise ValueError(f"trainer.{name}={trainer[name]}; a number above 0 is needed")
+    for name in SHARES:
+        if not 0 <= trainer[name] <= 1:
+            raise ValueError(f"trainer.{name}={trainer[name]}; a share from 0 to 1 is needed")
+
+
+def refuse_other_network(made: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise ValueError where the network of trainer.init is not the one that is to be trained."""
+    pairs = [("name", made["name"], wanted["name"])]
+    pairs += [(f"options.{key}", made["options"].get(key, value), value) for key, value in wanted["options"].items()]
+    for key, was, now in pairs:
+        if was != now:
+            raise ValueError(
+                f"init= holds a network with {key}={was}, not trainer.network.{key}={now}; make them equal"
+            )
 
 
 def _write_yaml(path: Path, config: dict[str, Any]) -> None:

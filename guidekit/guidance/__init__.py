@@ -3,7 +3,7 @@
 from guidekit.core.guidance import Guidance, GuidanceError, chain
 from guidekit.guidance.candidates import SVDD, BestOfN
 from guidekit.guidance.contrast import CFG, Sharpen
-from guidekit.guidance.gradient import DPS, GradientGuidance
+from guidekit.guidance.gradient import DPS, ClassifierGuidance, GradientGuidance
 from guidekit.guidance.particles import DiscreteFKC, FKSteering, ParticleFilter
 from guidekit.guidance.transition import (
     DCBG,
@@ -13,17 +13,23 @@ from guidekit.guidance.transition import (
     GradientEdits,
     KernelCFG,
     PredictorGuidance,
+    Reflection,
     TaylorEdits,
 )
-from guidekit.guidance.values import MonteCarlo, PosteriorMean
+from guidekit.guidance.transition.nos import NOS
+from guidekit.guidance.values import LearnedValue, MonteCarlo, NoisyValue, PosteriorMean, load_value, save_value
+from guidekit.guidance.values.slcd import SLCD
 
 __all__ = [
     "CFG",
     "DCBG",
     "DPS",
+    "NOS",
+    "SLCD",
     "SVDD",
     "TAG",
     "BestOfN",
+    "ClassifierGuidance",
     "CleanEdits",
     "DiscreteFKC",
     "ExactEdits",
@@ -33,11 +39,16 @@ __all__ = [
     "Guidance",
     "GuidanceError",
     "KernelCFG",
+    "LearnedValue",
     "MonteCarlo",
+    "NoisyValue",
     "ParticleFilter",
     "PosteriorMean",
     "PredictorGuidance",
+    "Reflection",
     "Sharpen",
     "TaylorEdits",
     "chain",
+    "load_value",
+    "save_value",
 ]

@@ -1,8 +1,14 @@
 """Small standard networks, by name for checkpoints."""
 
 from guidekit.networks.dilated_convolution import DilatedConvolution
+from guidekit.networks.perceptron import Perceptron
 from guidekit.networks.sequence_transformer import SequenceTransformer
+from guidekit.networks.value_network import ValueNetwork
 
-NETWORKS = {"sequence_transformer": SequenceTransformer, "dilated_convolution": DilatedConvolution}
+NETWORKS = {
+    "sequence_transformer": SequenceTransformer,
+    "dilated_convolution": DilatedConvolution,
+    "value_network": ValueNetwork,
+}
 
-__all__ = ["NETWORKS", "DilatedConvolution", "SequenceTransformer"]
+__all__ = ["NETWORKS", "DilatedConvolution", "Perceptron", "SequenceTransformer", "ValueNetwork"]

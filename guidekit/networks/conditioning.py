@@ -1,4 +1,4 @@
-"""What a sequence network may be told besides its tokens: labels and the noise level."""
+"""What a sequence network is told: tokens or their laws, labels and the noise level."""
 
 from __future__ import annotations
 
@@ -44,3 +44,15 @@ def waves(level: Tensor) -> Tensor:
     frequency = math.pi * 2.0 ** torch.linspace(0, 7, 16, device=level.device, dtype=level.dtype)
     angle = level[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+def embedded(table: nn.Embedding, tokens: Tensor) -> Tensor:
+    """Embeddings (B, L, width) of ids (B, L), or their means under laws of tokens (B, L, C), C <= rows of the table."""
+    return table(tokens) if tokens.ndim == 2 else tokens.to(table.weight) @ table.weight[: tokens.shape[-1]]
+
+
+def real_positions(tokens: Tensor, pad_id: int | None) -> Tensor:
+    """Where ids (B, L), or laws of tokens (B, L, C), are no padding, (B, L) bool."""
+    if pad_id is None:
+        return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    return tokens != pad_id if tokens.ndim == 2 else tokens[..., pad_id] < 0.5

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guidekit.networks.conditioning import Conditioning
+from guidekit.networks.conditioning import Conditioning, embedded
 
 
 class DilatedConvolution(nn.Module):
@@ -41,7 +41,7 @@ class DilatedConvolution(nn.Module):
         super().__init__()
         if pad_id is not None or kernel % 2 == 0:
             raise ValueError(f"pad_id={pad_id}, kernel={kernel}: sequences are not padded here, and kernels are odd")
-        self.vocab_size, self.max_length = vocab_size, max_length
+        self.vocab_size, self.max_length, self.width = vocab_size, max_length, width
         self.embed = nn.Embedding(vocab_size + 1, width)
         self.conditioning = Conditioning(width, labels, timed)
         self.norms = nn.ModuleList(nn.GroupNorm(1, width) for _ in dilations)
@@ -55,10 +55,10 @@ class DilatedConvolution(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def features(self, tokens: Tensor, labels: Tensor | None = None, level: Tensor | None = None) -> Tensor:
-        """Last hidden layer (B, L, width) for tokens (B, L)."""
+        """Last hidden layer (B, L, width) for tokens (B, L), or for laws of tokens (B, L, C)."""
         if tokens.shape[1] > self.max_length:
             raise ValueError(f"sequence of {tokens.shape[1]} tokens; this network takes at most {self.max_length}")
-        h = self.embed(tokens)
+        h = embedded(self.embed, tokens)
         h = (h + self.conditioning(len(tokens), labels, level, h)).transpose(1, 2)
         for norm, layer in zip(self.norms, self.layers, strict=True):
             h = h + layer(F.gelu(norm(h), approximate="tanh"))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guidekit.networks.conditioning import Conditioning
+from guidekit.networks.conditioning import Conditioning, embedded, real_positions
 
 
 class Block(nn.Module):
@@ -62,7 +62,7 @@ class SequenceTransformer(nn.Module):
         timed: bool = False,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.max_length, self.pad_id = vocab_size, max_length, pad_id
+        self.vocab_size, self.max_length, self.width, self.pad_id = vocab_size, max_length, width, pad_id
         self.embed = nn.Embedding(vocab_size + 1, width)
         self.from_start = nn.Embedding(max_length, width)
         self.from_end = nn.Embedding(max_length, width)
@@ -79,13 +79,13 @@ class SequenceTransformer(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def features(self, tokens: Tensor, labels: Tensor | None = None, level: Tensor | None = None) -> Tensor:
-        """Last hidden layer (B, L, width) for tokens (B, L)."""
+        """Last hidden layer (B, L, width) for tokens (B, L), or for laws of tokens (B, L, C)."""
         if tokens.shape[1] > self.max_length:
             raise ValueError(f"sequence of {tokens.shape[1]} tokens; this network takes at most {self.max_length}")
-        real = torch.ones_like(tokens, dtype=torch.bool) if self.pad_id is None else tokens != self.pad_id
+        real = real_positions(tokens, self.pad_id)
         index = torch.arange(tokens.shape[1], device=tokens.device)
         to_end = (real.sum(1, keepdim=True) - 1 - index).clamp_min(0)
-        h = self.embed(tokens) + self.from_start(index) + self.from_end(to_end)
+        h = embedded(self.embed, tokens) + self.from_start(index) + self.from_end(to_end)
         h = h + self.conditioning(len(tokens), labels, level, h)
         # A sequence with no real position attends to itself, which keeps the softmax finite; its logits are never used.
         mask = (real | ~real.any(1, keepdim=True))[:, None, None]

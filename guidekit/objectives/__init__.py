@@ -3,5 +3,18 @@
 from guidekit.objectives.combination import Negation, Product, Sum
 from guidekit.objectives.gaussian import LinearGaussian, QuadraticReward
 from guidekit.objectives.rewards import ObjectReward, TableReward, score
+from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
 
-__all__ = ["LinearGaussian", "Negation", "ObjectReward", "Product", "QuadraticReward", "Sum", "TableReward", "score"]
+__all__ = [
+    "ForbiddenWords",
+    "LinearGaussian",
+    "Negation",
+    "ObjectReward",
+    "ObjectVerifier",
+    "OccupiedCells",
+    "Product",
+    "QuadraticReward",
+    "Sum",
+    "TableReward",
+    "score",
+]

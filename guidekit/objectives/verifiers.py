@@ -1,18 +1,20 @@
 """Verifiers: where a sequence first breaks a rule, as a span of tokens.
 
-A verifier is a callable (tokens (B, L) int64, clean) -> (first, stop), two int64 tensors (B,): the half-open span of
-the first violation of every row, first = -1 where there is none. The answer for a row is a function of that row alone.
-A verifier may also have `count(tokens) -> (B,)`, the number of violations, by which unrepaired sequences are compared.
+A verifier is a callable of clean tokens (B, L) int64 that returns (first, stop), two int64 tensors (B,): the half-open
+span of the first violation of every row, first = -1 where there is none. The answer for a row is a function of that row
+alone. A verifier may also have `count(tokens) -> (B,)`, the number of violations, by which sequences that cannot be
+repaired are compared.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from guidekit.core.state import State
 
@@ -28,31 +30,28 @@ class ForbiddenWords:
     """A violation is an occurrence of a word; of words that begin at one place the shortest is reported.
 
     Args:
-        words: sequences of token ids, or 1-D tensors. For DNA give both strands, for proteins nothing more.
+        words: sequences of token ids; a collection of ids in place of one stands for any of them.
 
     Raises:
         ValueError: no word, or an empty one.
     """
 
-    def __init__(self, words: Sequence[Sequence[int] | Tensor]) -> None:
-        rows = {tuple(torch.as_tensor(word).reshape(-1).tolist()) for word in words}
-        if not rows or () in rows:
-            raise ValueError(f"{len(rows)} words, the shortest of length 0; give words of at least one token")
-        self.words = sorted(rows, key=lambda word: (len(word), word))
+    def __init__(self, words: Sequence[Sequence[int | Collection[int]]]) -> None:
+        sets = {tuple(frozenset([ids] if isinstance(ids, int) else ids) for ids in word) for word in words}
+        if not sets or () in sets:
+            raise ValueError(f"{len(sets)} words, one of them empty or none at all; give words of at least one token")
+        self.words = sorted(([sorted(ids) for ids in word] for word in sets), key=lambda word: (len(word), word))
 
     def __call__(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See the module's documentation."""
         length = tokens.shape[1]
+        place = torch.arange(length, device=tokens.device)
         first = torch.full((len(tokens),), length, device=tokens.device)
         stop = torch.full_like(first, -1)
         for word in self.words:
-            hits = self._hits(tokens, word)
-            if hits.shape[1] == 0:
-                continue
-            begin = torch.where(hits.any(1), hits.int().argmax(1), length)
+            begin = torch.where(self._hits(tokens, word), place, length).amin(1)
             sooner = begin < first  # words come shortest first
-            stop = torch.where(sooner, begin + len(word), stop)
-            first = torch.where(sooner, begin, first)
+            first, stop = torch.where(sooner, begin, first), torch.where(sooner, begin + len(word), stop)
         return torch.where(first < length, first, -1), stop
 
     def count(self, tokens: Tensor) -> Tensor:
@@ -60,11 +59,13 @@ class ForbiddenWords:
         return sum(self._hits(tokens, word).sum(1) for word in self.words)
 
     @staticmethod
-    def _hits(tokens: Tensor, word: tuple[int, ...]) -> Tensor:
-        """Whether the word begins at each place where it has room, (B, L - k + 1) bool."""
-        if len(word) > tokens.shape[1]:
-            return torch.zeros(len(tokens), 0, dtype=torch.bool, device=tokens.device)
-        return (tokens.unfold(1, len(word), 1) == torch.tensor(word, device=tokens.device)).all(-1)
+    def _hits(tokens: Tensor, word: Sequence[Sequence[int]]) -> Tensor:
+        """Whether the word begins at each place, (B, L) bool."""
+        places = max(0, tokens.shape[1] - len(word) + 1)  # where it has room
+        hits = torch.ones(len(tokens), places, dtype=torch.bool, device=tokens.device)
+        for i, ids in enumerate(word):
+            hits &= torch.isin(tokens[:, i : i + places], torch.tensor(ids, device=tokens.device))
+        return F.pad(hits, (0, tokens.shape[1] - places))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,26 +97,25 @@ class OccupiedCells:
 
     def __call__(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See the module's documentation."""
-        bad = self.violations(tokens)
+        bad = self._violating(tokens)
         some = bad.any(1)
         first = torch.where(some, 2 * bad.int().argmax(1), -1)
         return first, torch.where(some, first + 2, -1)
 
     def count(self, tokens: Tensor) -> Tensor:
         """Waypoints that violate, (B,)."""
-        return self.violations(tokens).sum(1)
+        return self._violating(tokens).sum(1)
 
-    def violations(self, tokens: Tensor) -> Tensor:
+    def _violating(self, tokens: Tensor) -> Tensor:
         """Which waypoints violate, (B, N) bool."""
         if tokens.shape[1] % 2:
             raise ValueError(f"{tokens.shape[1]} tokens are no pairs of x and y; an even number is needed")
         points = tokens.view(len(tokens), -1, 2).double()
+        before, step = points[:, :-1, None], points.diff(dim=1)
+        pieces = self.resolution * max(self.grid.shape)  # no step on the grid needs more
+        share = torch.arange(1, pieces, dtype=torch.float64, device=tokens.device)[:, None] / pieces
         bad = self._occupied(points)
-        before, step = points[:, :-1], points.diff(dim=1)
-        samples = self.resolution * max(self.grid.shape)  # the same for all rows, whatever is verified beside them
-        share = torch.arange(1, samples, dtype=torch.float64, device=tokens.device) / samples
-        for s in share:
-            bad[:, 1:] |= self._occupied(before + s * step)
+        bad[:, 1:] |= self._occupied(before + share * step[:, :, None]).any(-1)
         if self.reach is not None:
             bad[:, 1:] |= step.square().sum(-1) > self.reach**2 + 1e-9
         return bad

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from guidekit.core.generators import Draw
+from guidekit.core.guidance import GuidanceError
 from guidekit.core.population import Time
 from guidekit.core.predictions import Prediction
 from guidekit.core.state import State, tree_batch
@@ -39,7 +40,15 @@ class Prior:
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement predict(x, t, condition)")
 
     def condition(self, value: Any) -> State | None:
-        """A condition from what users write (a number, a name, a mapping); raises ValueError for an impossible one."""
+        """A condition from what users write (a number, a name, a mapping).
+
+        Raises:
+            ValueError: there is no such condition; a `GuidanceError` where the prior takes none at all.
+        """
+        if value is not None and self.null_condition is None:
+            raise GuidanceError(
+                f"a condition was given, but this prior ({self.name}) was made without conditions; leave condition= out"
+            )
         return value
 
     def network_rows(self, x: State) -> int:

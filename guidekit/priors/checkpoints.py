@@ -90,6 +90,8 @@ def load_network(path: str | Path, description: dict[str, Any]) -> nn.Module:
 def load_token_prior(path: str | Path, domain: str) -> TokenPrior:
     """A `TokenPrior` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
     description = read_description(path, domain)
+    if description.get("kind", "prior") != "prior":
+        raise CheckpointError(f"{path} holds a {description['kind']}, not a prior")
     network = load_network(path, description)
     prior = made_from(description, network)
     prior.name = f"{domain} prior {Path(path).stem}"

@@ -43,6 +43,8 @@ class TokenPrior(Prior):
     """
 
     name = "token prior"
+    made: Mapping[str, Any]
+    """{name, options} its network was made from; known for priors of checkpoints."""
 
     def __init__(
         self,
@@ -74,7 +76,7 @@ class TokenPrior(Prior):
     def condition(self, value: Any) -> State:
         """A condition from what users write, see `label_rows`."""
         if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
-            return value
+            return super().condition(value)
         return label_rows(value, self.labels)
 
     def network_rows(self, x: Tensor) -> int:
@@ -100,32 +102,51 @@ class TokenPrior(Prior):
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
         """See `Prior.predict`."""
         unknown = self._unknown(x)
+        busy = unknown.any(1)
+        if not busy.any():
+            return self._known(x, unknown, None)
+        rows = slice(None) if busy.all() else busy
+        time = t[rows] if isinstance(t, Tensor) and t.ndim else t
+        given = None if condition is None else condition[rows]
+        return self._known(x, unknown, self._asked(x[rows], unknown[rows], time, given))
+
+    def features(self, x: Tensor, t: Time, condition: Tensor | None = None) -> Tensor:
+        """Last hidden layer (B, L, width) of the network, for guidance that moves it; see `from_features`."""
+        return self.network.features(x, condition, self._level(x, t))
+
+    def from_features(self, h: Tensor, x: Tensor, t: Time) -> CategoricalPrediction:
+        """The belief at states x (B, L) that a last hidden layer h (B, L, width) means; differentiable in h."""
+        unknown = self._unknown(x)
+        return self._known(x, unknown, self._read(self.network.logits(h[unknown]).float(), x, unknown, t))
+
+    def _known(self, x: Tensor, unknown: Tensor, values: Tensor | None) -> CategoricalPrediction:
+        """The belief with log-probabilities values (N, V) at the N unknown positions and certainty elsewhere."""
         log_probs = torch.full((*x.shape, self.process.vocab_size), -torch.inf, device=x.device)
         log_probs.scatter_(-1, x.masked_fill(unknown, 0)[..., None], 0.0)
-        busy = unknown.any(1)
-        if busy.any():
-            rows = slice(None) if busy.all() else busy
-            log_probs[unknown] = self._asked(
-                x[rows],
-                unknown[rows],
-                t[rows] if isinstance(t, Tensor) and t.ndim else t,
-                None if condition is None else condition[rows],
-            )
+        if values is not None:
+            log_probs[unknown] = values
         return CategoricalPrediction(log_probs, x)
+
+    def _level(self, x: Tensor, t: Time) -> Tensor | None:
+        """Noise level (B,) for networks that are told it."""
+        if not self.timed:
+            return None
+        return 1 - torch.as_tensor(self.process.survival(t), device=x.device).expand(len(x)).float()
 
     def _asked(self, z: Tensor, unknown: Tensor, t: Time, labels: Tensor | None) -> Tensor:
         """Log-probabilities (N, V) of clean tokens at the N unknown positions of rows that have some."""
         if self.pad_id is not None:
             width = int((z != self.pad_id).sum(1).amax())
             z, unknown = z[:, :width], unknown[:, :width]
-        level = None
-        if self.timed:
-            level = 1 - torch.as_tensor(self.process.survival(t), device=z.device).expand(len(z)).float()
-        outputs = self.network(z, select=unknown, labels=labels, level=level).float()
+        outputs = self.network(z, select=unknown, labels=labels, level=self._level(z, t)).float()
+        return self._read(outputs, z, unknown, t)
+
+    def _read(self, outputs: Tensor, z: Tensor, unknown: Tensor, t: Time) -> Tensor:
+        """Log-probabilities (N, V) from the network's outputs (N, V)."""
         if self.parametrization == "ratios":
             return self._from_ratios(outputs, z, unknown, t)
         if self.pad_id is not None:
-            outputs[:, self.pad_id] = -torch.inf
+            outputs = outputs.masked_fill(torch.arange(outputs.shape[-1], device=z.device) == self.pad_id, -torch.inf)
         return torch.log_softmax(outputs / self.temperature, -1)
 
     def _from_ratios(self, outputs: Tensor, z: Tensor, unknown: Tensor, t: Time) -> Tensor:
@@ -152,7 +173,7 @@ def made_from(description: Mapping[str, Any], network: nn.Module) -> TokenPrior:
     """A prior from the description in a checkpoint and its network."""
     from guidekit.priors.descriptions import process_from
 
-    return TokenPrior(
+    prior = TokenPrior(
         network,
         description["vocab_size"],
         description["length_counts"],
@@ -163,3 +184,5 @@ def made_from(description: Mapping[str, Any], network: nn.Module) -> TokenPrior:
         [Label(**label) for label in description.get("labels", ())],
         description.get("parametrization", "clean"),
     )
+    prior.made = description["network"]
+    return prior

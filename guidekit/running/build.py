@@ -11,12 +11,16 @@ from hydra.utils import get_object
 from guidekit import objectives
 from guidekit.core.guidance import Guidance, GuidanceError, chain
 from guidekit.domain import Domain, UnknownNameError, user_function
+from guidekit.guidance import load_value
 from guidekit.objectives.verifiers import Verifier
-from guidekit.running.groups import group_choices, load_group
+from guidekit.running.groups import check_types, group_choices, load_group
 from guidekit.samplers import Sampler
 
 OBJECTIVES = ("reward", "objective", "likelihood")
 """Names under which a guidance takes what it should obey."""
+
+FUNCTIONS = ("planner", "score")
+"""Settings that are functions: null, or given from Python."""
 
 VERIFYING = ("forbidden",)
 """Settings of a guidance that go to its domain's verifier."""
@@ -47,6 +51,8 @@ def reward_function(domain: Domain, config: Mapping[str, Any] | str) -> Callable
     options = {key: value for key, value in config.items() if key != "name"}
     name = config["name"]
     if name == "function":
+        if options.get("path") in ("???", None):
+            raise ValueError("reward=function needs reward.path=module:function")
         return user_function(options["path"])
     if name in ("sum", "product"):
         terms = [reward_function(domain, term) for term in options.pop("terms", None) or []]
@@ -57,9 +63,11 @@ def reward_function(domain: Domain, config: Mapping[str, Any] | str) -> Callable
         if options.get("term") is None:
             raise ValueError("reward=negation needs a term: reward.term=drd2")
         return objectives.Negation(reward_function(domain, options["term"]))
-    missing = [key for key, value in options.items() if value == "???"]
+    shipped = load_group("reward", name) if name in group_choices("reward") else {}
+    missing = [key for key, value in shipped.items() if value == "???" and options.get(key, value) in ("???", None)]
     if missing:
         raise ValueError(f"reward={name} needs reward.{missing[0]}=")
+    check_types(shipped, options, f"reward {name}: ")
     try:
         return domain.rewards.function(name, **options)
     except TypeError as error:
@@ -99,10 +107,16 @@ def _make(config: Mapping[str, Any], reward: Callable | None, verifier: Callable
         if key != "_target_":
             arguments[key] = _make(value, reward) if isinstance(value, Mapping) and "_target_" in value else value
     for key in inspect.signature(target).parameters:
+        if key in FUNCTIONS and isinstance(arguments.get(key), str):
+            raise ValueError(f"{name}: {key}={arguments[key]!r} is no function; pass one from Python, or leave it null")
         if key in OBJECTIVES:
             if reward is None:
                 raise GuidanceError(f"{name} needs something to obey: give reward=")
             arguments[key] = reward
+        if arguments.get(key) == "???":
+            raise ValueError(f"{name} needs guidance.{key}=")
+        if key == "value" and isinstance(arguments.get(key), str):  # the file of a learned one
+            arguments[key] = load_value(arguments[key])
         if key == "verifier":
             if verifier is None:
                 raise GuidanceError(f"{name} needs a verifier, and there is no domain that could give one")
@@ -124,6 +138,7 @@ def named_guidance(plug: str | Mapping[str, Any]) -> Mapping[str, Any]:
     unknown = [key for key in options if key not in config]
     if unknown:
         raise UnknownNameError(f"setting of guidance {name}", unknown[0], [key for key in config if key != "_target_"])
+    check_types(config, options, f"guidance {name}: ")
     return {**config, **options}
 
 

@@ -47,6 +47,7 @@ class RunFolder:
             )
         if resume and not self.partial.exists():
             raise OutputError(f"there is no interrupted run {self.partial} to resume")
+        self.parent_is_new = not self.path.parent.exists()
         self.chunks = self.partial / "chunks"
         self.chunks.mkdir(parents=True, exist_ok=True)
         (self.partial / RECORD).write_text(text)
@@ -66,3 +67,5 @@ class RunFolder:
     def abandon(self) -> None:
         """Remove the working folder of a run that has nothing worth keeping."""
         shutil.rmtree(self.partial, ignore_errors=True)
+        if self.parent_is_new and not any(self.path.parent.iterdir()):
+            self.path.parent.rmdir()

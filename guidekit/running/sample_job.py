@@ -40,9 +40,10 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     console = console or Console()
     domain = load_domain(config["domain"]["name"])
     reward = build_reward(domain, config["reward"])
-    guidance = build_guidance(config["guidance"], reward)
+    prior = domain.load_prior(config["prior"])  # first, as a verifier reads the prior's tokens
+    guidance = build_guidance(config["guidance"], reward, domain.verifier)
     arguments = dict(
-        prior=domain.load_prior(config["prior"]),
+        prior=prior,
         sampler=build_sampler(config["sampler"]),
         **{key: config[key] for key in ("steps", "seed", "condition", "device", "batch_size")},
     )
@@ -53,6 +54,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         # Refuses what cannot work before a folder is made.
         particles = config["particles"] if plug is not None else 1
         sample_chunks(guidance=plug, num_samples=config["num_samples"], particles=particles, **arguments)
+    domain.compare_with(config["condition"])
     label = label_of(config)
     settings = {key: value for key, value in config.items() if key not in NOT_SETTINGS}
     path = Path(config["output"]) if config["output"] else free_folder(label)
@@ -178,10 +180,18 @@ def report(console: Console, domain: Domain, results: dict[str, Result], path: P
             **record["figures"][name],
             "network calls a sample": ledger.network_rows / count,
             "reward calls": ledger.reward_calls,
+            "value calls": ledger.value_calls,
             "seconds": ledger.seconds,
         }
+    for calls in ("reward calls", "value calls"):
+        if not any(column[calls] for column in columns.values()):
+            columns = {name: column | {calls: math.nan} for name, column in columns.items()}
     console.print(comparison(columns, f"{record['label']}: {count} samples each"))
     ledger = next(iter(results.values())).ledger
     if ledger.reward_failures:
         console.print(f"the reward failed on {ledger.reward_failures} {domain.objects}; they score minus infinity")
+    info = next(iter(results.values())).info
+    if "violations after" in info:
+        before, after = (int(info[f"violations {when}"].sum()) for when in ("before", "after"))
+        console.print(f"{domain.objects} that break the rule: {before} before reflection, {after} after it")
     console.print(f"written to {path}: {', '.join(sorted(item.name for item in path.iterdir()))}")

@@ -15,14 +15,26 @@ class Sampler:
     processes: tuple[type, ...] = (GaussianProcess,)
     """Process types it can sample."""
 
+    changes: tuple[str, ...] = ("tilt", "accelerate", "categorical")
+    """What guidance may ask of its kernels, by the names of their methods (and "rates", where they have some)."""
+
     def check(self, prior: Prior) -> None:
         """Raise `GuidanceError` where this sampler cannot sample the prior."""
         if not isinstance(prior.process, self.processes):
+            from guidekit.samplers import SAMPLERS
+
             kinds = " or ".join(kind.__name__ for kind in self.processes)
             have = type(prior.process).__name__
+            fitting = [name for name, kind in SAMPLERS.items() if isinstance(prior.process, kind.processes)]
             raise GuidanceError(
-                f"sampler {type(self).__name__} needs a {kinds}, and this prior ({prior.name}) has a {have}"
+                f"sampler {type(self).__name__} needs a {kinds} process, and this prior ({prior.name}) has a {have} "
+                f"one; samplers for it: {', '.join(fitting)}"
             )
+
+    def require(self, change: str, plug: str, instead: str) -> None:
+        """Raise `GuidanceError` where a plug asks for a change that this sampler's kernels do not have."""
+        if change not in self.changes:
+            raise GuidanceError(f"{plug} cannot change the steps of sampler {type(self).__name__}: use {instead}")
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """Times from 1 (noise) to 0 (clean); `steps` transitions where the sampler is free to choose."""

@@ -25,6 +25,7 @@ class FirstHitting(Sampler):
     """
 
     processes = (Masked,)
+    changes = ("tilt",)
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """Nominal times; the true ones are kept per particle."""

@@ -32,6 +32,7 @@ class Jumps(Sampler):
 
     stochasticity: float = 0.0
     processes = (DiscreteProcess,)
+    changes = (*Sampler.changes, "rates")
 
     def __post_init__(self) -> None:
         """Refuse a negative rate."""
@@ -63,6 +64,11 @@ class TauLeaping(Sampler):
 
     ordinal: bool = False
     processes = (DiscreteProcess,)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Sums of jumps have no table."""
+        return () if self.ordinal else Sampler.changes
 
     def propose(self, population: Population, t: float, u: float) -> Kernel:
         """See `Sampler.propose`."""

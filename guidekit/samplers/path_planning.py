@@ -43,6 +43,7 @@ class PathPlanning(Sampler):
     schedule: str = "cosine"
     planner: Planner | None = None
     processes = (Masked,)
+    changes = ()
 
     def __post_init__(self) -> None:
         """Refuse unknown schedules and negative numbers."""

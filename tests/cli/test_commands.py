@@ -10,7 +10,7 @@ import torch
 from guidekit.cli import main
 from guidekit.cli.compose import compose
 from guidekit.domain import UnknownNameError, load_domain
-from guidekit.running.build import build_guidance, build_reward, build_sampler
+from guidekit.running.build import OBJECTIVES, VERIFYING, build_guidance, build_reward, build_sampler
 from guidekit.running.groups import group_choices, groups, load_group
 
 SMALL = ["sample", "domain=molecules", "num_samples=3"]
@@ -206,11 +206,11 @@ def test_every_configuration_can_be_built_and_has_the_constructors_defaults():
 
         parameters = inspect.signature(get_object(config["_target_"])).parameters
         for key, value in config.items():
-            if key != "_target_":
+            if key not in ("_target_", *VERIFYING):
                 default = parameters[key].default
                 assert value == (list(default) if isinstance(default, tuple) else default), f"{name}.{key}"
-        assert set(parameters) - {"reward", "objective", "likelihood"} == set(config) - {"_target_"}, name
-        assert build_guidance(config, reward) is not None
+        assert set(parameters) - {*OBJECTIVES, "verifier"} == set(config) - {"_target_", *VERIFYING}, name
+        assert build_guidance(config, reward, lambda forbidden: None) is not None
     for name in group_choices("sampler"):
         build_sampler(load_group("sampler", name))
     assert {"domain", "guidance", "reward", "sampler", "trainer"} <= set(groups())

@@ -8,13 +8,14 @@ import torch
 
 import guidekit as gk
 from guidekit.domain import domain_names, load_domain
-from guidekit.networks import DilatedConvolution, SequenceTransformer
-from guidekit.objectives import ObjectReward
+from guidekit.networks import DilatedConvolution, SequenceTransformer, ValueNetwork
+from guidekit.objectives import ForbiddenWords, ObjectReward
 from guidekit.priors.labels import Label
 from guidekit.priors.tokens import TokenPrior
 from guidekit.running.build import build_guidance
 from guidekit.running.groups import group_choices, load_group
 from guidekit.testing import check_guidance
+from guidekit.training.values import shared_trunk, small_trunk
 
 VOCABULARY = 9
 
@@ -85,21 +86,42 @@ REFUSED |= {("cfg", "molecules")}
 REFUSED |= {(plug, column) for plug in ("kernel_cfg", "discrete_fkc") for column in ("molecules", *REALS)}
 REFUSED |= {(plug, column) for plug in ("dcbg", "predictor", "tag", "sharpen") for column in REALS}
 REFUSED |= {("tag", column) for column in ("molecules", "proteins")}  # rewards of objects have no gradient
+REFUSED |= {("nos", column) for column in ("masked_chain", "uniform_chain", *REALS)}  # no network, no features
+REFUSED |= {("reflection", column) for column in ("proteins", "uniform_chain", *REALS)}  # nothing can be masked
 
 
 def test_every_registered_domain_has_a_column():
     assert set(DOMAINS) == set(domain_names())
 
 
+def verifier(forbidden):
+    """What a domain gives: every token prior here has the ids 1 and 2."""
+    return ForbiddenWords([[1], [2, 2]])
+
+
 def condition_of(prior):
     return None if prior.null_condition is None else 0
+
+
+def learned(plug, prior):
+    """A value with random weights, where the plug needs one from a file."""
+    torch.manual_seed(0)
+    if plug == "nos" and hasattr(prior, "network"):
+        network = shared_trunk(prior, 4)
+    else:
+        network = ValueNetwork(small_trunk(prior), 4)
+    torch.nn.init.normal_(network.judge.head.weight)
+    return gk.guidance.LearnedValue(network.eval(), prior.process, torch.arange(4.0).double())
 
 
 @pytest.mark.parametrize("column", [*DOMAINS, *ANALYTIC])
 @pytest.mark.parametrize("plug", PLUGS)
 def test_plug_on_prior(plug, column):
     prior, reward = {**DOMAINS, **ANALYTIC}[column]()
-    guidance = build_guidance(load_group("guidance", plug), reward)
+    config = load_group("guidance", plug)
+    if config.get("value") == "???":
+        config = {**config, "value": learned(plug, prior)}
+    guidance = build_guidance(config, reward, verifier)
     options = dict(steps=6, condition=condition_of(prior))
     if (plug, column) in REFUSED:
         with pytest.raises(gk.GuidanceError) as refusal:

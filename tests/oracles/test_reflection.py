@@ -8,10 +8,12 @@ import torch
 
 import guidekit as gk
 from guidekit.domain import Domain
+from guidekit.guidance import Reflection
 from guidekit.guidance.transition import reflection
-from guidekit.guidance.transition.reflection import Judged, Reflection, substitutions
+from guidekit.guidance.transition.reflection import Judged, substitutions
 from guidekit.networks.dilated_convolution import DilatedConvolution
 from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
+from guidekit.priors.base import Prior
 from guidekit.priors.tokens import TokenPrior
 from guidekit.running.build import build_guidance
 from guidekit.testing import check_guidance
@@ -33,6 +35,42 @@ def walks():
     line = torch.stack([torch.linspace(0, SIZE - 1, WAYPOINTS), torch.ones(WAYPOINTS)], -1).double()
     cost = (paths - line).square().sum((1, 2)) + (paths - line).diff(dim=1).square().sum((1, 2)) / 2
     return gk.priors.CategoricalChain((-2 * cost).exp().view(*[SIZE] * 2 * WAYPOINTS))
+
+
+class RandomWalk(Prior):
+    """Exact prior of walks of N waypoints over a grid, from the middle of the left side to that of the right one."""
+
+    name, time_independent = "random walk", True
+
+    def __init__(self, size, waypoints):
+        self.process, self.event_shape = gk.processes.Masked(size), (2 * waypoints,)
+        ids = torch.arange(size).double()
+        self.step = (-(ids[:, None] - ids).square() / 8).exp()
+        self.ends = torch.ones(2, waypoints, size, dtype=torch.float64)
+        for place, goal in ((0, (0, size // 2)), (-1, (size - 1, size // 2))):
+            self.ends[:, place] = (-(ids - torch.tensor(goal)[:, None]).square()).exp()
+
+    def predict(self, x, t, condition=None):
+        """Marginals by messages from both sides, for each axis alone."""
+        z, size = x.view(len(x), -1, 2).transpose(1, 2), self.process.vocab_size
+        seen = torch.nn.functional.one_hot(z, size + 1)[..., :size].double()
+        law = (self.ends * torch.where((z == size)[..., None], 1.0, seen)).unbind(2)
+        left, right = [torch.ones_like(law[0])], [torch.ones_like(law[0])]
+        for before, after in zip(law[:-1], law[:0:-1], strict=True):
+            left.append((left[-1] * before) @ self.step)
+            right.append((right[-1] * after) @ self.step)
+        law = torch.stack(left, 2) * torch.stack(law, 2) * torch.stack(right[::-1], 2)
+        law = law / law.sum(-1, keepdim=True)
+        return self.process.prediction(law.transpose(1, 2).flatten(1, 2).log(), x)
+
+
+def walls():
+    """Three 16 x 16 grids without a straight way through: a block, a wall with a gap, two with gaps at either end."""
+    block, wall, two = torch.zeros(3, 16, 16, dtype=torch.bool)
+    block[5:11, 5:11] = True
+    wall[:, 7:9], wall[1:3] = True, False
+    two[:, [4, 11]], two[1:3, 4], two[13:15, 11] = True, False, False
+    return {"block": block, "wall": wall, "two walls": two}
 
 
 def obstacle():
@@ -63,16 +101,49 @@ def broken(verifier, tokens):
     return float((verifier(tokens)[0] >= 0).double().mean())
 
 
-@pytest.mark.parametrize("keep", ["prefix", "rest"])
+@pytest.mark.parametrize("window", [None, 6])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_no_collision_is_left_where_the_mode_is_blocked(sampler, keep):
+def test_no_collision_is_left_where_the_mode_is_blocked(sampler, window):
     prior, verifier = walks(), obstacle()
     options = dict(num_samples=100, sampler=SAMPLERS[sampler], steps=8)
     assert broken(verifier, gk.sample(prior, **options).samples) > 0.9
-    result = gk.sample(prior, Reflection(verifier, keep=keep), **options)
+    result = gk.sample(prior, Reflection(verifier, window=window), **options)
     assert broken(verifier, result.samples) == 0
     assert result.info["violations before"].sum() > 90 and result.info["violations after"].sum() == 0
     assert 1 <= result.info["rounds"].max() <= 8
+
+
+@pytest.mark.parametrize("name", walls())
+def test_collisions_of_long_walks_fall_below_one_percent(name):
+    prior, verifier = RandomWalk(16, 8), OccupiedCells(walls()[name], reach=6.0)
+    result = gk.sample(prior, Reflection(verifier), 200, steps=16)
+    assert result.info["violations before"].double().mean() > 0.9
+    assert broken(verifier, result.samples) < 0.01
+    start, goal = result.samples[:, :2], result.samples[:, -2:]  # nobody has stopped before the wall
+    assert (start[:, 0] <= 3).all() and (goal[:, 0] >= 12).all()
+
+
+def test_feasible_rules_of_all_kinds_are_met():
+    prior = walks()
+    paths, generator = prior.sequences, torch.Generator().manual_seed(1)
+    violations = checked = 0
+    for share, reach in itertools.product((0.3, 0.5, 0.7), (None, 2.0, 1.5)):
+        for _ in range(2):
+            verifier = OccupiedCells(torch.rand(SIZE, SIZE, generator=generator) < share, reach)
+            if broken(verifier, paths) < 1:
+                violations += gk.sample(prior, Reflection(verifier), 20, steps=6).info["violations after"].sum()
+                checked += 20
+    assert checked > 200 and violations < 0.01 * checked
+
+
+def test_forbidden_words_leave_an_enumerable_chain():
+    law = torch.rand(3, 3, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    prior, verifier = gk.priors.CategoricalChain(law), ForbiddenWords([[0, 1], [2, {0, 2}], [1, 2, 1]])
+    plain, guided = gk.sample(prior, None, 400).samples, gk.sample(prior, Reflection(verifier), 400).samples
+    fine = verifier(plain)[0] < 0
+    expected = float(prior.probabilities.flatten()[verifier(prior.sequences)[0] < 0].sum())
+    assert float(fine.double().mean()) == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 400))
+    assert torch.equal(guided[fine], plain[fine]) and broken(verifier, guided) == 0
 
 
 def test_infeasible_rule_returns_the_best_sequence_seen():
@@ -104,25 +175,44 @@ def test_rows_without_a_violation_are_the_unguided_ones(sampler):
     assert torch.equal(guided[fine], plain.samples[fine]) and not torch.equal(guided[~fine], plain.samples[~fine])
 
 
-@pytest.mark.parametrize("keep", ["prefix", "rest"])
+@pytest.mark.parametrize("window", [None, 6])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_pinned_tokens_never_change(sampler, keep, monkeypatch):
+def test_pinned_tokens_never_change(sampler, window, monkeypatch):
     rounds = []
-    regenerate = Reflection._regenerate
+    sample_on = Reflection._sample_on
 
-    def spied(self, population, tokens, pinned):
-        after = regenerate(self, population, tokens, pinned)
-        rounds.append((tokens, pinned, after.state))
+    def spied(self, population, tokens, rows, pinned):
+        after = sample_on(self, population, tokens, rows, pinned)
+        rounds.append((tokens, rows, pinned, after.state))
         return after
 
-    monkeypatch.setattr(Reflection, "_regenerate", spied)
-    gk.sample(dna(), Reflection(COMMON, keep=keep, window=6), 40, sampler=SAMPLERS[sampler], steps=8)
+    monkeypatch.setattr(Reflection, "_sample_on", spied)
+    gk.sample(dna(), Reflection(COMMON, window=window), 40, sampler=SAMPLERS[sampler], steps=8)
     assert len(rounds) > 1
-    for tokens, pinned, after in rounds:
-        assert torch.equal(after[pinned], tokens[pinned])
-        assert (after < 4).all()
-    tokens, pinned, after = rounds[0]
+    for tokens, rows, pinned, after in rounds:
+        assert torch.equal(after[rows][pinned], tokens[rows][pinned])
+        others = torch.ones(40, dtype=torch.bool).index_fill(0, rows, False)
+        assert torch.equal(after[others], tokens[others]) and (after < 4).all()
+    tokens, rows, pinned, after = rounds[0]
     assert (tokens != after).any()  # what is not pinned is drawn anew
+    first, _ = COMMON(tokens[rows])
+    assert ((first < 0) | (first >= pinned.int().argmin(1))).all()  # and what is pinned before it is right
+
+
+def test_no_gradient_is_taken(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("a gradient was taken")
+
+    monkeypatch.setattr(torch.autograd, "grad", refuse)
+    monkeypatch.setattr(torch.Tensor, "backward", refuse)
+    verifier = obstacle()
+
+    def blind(tokens):
+        assert not torch.is_grad_enabled() and not tokens.is_floating_point()
+        return verifier(tokens)
+
+    result = gk.sample(walks(), Reflection(blind), 50)
+    assert broken(verifier, result.samples) == 0
 
 
 @pytest.mark.parametrize("length", [24, 64])
@@ -131,7 +221,7 @@ def test_forbidden_words_are_gone(length):
     plain = gk.sample(prior, num_samples=100, steps=length)
     result = gk.sample(prior, Reflection(verifier, rounds=16), 100, steps=length)
     assert broken(verifier, plain.samples) > 0.5 and broken(verifier, result.samples) == 0
-    local = gk.sample(prior, Reflection(verifier, rounds=16, keep="rest", window=0), 100, steps=length)
+    local = gk.sample(prior, Reflection(verifier, rounds=16, window=0), 100, steps=length)
     assert broken(verifier, local.samples) == 0
     # One network row a round and row in local repair; in all at most the tokens sampled again besides.
     extra = local.ledger.network_rows - plain.ledger.network_rows
@@ -146,7 +236,7 @@ def test_forbidden_words_are_gone(length):
 def test_local_repair_takes_the_most_probable_substitution():
     prior, verifier = walks(), obstacle()
     plain = gk.sample(prior, num_samples=30).samples
-    result = gk.sample(prior, Reflection(verifier, rounds=1, keep="rest", window=0, pairs=2, tries=10**4), 30)
+    result = gk.sample(prior, Reflection(verifier, rounds=1, window=0, tries=10**4), 30)
     checked = 0
     for before, after in zip(plain, result.samples, strict=True):
         first, stop = (int(v) for v in verifier(before[None]))
@@ -169,7 +259,7 @@ def test_local_repair_takes_the_most_probable_substitution():
 
 def test_neighbours_bound_the_move_and_a_score_overrules_the_prior():
     prior, verifier = walks(), obstacle()
-    options = dict(rounds=1, keep="rest", window=0)
+    options = dict(rounds=1, window=0)
     plain = gk.sample(prior, num_samples=50).samples
     near = gk.sample(prior, Reflection(verifier, neighbours=1, **options), 50).samples
     assert (near - plain).abs().max() == 1
@@ -183,12 +273,12 @@ def test_substitutions_match_enumeration():
     generator = torch.Generator().manual_seed(0)
     log_probs = torch.randn(4, 6, 5, generator=generator).log_softmax(-1)
     tokens = torch.randint(0, 5, (4, 6), generator=generator)
-    first, stop = torch.tensor([0, 1, 3, 2]), torch.tensor([3, 3, 6, 6])  # the last span is too long for pairs
+    first, stop = torch.tensor([0, 1, 4, 2]), torch.tensor([1, 3, 6, 6])  # both tokens only where there are two
     part = Judged(tokens, first, stop, torch.ones(4), torch.zeros(4))
     position = torch.arange(6)
     span = (position >= first[:, None]) & (position < stop[:, None])
     for neighbours, tries in itertools.product((None, 1), (3, 20, 10**3)):
-        places, ids, value = substitutions(part, log_probs, span, neighbours, 3, tries)
+        places, ids, value = substitutions(part, log_probs, span, neighbours, tries)
         for row in range(4):
             allowed = {
                 (p, v): float(log_probs[row, p, v] - log_probs[row, p, tokens[row, p]])
@@ -197,7 +287,7 @@ def test_substitutions_match_enumeration():
                 if v != tokens[row, p] and (neighbours is None or abs(v - int(tokens[row, p])) <= neighbours)
             }
             expected = {frozenset([edit]): gain for edit, gain in allowed.items()}
-            if stop[row] - first[row] <= 3:
+            if stop[row] - first[row] == 2:
                 for a, b in itertools.combinations(allowed, 2):
                     if a[0] != b[0]:
                         expected[frozenset([a, b])] = allowed[a] + allowed[b]
@@ -232,10 +322,10 @@ def test_a_rule_that_nothing_satisfies_ends_after_the_rounds(never):
         assert (result.info["rounds"] == rounds).all() and (result.info["violations after"] == 1).all()
 
 
-@pytest.mark.parametrize("keep", ["prefix", "rest"])
+@pytest.mark.parametrize("window", [None, 6])
 @pytest.mark.parametrize("sampler", ["first_hitting", "ancestral", "remdm", "planning"])
-def test_contract(sampler, keep):
-    guidance = Reflection(COMMON, keep=keep, window=5, rounds=5)
+def test_contract(sampler, window):
+    guidance = Reflection(COMMON, window=window, rounds=5)
     result = check_guidance(dna(16), guidance, 5, sampler=SAMPLERS[sampler], steps=5, particles=2)
     rounds = result.info["rounds"]
     assert rounds.shape == (5, 1) and rounds.min() < rounds.max()  # batch mates did need different numbers of rounds
@@ -246,14 +336,13 @@ def test_contract_of_paths():
 
 
 def test_rounds_draw_independently():
-    """Two uniform bits drawn anew each round: what is left after some rounds is a power of what one round leaves."""
-    prior = gk.priors.CategoricalChain(torch.ones(2, 2))
-    verifier = ObjectVerifier(lambda states: states.tolist(), lambda row: None if row == [0, 0] else (0, 2))
+    """Three uniform bits drawn anew each round: what is left after some rounds is a power of what one round leaves."""
+    prior = gk.priors.CategoricalChain(torch.ones(2, 2, 2))
+    verifier = ObjectVerifier(lambda states: states.tolist(), lambda row: (0, 3) if any(row) else None)
     n = 4000
-    result = gk.sample(prior, Reflection(verifier, rounds=3, pairs=0, tries=1), n)
-    # The one substitution tried (all are equally probable) turns the first bit: 10 is repaired, 01 and 11 are not and
-    # are drawn again, three times; then 01, 10 and 11 are wrong.
-    left = (1 / 2) ** 3 * 3 / 4
+    result = gk.sample(prior, Reflection(verifier, rounds=3), n)
+    # Rows with a single 1 are repaired; those with more, one half, are drawn again; of the last draws 7/8 are wrong.
+    left = (1 / 2) ** 3 * 7 / 8
     share = float(result.info["violations after"].double().mean())
     assert share == pytest.approx(left, abs=4 * math.sqrt(left / n))
 
@@ -307,7 +396,7 @@ def test_refusals():
     for prior in (uniform, gk.priors.Gaussian(torch.zeros(2), 1.0)):
         with pytest.raises(gk.GuidanceError, match=prior.name):
             gk.sample(prior, Reflection(NEVER))
-    for wrong in (dict(rounds=-1), dict(keep="all"), dict(neighbours=0), dict(tries=0), dict(window=-1)):
+    for wrong in (dict(rounds=-1), dict(neighbours=0), dict(tries=0), dict(window=-1)):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Reflection(NEVER, **wrong)
     with pytest.raises(ValueError, match="at least one token"):
@@ -336,12 +425,16 @@ def test_a_domain_gives_the_verifier():
 
 def test_forbidden_words_against_loops():
     tokens = torch.randint(0, 3, (300, 9), generator=torch.Generator().manual_seed(0))
-    for forbidden in ([[0, 1, 2], [0, 1], [2, 2, 2, 2]], [[1]], [[0] * 10], [[2, 0, 0], [0, 0, 1], [2, 0, 0, 0]]):
-        verifier = ForbiddenWords([forbidden[0], *map(torch.tensor, forbidden[1:])])
+    wild = [[0, {1, 2}, 0], [1, [0, 2], [0, 1, 2], 1]]
+    plain = ([[0, 1, 2], [0, 1], [2, 2, 2, 2]], [[1]], [[0] * 10], [[2, 0, 0], [0, 0, 1], [2, 0, 0, 0], [2, 0, 0]])
+    for forbidden in (*plain, wild):
+        verifier = ForbiddenWords(forbidden)
         first, stop = verifier(tokens)
         assert first.dtype == stop.dtype == torch.int64
+        choices = [[[ids] if isinstance(ids, int) else ids for ids in word] for word in forbidden]
+        spelled = sorted({word for choice in choices for word in itertools.product(*choice)})
         for i, row in enumerate(tokens.tolist()):
-            hits = [(b, b + len(w)) for w in forbidden for b in range(10 - len(w)) if row[b : b + len(w)] == w]
+            hits = [(b, b + len(w)) for w in spelled for b in range(10 - len(w)) if tuple(row[b : b + len(w)]) == w]
             assert (int(first[i]), int(stop[i])) == min(hits, default=(-1, -1))
             assert int(verifier.count(tokens)[i]) == len(hits)
 

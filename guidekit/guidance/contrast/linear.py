@@ -18,7 +18,7 @@ from guidekit.core.state import State, right_pad, tree_batch, tree_map
 def contrast(base: Prediction, positive: Prediction, weight: Tensor | float) -> Prediction:
     """base + weight (positive - base): of posterior means, or of log-probabilities normalised again.
 
-    weight is a number or (B,). A token that is impossible in both branches stays impossible.
+    weight is a number or (B,). A token that is impossible in either branch is impossible.
     """
     parts = {"base": base, "positive": positive}
     if isinstance(base, CategoricalPrediction):
@@ -39,7 +39,8 @@ class CFG(Guidance):
 
     Args:
         weight: w, dimensionless; a number, or a function of t (number or (B,)) for a schedule.
-        negative: condition to move away from, one row without the batch; None is the null condition.
+        negative: condition to move away from, one row without the batch, or what `Prior.condition` takes (the name of a
+            label's value); None is the null condition.
 
     Source: Ho & Salimans 2022, arXiv:2207.12598, with w = 1 + (their weight); Liu et al. 2022, arXiv:2206.01714, for
     conditions in place of the null; tokens: Schiff et al. 2024, arXiv:2412.10193, with w = gamma.
@@ -47,11 +48,7 @@ class CFG(Guidance):
 
     weight: float | Callable[[Time], Time] = 2.0
     negative: State | None = None
-
-    def __post_init__(self) -> None:
-        """A number stands for a condition given as a label."""
-        if isinstance(self.negative, int):
-            object.__setattr__(self, "negative", torch.tensor(self.negative))
+    needs = ("conditional prior and condition=",)
 
     @property
     def time_independent(self) -> bool:
@@ -64,17 +61,27 @@ class CFG(Guidance):
             raise GuidanceError(f"CFG needs a conditional prior, and this one ({run.prior.name}) takes no condition")
         if run.condition is None:
             raise GuidanceError("CFG needs a condition to guide towards: give condition=")
+        self._negative(run)
 
     def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
         """See `Guidance.denoise`."""
         w = self.weight(t) if callable(self.weight) else self.weight
         if isinstance(w, float | int) and w == 1:
             return inner(x, t, condition)
-        negative = None
-        if self.negative is not None:
+        negative = self._negative(inner.run)
+        if negative is not None:
             size = tree_batch(x)
-            negative = tree_map(lambda leaf: leaf.to(inner.run.device).expand(size, *leaf.shape), self.negative)
+            negative = tree_map(lambda leaf: leaf.to(inner.run.device).expand(size, *leaf.shape), negative)
         if isinstance(w, float | int) and w == 0:
             return inner(x, t, negative)
         base, positive = inner.branches(x, t, [negative, condition])
         return contrast(base, positive, w)
+
+    def _negative(self, run: Run) -> State | None:
+        """The negative condition as one row without the batch."""
+        given = self.negative
+        if given is None:
+            return None
+        if getattr(run.prior, "labels", ()):
+            return run.prior.condition(given)[0]
+        return torch.tensor(given) if isinstance(given, int) else given

@@ -31,6 +31,7 @@ class Sharpen(Guidance):
     nucleus: float = 1.0
     top_k: int | None = None
     time_independent = True
+    needs = ("tokens",)
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""

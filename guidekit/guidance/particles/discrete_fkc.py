@@ -17,6 +17,7 @@ from guidekit.core.state import State
 from guidekit.guidance.contrast import contrast
 from guidekit.guidance.particles.filter import ParticleFilter
 from guidekit.guidance.transition.kernel_mixing import branch_kernels, geometric, require_condition
+from guidekit.samplers import FirstHitting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +39,13 @@ class DiscreteFKC(ParticleFilter):
     """
 
     weight: float = 2.0
+    needs = ("conditional prior and condition=", "tokens")
 
     def check(self, run: Run) -> None:
         """A conditional prior of tokens, a condition, and noise."""
         require_condition(self, run)
+        if not isinstance(run.sampler, FirstHitting):
+            run.sampler.require("categorical", "DiscreteFKC", "sampler=ancestral or sampler=first_hitting")
         super().check(run)
 
     def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:

@@ -51,6 +51,8 @@ class ParticleFilter(Guidance):
                 raise ValueError(f"{field}={getattr(self, field)!r}; accepted: {', '.join(choices)}")
         if self.interval < 1:
             raise ValueError(f"interval={self.interval}; it must be at least 1")
+        if len(self.window) != 2 or not 1 >= self.window[0] >= self.window[1] >= 0:
+            raise ValueError(f"window={list(self.window)}; two times are needed, from noise (1) to clean (0): [1, 0]")
 
     def check(self, run: Run) -> None:
         """Resampling copies particles: without noise the copies would stay copies."""

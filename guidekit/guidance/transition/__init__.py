@@ -3,6 +3,7 @@
 from guidekit.guidance.transition.classifier import DCBG, TAG, PredictorGuidance
 from guidekit.guidance.transition.edits import CleanEdits, ExactEdits, GradientEdits, TaylorEdits
 from guidekit.guidance.transition.kernel_mixing import KernelCFG
+from guidekit.guidance.transition.reflection import Reflection
 
 __all__ = [
     "DCBG",
@@ -12,5 +13,6 @@ __all__ = [
     "GradientEdits",
     "KernelCFG",
     "PredictorGuidance",
+    "Reflection",
     "TaylorEdits",
 ]

@@ -20,6 +20,7 @@ class _Transition(Guidance):
     """What plugs that weigh single-token edits share."""
 
     method: str
+    needs = ("reward (any; with first_order differentiable)", "tokens")
 
     def check(self, run: Run) -> None:
         """Tokens only; first-order edits need a gradient."""
@@ -27,6 +28,9 @@ class _Transition(Guidance):
             kind = type(run.prior.process).__name__
             name = type(self).__name__
             raise GuidanceError(f"{name} weighs edits of tokens, and this prior ({run.prior.name}) is a {kind}")
+        if self.rows < 1:
+            raise ValueError(f"rows={self.rows}; at least 1 is needed")
+        run.sampler.require(self.method, type(self).__name__, "sampler=jumps or sampler=ancestral")
         try:
             edits_for(self.reward, self.value, self.first_order, self.rows)
         except GuidanceError as error:
@@ -105,3 +109,6 @@ def TAG(  # noqa: N802 - a preset
     Source: Nisonoff et al. 2024, arXiv:2406.01572, eq. 5.
     """
     return PredictorGuidance(reward, scale, True, value)
+
+
+TAG.needs = ("differentiable reward", "tokens")

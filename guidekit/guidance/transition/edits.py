@@ -36,7 +36,10 @@ def edits_for(reward: Callable | None, value: Callable | None, first_order: bool
     judge = reward if value is None else value
     if first_order and not hasattr(judge, "relaxed"):
         name = getattr(judge, "name", type(judge).__name__)
-        raise GuidanceError(f"first-order edits need a differentiable objective, and {name} is a black box")
+        raise GuidanceError(
+            f"first-order edits (TAG) need a differentiable objective, one with `relaxed`, and {name} is a black box: "
+            "use guidance=predictor or guidance=dcbg with first_order=false, or guidance=svdd"
+        )
     if value is None:
         return GradientEdits(reward) if first_order else CleanEdits(reward, rows)
     return TaylorEdits(value) if first_order else ExactEdits(value, rows)
@@ -58,13 +61,14 @@ class ExactEdits:
 
     def __call__(self, population: Population, t: float) -> Tensor:
         """See the module's documentation."""
-        z, process = population.state, population.run.prior.process
-        present = self.value(z, t).double()
+        z, process, time = population.state, population.run.prior.process, population.time(t)
+        present = self.value(z, time).double()
         row, place, token = editable(z, process).nonzero(as_tuple=True)
         table = torch.zeros(*z.shape, process.states, dtype=torch.float64, device=z.device)
         for cut in torch.arange(len(row), device=z.device).split(self.rows):
             edited = z[row[cut]].scatter(1, place[cut, None], token[cut, None])
-            table[row[cut], place[cut], token[cut]] = self.value(edited, t).double() - present[row[cut]]
+            when = time[row[cut]] if isinstance(time, Tensor) else time
+            table[row[cut], place[cut], token[cut]] = self.value(edited, when).double() - present[row[cut]]
         population.run.ledger.value_calls += len(row) + len(z)
         return table
 
@@ -88,7 +92,7 @@ class TaylorEdits:
         z, process = population.state, population.run.prior.process
         with torch.enable_grad():
             one_hot = F.one_hot(z, process.states).float().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.value.relaxed(one_hot, t).sum(), one_hot)
+            (gradient,) = torch.autograd.grad(self.value.relaxed(one_hot, population.time(t)).sum(), one_hot)
         population.run.ledger.value_calls += len(z)
         gradient = gradient.double()
         return (gradient - gradient.gather(-1, z[..., None])) * editable(z, process)
@@ -145,15 +149,15 @@ class GradientEdits:
 
     def __call__(self, population: Population, t: float) -> Tensor:
         """See the module's documentation."""
-        process, prediction = population.run.prior.process, population.predict(t)
+        process, prediction, time = population.run.prior.process, population.predict(t), population.time(t)
         with torch.enable_grad():
             probs = prediction.probs.float().detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.reward.relaxed(probs).sum(), probs)
         population.run.ledger.value_calls += len(prediction.z)
-        evidence = process.likelihood(prediction.z, t)
+        evidence = process.likelihood(prediction.z, time)
         weight = torch.where(evidence > 0, prediction.probs.double() / evidence, 0.0)
-        total = process.spread(weight, t)
-        mean = torch.where(total > 0, process.spread(weight * gradient.double(), t) / total, 0.0)
+        total = process.spread(weight, time)
+        mean = torch.where(total > 0, process.spread(weight * gradient.double(), time) / total, 0.0)
         here = mean.gather(-1, prediction.z[..., None])
         return (mean - here) * editable(prediction.z, process)
 

@@ -44,6 +44,7 @@ class KernelCFG(Guidance):
     weight: float = 2.0
     mix: str = "kernel"
     time_independent = True
+    needs = ("conditional prior and condition=", "tokens")
 
     @property
     def default_sampler(self) -> Sampler:
@@ -56,8 +57,11 @@ class KernelCFG(Guidance):
             raise ValueError(f"mix={self.mix!r}; accepted: kernel, rates (for clean predictions use CFG)")
 
     def check(self, run: Run) -> None:
-        """See `require_condition`."""
+        """See `require_condition`; the sampler's kernels must be tables, or have rates."""
         require_condition(self, run)
+        if self.mix == "rates":
+            run.sampler.require("rates", "KernelCFG with mix=rates", "sampler=jumps")
+        run.sampler.require("categorical", "KernelCFG", "sampler=ancestral, or guidance=cfg with this sampler")
 
     def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
         """Both beliefs from one joined call; the mixed one is what others see."""

@@ -1,10 +1,10 @@
-"""Reflection: find what is wrong in a finished sequence, repair it, pin the repair, sample the rest again."""
+"""Reflection: find where a finished sequence breaks a rule, repair it, pin the repair, sample what follows again."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -12,66 +12,57 @@ from torch import Tensor
 from guidekit.core.guidance import Guidance, GuidanceError, wrap
 from guidekit.core.population import Population
 from guidekit.core.run import Run
-from guidekit.core.state import tree_index, tree_put, tree_where
+from guidekit.core.state import State, tree_index, tree_put, tree_where
 from guidekit.objectives.rewards import score
 from guidekit.objectives.verifiers import Verifier, verify, violations
 from guidekit.processes import Masked
 
 LEAST = -50.0
-"""Log-probability below which a token that is to be replaced counts as impossible, nats."""
-WAVE = 8
-"""Substitutions of a row that are verified together."""
-TABLE = 1 << 22
-"""Most numbers in a table of substitutions; larger ones are made for a part of the rows."""
+"""Log-probability taken for a token to be replaced that the model thinks impossible, nats."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reflection(Guidance):
-    """Verifies finished sequences and, where one breaks a rule, repeats: repair the first violation, sample the rest.
+    """Verifies finished sequences and, where one breaks a rule, repeats: repair the first violation, sample on.
 
     A round, for the rows with a violation (the others stay as they are):
-      1. The span of the first violation is masked and the model is asked for its tokens: one network row.
-      2. Substitutions of one or two tokens of the span are tried in the order of their probability under the model;
-         the first after which the verifier sees nothing up to the end of the span is taken. With `score`, the one of
-         largest log-probability + score among all that are tried.
-      3. The repaired span is pinned, and so is all before it ("prefix") or all but `window` tokens after it ("rest").
-         Where nothing helps, the span and as many tokens before it are given up instead, twice as many each time.
-      4. All other tokens are masked and sampled again by the run's own sampler and guidance.
-    It ends with the verifier's consent or after `rounds`, and then hands back the best sequence seen, before or after
-    sampling the rest: fewest violations, then highest score, then the latest first violation. Rows without a violation
-    are those of the unguided sampler, bit for bit. Repaired ones are no draws from the prior given that the rule holds.
-    Particle filters do not act while tokens are sampled again, and weights are left as they are.
+      1. The tokens of the first violation are masked and the model is asked for them: one network row.
+      2. Substitutions of one of these tokens, or of both where there are two, are tried in the order of their
+         probability. The first after which the verifier sees nothing up to the end of the span is the repair; with
+         `score`, the one of largest log-probability + score among all that are tried.
+      3. The `window` tokens behind the span are masked and sampled again by the run's own sampler and guidance; all
+         else is pinned. Where no substitution helps, the span and as many tokens before it are sampled again too, and
+         twice as many each time that happens.
+    It ends with the verifier's consent or after `rounds`; then the best sequence seen is handed back: fewest
+    violations, then highest score. Rows without a violation are those of the unguided sampler, bit for bit. Repaired
+    ones are no draws from the prior given that the rule holds. No gradient is taken. Particle filters do not act while
+    tokens are sampled again, and weights are left as they are.
 
     Args:
         verifier: see `guidekit.objectives.verifiers`.
         rounds: most rounds; 0 only counts violations.
-        keep: "prefix", or "rest" for rules whose repair leaves what follows alone.
-        window: tokens behind the anchor that "rest" samples again; 0 is local repair without sampling.
+        window: tokens behind a repair that are sampled again; None is all of them, 0 is local repair.
         neighbours: ids are positions on a scale, and a token may move by at most this much; None allows all ids.
-        pairs: two tokens are substituted at once in spans of at most this many tokens; 0 is never.
         tries: most substitutions verified a row and round.
         score: clean tokens (B, L) -> (B,), nats, higher is better: minus a cost over a temperature. Optional.
 
-    Source: after ReflectDrive, arXiv:2509.20109 (its code is not public); giving up tokens before a dead end is ours.
+    Source: reconstructed from the abstract of ReflectDrive, arXiv:2509.20109; giving up tokens before a dead end is
+    ours.
     """
 
     verifier: Verifier
-    rounds: int = 8
-    keep: str = "prefix"
-    window: int = 16
+    rounds: int = 32
+    window: int | None = None
     neighbours: int | None = None
-    pairs: int = 2
-    tries: int = 64
+    tries: int = 256
     score: Callable[..., Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""
-        if self.keep not in ("prefix", "rest"):
-            raise ValueError(f"keep={self.keep!r}; accepted: prefix, rest")
-        for name, least in (("rounds", 0), ("window", 0), ("neighbours", 1), ("pairs", 0), ("tries", 1)):
+        for name, least in (("rounds", 0), ("window", 0), ("neighbours", 1), ("tries", 1)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name}={value}; it is at least {least}")
+            if value is not None and not (isinstance(value, int) and value >= least):
+                raise ValueError(f"{name}={value!r}; a whole number of at least {least} is needed")
 
     def check(self, run: Run) -> None:
         """Tokens must be masked again, and those revealed must stay."""
@@ -85,33 +76,32 @@ class Reflection(Guidance):
     def finish(self, population: Population, run: Run) -> Population:
         """See `Guidance.finish`."""
         now = best = self._judge(population.state, run)
-        work = population
-        broken = now.first >= 0
+        broken, work = now.first >= 0, population
         stuck = taken = torch.zeros_like(now.first)
-        # Steps after the last of the loop, and after those of the reflections inside this one: draws of their own.
+        # Rounds have draws of their own: steps behind those of the loop and of reflections inside this one.
         before = sum(plug.rounds for plug in run.plugs[: run.position(self)] if isinstance(plug, Reflection))
         step, info = run.step, run.info
-        run.info = {}  # what other plugs record a second time would differ in number between chunks
+        run.info = {}  # other plugs' records of a round are dropped: chunks differ in their number of rounds
         for i in range(self.rounds):
             rows = (now.first >= 0).nonzero()[:, 0]
             if len(rows) == 0:
                 break
             run.step = step + (before + i) * (len(run.grid) - 1)
-            anchored, pinned, found = self._anchor(now, rows, stuck[rows], work)
-            work = self._regenerate(work, anchored, pinned)
+            part = tree_index(now, rows)
+            condition = None if population.condition is None else tree_index(population.condition, rows)
+            repaired, helped = self._repair(part, condition, run)
+            pinned = self._pinned(part, helped, stuck[rows], run)
+            work = self._sample_on(work, tree_put(now.tokens, rows, repaired), rows, pinned)
             fresh = self._judge(work.state[rows], run)
-            kept = tree_index(best, rows).or_better(self._judge(anchored[rows], run))
-            right = fresh.first < 0  # of two that are right and equally good, what the model has finished
-            best = tree_put(best, rows, tree_where(right, fresh.or_better(kept), kept.or_better(fresh)))
-            now = tree_put(now, rows, fresh)
-            stuck = stuck.index_copy(0, rows, torch.where(found, 0, stuck[rows] + 1))
-            taken = taken.index_add(0, rows, torch.ones_like(rows))
+            now, best = tree_put(now, rows, fresh), tree_put(best, rows, tree_index(best, rows).or_better(fresh))
+            stuck = tree_put(stuck, rows, stuck[rows] + (~helped).long())
+            taken = tree_put(taken, rows, taken[rows] + 1)
         run.step, run.info = step, info
         shape = (population.groups, population.particles)
         run.record("violations before", broken.view(shape).sum(1))
         run.record("violations after", (best.first >= 0).view(shape).sum(1))
         run.record("rounds", taken.view(shape).amax(1))
-        return population if torch.equal(best.tokens, population.state) else population.advance(best.tokens)
+        return population.advance(best.tokens)
 
     def _judge(self, tokens: Tensor, run: Run) -> Judged:
         first, stop = verify(self.verifier, tokens)
@@ -120,97 +110,50 @@ class Reflection(Guidance):
             values = score(self.score, tokens, run.ledger)
         return Judged(tokens, first, stop, violations(self.verifier, tokens, first), values)
 
-    def _anchor(
-        self, now: Judged, rows: Tensor, stuck: Tensor, population: Population
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """All tokens with the violating rows repaired (B, L), which of them are pinned, and which rows (R,) worked."""
-        run = population.run
-        process, part = run.prior.process, tree_index(now, rows)
-        first, stop = part.first[:, None], part.stop[:, None]
-        position = torch.arange(now.tokens.shape[1], device=now.tokens.device)
-        real = torch.ones_like(part.tokens, dtype=torch.bool)
-        if process.pinned is not None:
-            real = part.tokens != process.pinned
-        span = real & (position >= first) & (position < stop)
-        asked = part.tokens.masked_fill(span, process.mask_id)
-        condition = None if population.condition is None else tree_index(population.condition, rows)
-        log_probs = run.denoise(asked, self._time(asked, run), condition).log_probs
-        repaired, found = self._repair(part, log_probs, span, run)
-        # Where nothing helped, the search backs out of the dead end.
-        back = ((part.stop - part.first) << stuck.clamp_max(30))[:, None]
-        end = torch.full_like(stop, len(position))
-        if self.keep == "rest":
-            end = stop + torch.where(found[:, None], self.window, back.clamp_min(self.window))
-        begin = torch.where(found[:, None], stop, first - back)
-        pinned = torch.ones_like(now.tokens, dtype=torch.bool)
-        pinned[rows] = ~(real & (position >= begin) & (position < end))
-        return now.tokens.index_copy(0, rows, repaired), pinned, found
-
-    def _time(self, z: Tensor, run: Run) -> Tensor:
-        """Time (B,) at which the expected share of masked tokens is that of each row."""
+    def _repair(self, part: Judged, condition: State | None, run: Run) -> tuple[Tensor, Tensor]:
+        """Tokens (R, L) with the best substitution that the verifier accepts, and where (R,) there is one."""
         process = run.prior.process
-        size = z.shape[1] if process.pinned is None else (z != process.pinned).sum(1).clamp_min(1)
-        return process.survival.inverse(1 - (z == process.mask_id).sum(1).double() / size).clamp(0, 1)
-
-    def _repair(self, part: Judged, log_probs: Tensor, span: Tensor, run: Run) -> tuple[Tensor, Tensor]:
-        """Tokens (R, L) with the best substitution made, and where (R,) there was one."""
-        tokens = part.tokens.clone()
-        found = torch.zeros_like(part.first, dtype=torch.bool)
-        width = int((part.stop - part.first).amax())
-        numbers = width * log_probs.shape[-1] + 4 * self.pairs**2 * self.tries
-        for cut in torch.arange(len(tokens), device=tokens.device).split(max(1, TABLE // numbers)):
-            edits = substitutions(
-                tree_index(part, cut), log_probs[cut], span[cut], self.neighbours, self.pairs, self.tries
-            )
-            tokens[cut], found[cut] = self._best(tree_index(part, cut), *edits, run)
-        return tokens, found
-
-    def _best(self, part: Judged, places: Tensor, ids: Tensor, log_ratios: Tensor, run: Run) -> tuple[Tensor, Tensor]:
-        """Tokens (R, L) with the best of the given substitutions (R, N, 2) that the verifier accepts, and where."""
-        tokens, size = part.tokens.clone(), places.shape[1]
-        best = torch.full((len(tokens),), -torch.inf, dtype=torch.float64, device=tokens.device)
-        for begin in range(0, size, WAVE):
-            open_ = log_ratios[:, begin].isfinite()  # sorted: none behind this one
-            if self.score is None:
-                open_ &= best.isneginf()
-            rows, wave = open_.nonzero()[:, 0], slice(begin, min(begin + WAVE, size))
+        span = _between(part.first, part.stop, part.tokens) & _real(part.tokens, process)
+        asked = part.tokens.masked_fill(span, process.mask_id)
+        log_probs = run.denoise(asked, _time(asked, process), condition).log_probs
+        places, ids, gains = substitutions(part, log_probs, span, self.neighbours, self.tries)
+        repaired, best = part.tokens.clone(), torch.full_like(gains[:, 0], -torch.inf)
+        for place, token, gain in zip(places.unbind(1), ids.unbind(1), gains.unbind(1), strict=True):
+            # Gains fall, so that without a score nothing behind the first repair can be better.
+            wanted = gain.isfinite() if self.score is not None else gain > best
+            rows = wanted.nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            value = log_ratios[rows, wave]
-            times = value.shape[1]
-            tried = part.tokens[rows].repeat_interleave(times, 0)
-            tried.scatter_(1, places[rows, wave].reshape(-1, 2), ids[rows, wave].reshape(-1, 2))
+            tried = part.tokens[rows].scatter(1, place[rows], token[rows])
             first, _ = verify(self.verifier, tried)
-            right = ((first < 0) | (first >= part.stop[rows].repeat_interleave(times))).view_as(value)
-            right &= value.isfinite()
-            if self.score is not None and right.any():
-                scored = torch.full_like(value, -torch.inf)
-                scored[right] = score(self.score, tried[right.flatten()], run.ledger)
-                value = value + scored
-            value = value.masked_fill(~right, -torch.inf)
-            chosen = value.argmax(1)
-            value = value.gather(1, chosen[:, None])[:, 0]
+            right = (first < 0) | (first >= part.stop[rows])
+            rows, tried = rows[right], tried[right]
+            value = gain[rows] if self.score is None else gain[rows] + score(self.score, tried, run.ledger)
             better = value > best[rows]
-            taken = tried.view(len(rows), times, -1)[torch.arange(len(rows), device=rows.device), chosen]
-            best[rows] = torch.where(better, value, best[rows])
-            tokens[rows] = torch.where(better[:, None], taken, tokens[rows])
-        return tokens, best.isfinite()
+            best[rows[better]], repaired[rows[better]] = value[better], tried[better]
+        return repaired, best.isfinite()
 
-    def _regenerate(self, population: Population, tokens: Tensor, pinned: Tensor) -> Population:
-        """The population at tokens (B, L), with those not pinned masked and sampled again by the run's loop."""
-        run = population.run
-        state = tokens.masked_fill(~pinned, run.prior.process.mask_id)
+    def _pinned(self, part: Judged, helped: Tensor, stuck: Tensor, run: Run) -> Tensor:
+        """Tokens (R, L) that are not sampled again; stuck (R,) is in how many rounds before nothing helped."""
+        length = part.tokens.shape[1]
+        back = (part.stop - part.first) << stuck.clamp_max(30)
+        begin = torch.where(helped, part.stop, part.first - back)
+        end = part.stop + (length if self.window is None else self.window)
+        return ~(_between(begin, end, part.tokens) & _real(part.tokens, run.prior.process))
+
+    def _sample_on(self, population: Population, tokens: Tensor, rows: Tensor, pinned: Tensor) -> Population:
+        """The population at tokens (B, L), in some rows those not pinned (R, L) sampled again by the run's own loop."""
+        run, process = population.run, population.run.prior.process
+        kept = torch.ones_like(tokens, dtype=torch.bool).index_copy(0, rows, pinned)
+        population = population.advance(tokens.masked_fill(~kept, process.mask_id))
         if "time" in population.memory:  # of samplers in which every particle has its own
-            time = torch.where(pinned.all(1), population.memory["time"], self._time(state, run))
-            population = population.remember(time=time)
-        population = population.advance(state)
+            population = population.remember(time=_time(population.state, process))
         # Filters would move particles between rows; everything else acts as it did before.
         move = wrap("move", [plug for plug in run.plugs if not plug.reorders], run._move)
         for t, u in pairwise(run.grid):
             run.step += 1
             population = move(population, t, u)
-            if ((population.state != tokens) & pinned).any():  # a sampler that masks tokens again
-                population = population.advance(torch.where(pinned, tokens, population.state))
+            population = population.advance(torch.where(kept, tokens, population.state))  # some samplers mask again
         return population
 
 
@@ -232,60 +175,62 @@ class Judged:
     score: Tensor
 
     def or_better(self, other: Judged) -> Judged:
-        """Row by row this one, or the other where that is better."""
-        better = torch.zeros_like(self.first, dtype=torch.bool)
-        equal = ~better
-        for mine, theirs in ((-self.count, -other.count), (self.score, other.score), (self.first, other.first)):
-            better |= equal & (theirs > mine)
-            equal &= mine == theirs
+        """Row by row this one, or the other where it has fewer violations, or as many and a higher score."""
+        better = (other.count < self.count) | ((other.count == self.count) & (other.score > self.score))
         return tree_where(better, other, self)
 
 
 def substitutions(
-    part: Judged, log_probs: Tensor, span: Tensor, neighbours: int | None, pairs: int, tries: int
+    part: Judged, log_probs: Tensor, span: Tensor, neighbours: int | None, tries: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The most probable substitutions of one or two tokens of a span, best first.
+    """The most probable substitutions of one token of a span, or of both tokens of a span of two, best first.
 
     Args:
         part: sequences and the spans of their violations.
         log_probs: (R, L, V) of the tokens given the rest of the sequence, nats.
         span: (R, L) bool, tokens that may be substituted.
-        neighbours, pairs, tries: see `Reflection`.
+        neighbours, tries: see `Reflection`.
 
     Returns:
         places and ids (R, N, 2) int64 with N <= tries, a single substitution being named twice, and the logarithm of
         how much more probable they make the span (R, N) float64, -inf where there is no further substitution.
     """
-    size, width = log_probs.shape[-1], int((part.stop - part.first).amax())
-    at = part.first[:, None] + torch.arange(width, device=span.device)
-    inside = at < part.stop[:, None]
-    at = at.clamp_max(span.shape[1] - 1)
-    inside &= span.gather(1, at)
-    old = part.tokens.gather(1, at)[..., None]
-    table = log_probs.double().gather(1, at[..., None].expand(-1, -1, size))
-    gain = table - table.gather(-1, old).clamp_min(LEAST)
-    ids = torch.arange(size, device=span.device)
-    closed = ~inside[..., None] | (ids == old)
+    old, (length, size) = part.tokens[..., None], log_probs.shape[1:]
+    ids = torch.arange(size, device=old.device)
+    gain = log_probs.double()
+    gain = gain - gain.gather(-1, old).clamp_min(LEAST)
+    closed = ~span[..., None] | (ids == old)
     if neighbours is not None:
         closed = closed | ((ids - old).abs() > neighbours)
     gain = gain.masked_fill(closed, -torch.inf)
 
-    rows = len(gain)
-    values = [gain.flatten(1)]
-    places = [at.repeat_interleave(size, 1)[..., None].expand(-1, -1, 2)]
-    tokens = [ids.repeat(rows, width)[..., None].expand(-1, -1, 2)]
-    small = ((part.stop - part.first) <= pairs)[:, None]
-    # Of the N best pairs of two sorted lists every one has ranks whose product is at most N.
-    ranks = [(a, b) for a in range(min(tries, size)) for b in range(min(tries // (a + 1), size))]
-    a, b = torch.tensor(ranks, device=span.device).unbind(1)
-    order = gain.argsort(dim=-1, descending=True, stable=True)
-    for i, j in combinations(range(min(width, pairs)), 2):
-        left, right = order[:, i, a], order[:, j, b]
-        both = gain[:, i].gather(1, left) + gain[:, j].gather(1, right)
-        values.append(both.masked_fill(~small, -torch.inf))
-        places.append(at[:, None, [i, j]].expand(-1, len(a), -1))
-        tokens.append(torch.stack([left, right], -1))
-    value = torch.cat(values, 1)
-    top = value.argsort(dim=1, descending=True, stable=True)[:, :tries]  # stable: ties do not depend on the batch
-    pick = top[..., None].expand(-1, -1, 2)
-    return torch.cat(places, 1).gather(1, pick), torch.cat(tokens, 1).gather(1, pick), value.gather(1, top)
+    # The tables have one size for all rows, so that ties are broken alike whatever is repaired beside a row.
+    single, index = gain.flatten(1).topk(min(tries, length * size))
+    one = torch.stack([index // size, index % size], -1)[..., None].expand(-1, -1, -1, 2)  # (R, N, place and id, 2)
+    ends = torch.stack([part.first, (part.first + 1).clamp_max(length - 1)], 1)
+    top, token = gain.gather(1, ends[..., None].expand(-1, -1, size)).topk(min(tries, size))  # (R, 2, M)
+    rank = torch.arange(1, top.shape[-1] + 1, device=old.device)
+    a, b = (rank[:, None] * rank <= tries).nonzero().unbind(1)  # a pair of these ranks has a * b - 1 better ones
+    double = (top[:, 0, a] + top[:, 1, b]).masked_fill((part.stop - part.first != 2)[:, None], -torch.inf)
+    pairs = torch.stack([token[:, 0, a], token[:, 1, b]], -1)
+    two = torch.stack([ends[:, None].expand_as(pairs), pairs], 2)
+    value, pick = torch.cat([single, double], 1).topk(min(tries, single.shape[1] + double.shape[1]))
+    edits = torch.cat([one, two], 1).gather(1, pick[..., None, None].expand(-1, -1, 2, 2))
+    return edits[:, :, 0], edits[:, :, 1], value
+
+
+def _between(first: Tensor, stop: Tensor, tokens: Tensor) -> Tensor:
+    """Which positions of tokens (B, L) lie in half-open spans (B,)."""
+    position = torch.arange(tokens.shape[1], device=tokens.device)
+    return (position >= first[:, None]) & (position < stop[:, None])
+
+
+def _real(tokens: Tensor, process: Masked) -> Tensor:
+    """Which tokens are no padding."""
+    return torch.ones_like(tokens, dtype=torch.bool) if process.pinned is None else tokens != process.pinned
+
+
+def _time(tokens: Tensor, process: Masked) -> Tensor:
+    """Time (B,) at which the expected share of masked tokens is that of each row."""
+    masked, real = (tokens == process.mask_id).sum(1), _real(tokens, process).sum(1)
+    return process.survival.inverse(1 - masked.double() / real.clamp_min(1)).clamp(0, 1)

@@ -1,5 +1,7 @@
-"""Values of noisy states."""
+"""Values of noisy states, and guidance by learned ones."""
 
+from guidekit.guidance.values.checkpoints import load_value, save_value
+from guidekit.guidance.values.learned import LearnedValue, NoisyValue
 from guidekit.guidance.values.posterior_mean import MonteCarlo, PosteriorMean, Value
 
-__all__ = ["MonteCarlo", "PosteriorMean", "Value"]
+__all__ = ["LearnedValue", "MonteCarlo", "NoisyValue", "PosteriorMean", "Value", "load_value", "save_value"]

@@ -1,0 +1,91 @@
+"""Guidance of discrete diffusion through the network's last hidden layer, which is continuous where tokens are not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
+from guidekit.core.population import Time
+from guidekit.core.predictions import CategoricalPrediction
+from guidekit.core.run import Run
+from guidekit.core.state import tree_cat, tree_index
+from guidekit.guidance.values.learned import LearnedValue
+
+
+@dataclasses.dataclass(frozen=True)
+class NOS(Guidance):
+    """The last hidden layer h becomes h + d, with d minimising kl KL(p(x | h + d) || p(x | h)) - value(h + d).
+
+    The minimisation is `steps` steps of Adagrad from d = 0, each with one pass through the network's head and the
+    value's; the network itself is called once. The divergence sums over unknown positions, and every sequence is
+    optimised by itself. It must be the innermost guidance of predictions, as it replaces the network's own.
+
+    Args:
+        value: trained on the prior's features: `train_value(..., trunk="prior")`.
+        eta: 1 / temperature of the soft value, in units of 1 / reward; for the event of a classifier give a value made
+            by `above` and eta=None.
+        kl: weight of the divergence from the unguided prediction, lambda.
+        steps, rate: of Adagrad; 0 steps is unguided.
+
+    Source: Gruver et al. 2023, arXiv:2305.20009, eq. 5 and algorithm 1; defaults as in Schiff et al. 2024,
+    arXiv:2412.10193.
+    """
+
+    value: LearnedValue
+    eta: float | None = 1.0
+    kl: float = 0.01
+    steps: int = 1
+    rate: float = 0.1
+    time_independent = True  # the value looks at features only, which depend on the time only where the network's do
+
+    def check(self, run: Run) -> None:
+        """The prior must have features, and the value must have been trained on them."""
+        if not hasattr(run.prior, "from_features"):
+            raise GuidanceError(f"NOS moves a network's features, and this prior ({run.prior.name}) has none")
+        mine = run.prior.network.state_dict()
+        trunk = getattr(getattr(self.value, "network", None), "trunk", None)
+        theirs = {} if trunk is None else trunk.state_dict()
+        features = [name for name in mine if not name.startswith("head.")]
+        if not all(name in theirs and torch.equal(mine[name], theirs[name].to(mine[name])) for name in features):
+            raise GuidanceError(
+                f"NOS needs a value of this prior's features ({run.prior.name}): train it with trainer.network=prior"
+            )
+        if any(overrides(plug, "denoise") for plug in run.plugs[: run.position(self)]):
+            raise GuidanceError("NOS replaces the network's prediction: put it first, chain(NOS, others)")
+
+    def denoise(self, inner: Denoiser, x: Tensor, t: Time, condition: Tensor | None) -> CategoricalPrediction:
+        """The belief that the moved features mean."""
+        prior, ledger, limit = inner.run.prior, inner.run.ledger, inner.run.network_batch or len(x)
+        asked = prior.network_rows(x)
+        if asked == 0 or self.steps == 0:
+            return inner(x, t, condition)
+        if len(x) > limit:
+            cuts = [slice(begin, begin + limit) for begin in range(0, len(x), limit)]
+            times = [t[cut] if isinstance(t, Tensor) and t.ndim else t for cut in cuts]
+            given = [None if condition is None else tree_index(condition, cut) for cut in cuts]
+            return tree_cat([self.denoise(inner, x[c], s, g) for c, s, g in zip(cuts, times, given, strict=True)])
+        ledger.network_calls += 1
+        ledger.network_rows += asked
+        ledger.value_calls += self.steps * asked
+        h = prior.features(x, t, condition)
+        moved = self._moved(prior, h, x, t)
+        return prior.from_features(moved, x, t)
+
+    def _moved(self, prior, h: Tensor, x: Tensor, t: Time) -> Tensor:
+        """h + d, (B, L, width)."""
+        old, value = prior.from_features(h, x, t), self.value if self.eta is None else self.value.at(self.eta)
+        delta, total = torch.zeros_like(h), torch.zeros_like(h)
+        for _ in range(self.steps):
+            with torch.enable_grad():
+                leaf = delta.requires_grad_()
+                new = prior.from_features(h + leaf, x, t)
+                change = torch.where(old.log_probs.isfinite(), new.log_probs - old.log_probs, 0.0)
+                divergence = (new.probs * change).sum((1, 2))
+                worth = value.of_features(h + leaf, x)
+                (gradient,) = torch.autograd.grad((self.kl * divergence - worth).sum(), leaf)
+            total = total + gradient.square()
+            delta = (delta - self.rate * gradient / (total.sqrt() + 1e-10)).detach()
+        return h + delta

@@ -1,0 +1,64 @@
+"""Learned values in files: guidekit's checkpoint format with a law over rewards in place of a denoiser."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from guidekit.guidance.values.learned import LearnedValue
+from guidekit.priors.checkpoints import CheckpointError, load_network, read_description, save_checkpoint
+from guidekit.priors.descriptions import describe, process_from
+from guidekit.processes import DiscreteProcess
+
+
+def save_value(path: str | Path, value: LearnedValue, trunk: dict[str, Any], domain: str, card: dict[str, Any]) -> None:
+    """Write a value of noisy tokens.
+
+    Args:
+        path: file to write, ending in .safetensors.
+        value: made by `train_value`.
+        trunk: of its network, as given to `train_value`.
+        domain: whose prior it guides.
+        card: how it was made.
+
+    Raises:
+        ValueError: the value is one of real-valued states, whose processes have no description yet.
+    """
+    if not isinstance(value.process, DiscreteProcess):
+        raise ValueError("only values of tokens can be written to a file")
+    centres = [None if math.isinf(c) else c for c in value.centres.tolist()]
+    description = {
+        "kind": "value",
+        "domain": domain,
+        "network": {"name": "value_network", "options": {"trunk": trunk, "outputs": len(centres)}},
+        "process": describe(value.process),
+        "vocab_size": value.process.vocab_size,
+        "pad_id": value.process.pinned,
+        "centres": centres,
+        "card": card,
+    }
+    save_checkpoint(path, value.network, description)
+
+
+def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -> LearnedValue:
+    """A value from a file.
+
+    Args:
+        path: written by `save_value` or `guidekit train trainer=value`.
+        eta: 1 / temperature of the soft value, in units of 1 / reward.
+        above: take the log-probability of a reward of at least this instead.
+
+    Raises:
+        CheckpointError: missing, damaged, or no value.
+        ValueError: `above` exceeds all rewards that were seen.
+    """
+    description = read_description(path)
+    if description.get("kind") != "value":
+        raise CheckpointError(f"{path} holds a prior, not a value; make one with guidekit train trainer=value")
+    network = load_network(path, description).eval().requires_grad_(False)
+    centres = torch.tensor([-math.inf if c is None else c for c in description["centres"]], dtype=torch.float64)
+    value = LearnedValue(network, process_from(description), centres)
+    return value.at(eta) if above is None else value.above(above)

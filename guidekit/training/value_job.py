@@ -1,0 +1,53 @@
+"""The work behind `guidekit train trainer=value`: learn what a reward will be, from noisy states of a prior."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from guidekit.domain import Domain, UnknownNameError
+from guidekit.guidance.values import save_value
+from guidekit.networks.value_network import TRUNKS
+from guidekit.running.build import build_reward
+from guidekit.training.values import Schedule, own_trunk, small_trunk, train_value
+
+
+def train(config: dict[str, Any], domain: Domain, output: Path, console: Console) -> None:
+    """Train a value of the configured reward and write it to `output`.
+
+    Raises:
+        ValueError: no reward, or settings outside their range.
+    """
+    reward = build_reward(domain, config["reward"])
+    if reward is None:
+        raise ValueError("trainer=value learns a reward: give reward=")
+    settings = {field.name: config["trainer"][field.name] for field in dataclasses.fields(Schedule)}
+    if settings["eta"] is not None:
+        settings["eta"] = tuple(settings["eta"])
+    schedule = Schedule(**settings)
+    prior = domain.load_prior(config["prior"])
+    trunk = config["trainer"]["network"] or small_trunk(prior)
+    if trunk != "prior" and (not isinstance(trunk, dict) or trunk.get("name") not in TRUNKS):
+        name = trunk.get("name") if isinstance(trunk, dict) else trunk
+        raise UnknownNameError("trainer.network", str(name), ["prior", *TRUNKS])
+    if config["trainer"]["threads"]:
+        torch.set_num_threads(config["trainer"]["threads"])
+    began = time.perf_counter()
+    condition, bins, seed = config["condition"], config["trainer"]["bins"], config["seed"]
+    value = train_value(prior, reward, trunk, schedule, bins, condition, seed, console.print)
+    card = {
+        "prior": config["prior"],
+        "reward": config["reward"],
+        "trainer": config["trainer"],
+        "condition": condition,
+        "seconds": round(time.perf_counter() - began),
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_value(output, value, own_trunk(prior) if trunk == "prior" else trunk, domain.name, card)
+    seen = value.centres[value.centres.isfinite()]
+    console.print(f"written to {output}: rewards from {seen.min():.4g} to {seen.max():.4g}, {card['seconds']} seconds")

@@ -1,0 +1,64 @@
+"""The documentation keeps step with the code: names, links and code blocks."""
+
+import ast
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+import guidekit as gk
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GUIDES = [page for page in PAGES if page.name not in ("CHANGELOG.md", "methods.md")]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+
+
+def title(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks():
+    return [
+        pytest.param(code, id=f"{title(page)}-{i}")
+        for page in PAGES
+        for i, (language, code) in enumerate(FENCE.findall(page.read_text()))
+        if language == "python"
+    ]
+
+
+@functools.cache
+def anchors(page):
+    """What GitHub makes of the headings of a page."""
+    headings = HEADING.findall(FENCE.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("group", ["guidance", "sampler", "reward", "domain"])
+def test_every_name_of_a_group_is_documented(group):
+    text = "\n".join(page.read_text() for page in GUIDES)
+    names = {path.stem for path in (ROOT / "configs" / group).glob("*.yaml")} - {"none"}
+    missing = [name for name in sorted(names) if not re.search(rf"`{name}`|\b{group}={name}\b", text)]
+    assert names and not missing, f"no page in docs/ names {group}= {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_links_resolve(page):
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{title(page)} links to {link}, which does not exist"
+        assert not anchor or anchor in anchors(target), f"{title(page)} links to {link}: no heading gives #{anchor}"
+
+
+@pytest.mark.parametrize("code", blocks())
+def test_python_blocks_compile_and_name_what_exists(code):
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("gk."):
+            functools.reduce(getattr, ast.unparse(node).split("(")[0].split(".")[1:], gk)
