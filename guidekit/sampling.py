@@ -115,7 +115,7 @@ def sample_chunks(
     prior = prior.to(usable(device))
     if sampler is None:
         wanted = [plug.default_sampler for plug in plugs if plug.default_sampler is not None]
-        wanted = [choice for choice in wanted if isinstance(prior.process, choice.processes)]
+        wanted = [choice for choice in wanted if choice.fits(prior.process)]
         own = FirstHitting() if isinstance(prior.process, Masked) else Ancestral()
         sampler = wanted[-1] if wanted else own
     condition = _per_group(prior.condition(condition), num_samples, device)

@@ -14,6 +14,7 @@ from guidekit.domain import UnknownNameError, load_domain
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import read_description
 from guidekit.priors.descriptions import PROCESSES
+from guidekit.processes.survival import SURVIVALS
 from guidekit.running.folder import OutputError
 from guidekit.training.objectives import OBJECTIVES
 
@@ -79,6 +80,7 @@ def refuse_settings(trainer: dict[str, Any]) -> None:
     for kind, name, choices in (
         ("network", network["name"], NETWORKS),
         ("process", trainer["process"]["name"], PROCESSES),
+        ("survival schedule", trainer["process"].get("survival", {}).get("name", "log_linear"), SURVIVALS),
         ("objective", trainer["objective"], OBJECTIVES),
         ("parametrization", trainer.get("parametrization", "clean"), ("clean", "ratios")),
     ):

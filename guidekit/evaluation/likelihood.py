@@ -36,8 +36,8 @@ def bits_per_token(
     Args:
         prior: discrete prior with a `predict`, as it would be sampled (labels, temperature).
         states: clean tokens (B, l), padded behind their end; l is at most the prior's length.
-        draws: of a noisy sequence for each clean one, an even number; each is a network call (and two more where the
-            time matters).
+        draws: of a noisy sequence for each clean one, an even number; each is a network call, or two where the
+            time matters.
         condition: see `guidekit.sample`: one for all sequences, or one row a sequence.
         seed: of times and noise; a sequence's share in it depends on the seed and its index alone.
 
@@ -83,9 +83,9 @@ def _terms(prior: Prior, x: Tensor, condition: State | None, draws: int, random:
     """The parts of the bound, unbiased nats of each sequence with pairs of draws from one stratum side by side."""
     process, length = prior.process, x.shape[1]
 
-    def uniform(*shape: int, rows: int = draws) -> Tensor:
-        """One number in [0, 1) for every entry of (B * rows, *shape)."""
-        drawn = [torch.rand(rows, *shape, generator=one, dtype=torch.float64) for one in random]
+    def uniform(*shape: int) -> Tensor:
+        """One number in [0, 1) for every entry of (B * draws, *shape)."""
+        drawn = [torch.rand(draws, *shape, generator=one, dtype=torch.float64) for one in random]
         return torch.cat(drawn).to(x.device)
 
     stratum = (torch.arange(draws, device=x.device) // 2).repeat(len(random))
@@ -96,13 +96,10 @@ def _terms(prior: Prior, x: Tensor, condition: State | None, draws: int, random:
         return [_terminal(process, x), _stepped(prior, x, condition, u, uniform(length))]
     clean = 1 - float(process.survival(torch.tensor(1e-12, dtype=torch.float64)))  # some schedules begin with a jump
     least, latest = max(LEAST, clean + 1e-6), 1 - max(float(process.survival(1.0)), 1e-9)
-    some = torch.arange(len(x), device=x.device).view(-1, draws)[:, :2].flatten()  # two draws tell this small term
-    x_some = x[some]
-    t = process.survival.inverse(torch.full((len(some),), 1 - least, dtype=torch.float64, device=x.device))
-    z = process.noise(x_some, t, uniform(length, rows=2))
-    belief = prior.predict(z, t, None if condition is None else tree_index(condition, some))
-    nats = -belief.log_probs.gather(-1, x_some[..., None])[..., 0].double()
-    terms = [_terminal(process, x), torch.where(_real(x_some, process), nats, 0.0).sum(1)]
+    t = process.survival.inverse(torch.full((len(x),), 1 - least, dtype=torch.float64, device=x.device))
+    belief = prior.predict(process.noise(x, t, uniform(length)), t, condition)
+    nats = -belief.log_probs.gather(-1, x[..., None])[..., 0].double()
+    terms = [_terminal(process, x), torch.where(_real(x, process), nats, 0.0).sum(1)]
     if isinstance(process, Masked | Uniform):
         rest = _counted(prior, x, condition, u, uniform(length), uniform(length), least, latest)
     else:

@@ -35,6 +35,7 @@ class DiscreteProcess:
     vocab_size: int = 0
     survival: LogLinear | CosineSurvival | Geometric = LogLinear()
     pinned: int | None = None
+    has_rates = True  # of a chain in continuous time
 
     def __post_init__(self) -> None:
         """Refuse an impossible schedule."""

@@ -132,6 +132,7 @@ class Stepped(Structured):
     """
 
     matrices: Sequence[Sequence[Sequence[float]]] = ()
+    has_rates = False
 
     def __post_init__(self) -> None:
         """Check the matrices and keep them as numbers, so that equal processes compare equal."""

@@ -18,14 +18,19 @@ class Sampler:
     changes: tuple[str, ...] = ("tilt", "accelerate", "categorical")
     """What guidance may ask of its kernels, by the names of their methods (and "rates", where they have some)."""
 
+    @classmethod
+    def fits(cls, process: GaussianProcess | DiscreteProcess) -> bool:
+        """Whether it can sample a process."""
+        return isinstance(process, cls.processes)
+
     def check(self, prior: Prior) -> None:
         """Raise `GuidanceError` where this sampler cannot sample the prior."""
-        if not isinstance(prior.process, self.processes):
+        if not self.fits(prior.process):
             from guidekit.samplers import SAMPLERS
 
             kinds = " or ".join(kind.__name__ for kind in self.processes)
             have = type(prior.process).__name__
-            fitting = [name for name, kind in SAMPLERS.items() if isinstance(prior.process, kind.processes)]
+            fitting = [name for name, kind in SAMPLERS.items() if kind.fits(prior.process)]
             raise GuidanceError(
                 f"sampler {type(self).__name__} needs a {kinds} process, and this prior ({prior.name}) has a {have} "
                 f"one; samplers for it: {', '.join(fitting)}"

@@ -12,12 +12,23 @@ from guidekit.core.kernels import CategoricalKernel, JumpKernel, Kernel
 from guidekit.core.population import Population
 from guidekit.core.predictions import CategoricalPrediction
 from guidekit.priors.base import Prior
-from guidekit.processes import DiscreteProcess
+from guidekit.processes import DiscreteProcess, GaussianProcess
 from guidekit.samplers.base import Sampler
 
 
+class RateSampler(Sampler):
+    """Base of samplers that follow rates, which chains in discrete time do not have."""
+
+    processes = (DiscreteProcess,)
+
+    @classmethod
+    def fits(cls, process: GaussianProcess | DiscreteProcess) -> bool:
+        """See `Sampler.fits`."""
+        return super().fits(process) and process.has_rates
+
+
 @dataclasses.dataclass(frozen=True)
-class Jumps(Sampler):
+class Jumps(RateSampler):
     """Euler steps of the reversed chain: a token jumps to y with probability R(y) (t - u); error of first order.
 
     With stochasticity eta > 0 tokens also jump at the rates of the noise and back, which leaves the law at every time
@@ -31,7 +42,6 @@ class Jumps(Sampler):
     """
 
     stochasticity: float = 0.0
-    processes = (DiscreteProcess,)
     changes = (*Sampler.changes, "rates")
 
     def __post_init__(self) -> None:
@@ -52,7 +62,7 @@ class Jumps(Sampler):
 
 
 @dataclasses.dataclass(frozen=True)
-class TauLeaping(Sampler):
+class TauLeaping(RateSampler):
     """Poisson numbers of jumps with rates frozen over a step.
 
     Args:
@@ -63,7 +73,6 @@ class TauLeaping(Sampler):
     """
 
     ordinal: bool = False
-    processes = (DiscreteProcess,)
 
     @property
     def changes(self) -> tuple[str, ...]:

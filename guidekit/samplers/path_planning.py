@@ -82,7 +82,7 @@ def MaskGIT(temperature: float = 1.0, schedule: str = "cosine") -> PathPlanning:
     return PathPlanning(0.0, temperature, schedule)
 
 
-MaskGIT.processes = PathPlanning.processes
+MaskGIT.processes, MaskGIT.fits = PathPlanning.processes, PathPlanning.fits
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,6 +53,11 @@ class ReMDM(Sampler):
     plateau: float = 0.9
     processes = (Masked,)
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """A changed law would forget how probable the revealed tokens were."""
+        return () if self.by_confidence else Sampler.changes
+
     def __post_init__(self) -> None:
         """Refuse settings outside their bounds."""
         if self.schedule not in SCHEDULES:

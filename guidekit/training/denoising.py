@@ -83,11 +83,13 @@ class DenoisingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon on hidden matrices (2-D weights of linear layers but the head), AdamW on the rest."""
-        head = {id(p) for name, p in self.network.named_parameters() if name.startswith("head")}
-        linear = [m.weight for m in self.network.modules() if isinstance(m, nn.Linear)]
-        hidden = [p for p in linear if id(p) not in head]  # convolutions have no 2-D weights: AdamW trains them
+        trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        head = {id(p) for name, p in trained if "head" in name.split(".")}
+        linear = {id(m.weight) for m in self.network.modules() if isinstance(m, nn.Linear)}
+        # Convolutions have no 2-D weights: AdamW trains them.
+        hidden = [p for _, p in trained if id(p) in linear and id(p) not in head]
         chosen = {id(p) for p in hidden}
-        rest = [p for p in self.network.parameters() if id(p) not in chosen]
+        rest = [p for _, p in trained if id(p) not in chosen]
         adam = torch.optim.AdamW(rest, lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
         if not hidden:
             return [adam]

@@ -66,7 +66,7 @@ def test_bound_of_an_exact_chain_is_its_negative_log_likelihood(prior):
     made = bits_per_token(prior, states, draws=32)
     assert made["tokens"] == 2 * n and made["sequences"] == n
     assert made["bits_per_token"] == pytest.approx(exact(states), abs=4 * made["standard_error"] + 1e-4)
-    assert made["standard_error"] < (0.05 if isinstance(prior.process, Structured) else 0.015)
+    assert made["standard_error"] < (0.12 if isinstance(prior.process, Structured) else 0.015)
 
 
 def test_standard_error_is_the_spread_over_seeds():

@@ -9,7 +9,6 @@ import torch
 import guidekit as gk
 from guidekit.domain import Domain
 from guidekit.guidance import Reflection
-from guidekit.guidance.transition import reflection
 from guidekit.guidance.transition.reflection import Judged, substitutions
 from guidekit.networks.dilated_convolution import DilatedConvolution
 from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
@@ -105,22 +104,43 @@ def broken(verifier, tokens):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_no_collision_is_left_where_the_mode_is_blocked(sampler, window):
     prior, verifier = walks(), obstacle()
-    options = dict(num_samples=100, sampler=SAMPLERS[sampler], steps=8)
+    options = dict(num_samples=60, sampler=SAMPLERS[sampler], steps=8)
     assert broken(verifier, gk.sample(prior, **options).samples) > 0.9
     result = gk.sample(prior, Reflection(verifier, window=window), **options)
     assert broken(verifier, result.samples) == 0
-    assert result.info["violations before"].sum() > 90 and result.info["violations after"].sum() == 0
-    assert 1 <= result.info["rounds"].max() <= 8
+    assert result.info["violations before"].sum() > 54 and result.info["violations after"].sum() == 0
+    assert result.info["rounds"].max() >= 1
 
 
 @pytest.mark.parametrize("name", walls())
 def test_collisions_of_long_walks_fall_below_one_percent(name):
     prior, verifier = RandomWalk(16, 8), OccupiedCells(walls()[name], reach=6.0)
-    result = gk.sample(prior, Reflection(verifier), 200, steps=16)
+    result = gk.sample(prior, Reflection(verifier), 120, steps=16)
     assert result.info["violations before"].double().mean() > 0.9
     assert broken(verifier, result.samples) < 0.01
-    start, goal = result.samples[:, :2], result.samples[:, -2:]  # nobody has stopped before the wall
-    assert (start[:, 0] <= 3).all() and (goal[:, 0] >= 12).all()
+
+
+@pytest.mark.parametrize("name", ["block", "wall"])
+def test_a_score_leads_walks_to_their_goal(name):
+    """Rules alone are met in front of a wall as well; with a goal among them a score has to tell the way."""
+    grid = walls()[name]
+    cells = OccupiedCells(grid, reach=6.0)
+    steps = torch.full((18, 18), 99.0).double()
+    steps[9, 16] = 0  # from the goal, over the 8 neighbours of every free cell
+    for _ in range(40):
+        nearest = steps.unfold(0, 3, 1).unfold(1, 3, 1).amin((2, 3)) + 1
+        steps[1:-1, 1:-1] = torch.where(grid, 99.0, torch.minimum(steps[1:-1, 1:-1], nearest))
+
+    def verifier(tokens):
+        first, stop = cells(tokens)
+        missed = (first < 0) & (tokens[:, -2] < 12)
+        return torch.where(missed, 14, first), torch.where(missed, 16, stop)
+
+    def score(tokens):
+        return -3 * steps[1:-1, 1:-1][tokens[:, 1::2], tokens[:, ::2]].sum(1)
+
+    result = gk.sample(RandomWalk(16, 8), Reflection(verifier, score=score), 60, steps=16)
+    assert broken(cells, result.samples) < 0.01 and (result.samples[:, -2] >= 12).double().mean() > 0.99
 
 
 def test_feasible_rules_of_all_kinds_are_met():
@@ -413,7 +433,7 @@ def test_a_domain_gives_the_verifier():
         def verifier(self, forbidden=()):
             return words(*forbidden)
 
-    config = {"_target_": f"{reflection.__name__}.Reflection", "rounds": 3, "forbidden": ["GAT"]}
+    config = {"_target_": "guidekit.guidance.Reflection", "rounds": 3, "forbidden": ["GAT"]}
     plug = build_guidance(config, None, Words().verifier)
     assert isinstance(plug, Reflection) and plug.rounds == 3 and plug.verifier.words == words("GAT").words
     with pytest.raises(gk.GuidanceError, match="needs a verifier"):

@@ -18,16 +18,23 @@ from guidekit.core.state import State, right_pad, tree_batch, tree_map
 def contrast(base: Prediction, positive: Prediction, weight: Tensor | float) -> Prediction:
     """base + weight (positive - base): of posterior means, or of log-probabilities normalised again.
 
-    weight is a number or (B,). A token that is impossible in either branch is impossible.
+    weight is a number or (B,). A token that is impossible in either branch is impossible; where that leaves none, the
+    positive branch stands.
     """
     parts = {"base": base, "positive": positive}
     if isinstance(base, CategoricalPrediction):
         w = right_pad(weight, base.log_probs)
         mixed = base.log_probs + w * (positive.log_probs - base.log_probs)
         mixed = mixed.masked_fill(base.log_probs.isneginf() | positive.log_probs.isneginf(), -torch.inf)
-        return dataclasses.replace(base, log_probs=torch.log_softmax(mixed, -1), parts=parts)
+        return dataclasses.replace(base, log_probs=normalised(mixed, positive.log_probs), parts=parts)
     w = right_pad(weight, base.mean)
     return dataclasses.replace(base, mean=base.mean + w * (positive.mean - base.mean), parts=parts)
+
+
+def normalised(log_weights: Tensor, otherwise: Tensor) -> Tensor:
+    """log_weights (..., V) as log-probabilities; `otherwise` (..., V) where no entry is finite."""
+    empty = log_weights.isneginf().all(-1, keepdim=True)
+    return torch.where(empty, otherwise, torch.log_softmax(log_weights, -1))
 
 
 @dataclasses.dataclass(frozen=True)

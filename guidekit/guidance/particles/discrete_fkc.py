@@ -8,13 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Denoiser
+from guidekit.core.guidance import Denoiser, GuidanceError
 from guidekit.core.kernels import CategoricalKernel, ChosenUnmaskingKernel, Kernel
 from guidekit.core.population import Population, Time
 from guidekit.core.predictions import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
-from guidekit.guidance.contrast import contrast
+from guidekit.guidance.contrast.linear import contrast, normalised
 from guidekit.guidance.particles.filter import ParticleFilter
 from guidekit.guidance.transition.kernel_mixing import branch_kernels, geometric, require_condition
 from guidekit.samplers import FirstHitting
@@ -25,7 +25,8 @@ class DiscreteFKC(ParticleFilter):
     """Weighted particles of the law proportional to p_c(x)^w p_0(x)^(1 - w), at every time of the chain.
 
     Mixed kernels K_c^w K_0^(1 - w) / N(z_t), as in `KernelCFG`, sample another law; weights that grow by log N(z_t) at
-    every step make up for it: with exact kernels, target_t(z_t) N(z_t) K_mixed(z_u | z_t) sums to target_u(z_u).
+    every step make up for it: with exact kernels, target_t(z_t) N(z_t) K_mixed(z_u | z_t) sums to target_u(z_u). A tilt
+    outside it (`DCBG`) is a proposal, which is corrected for as well.
     On first-hitting samplers (one token a step) the kernel is that of `CFG`, and the weight grows by the normaliser of
     the law of the token that is revealed. In continuous time it is the weight rate sum_y R_w(z, y) - w R_c(z, y) -
     (1 - w) R_0(z, y). No network call more than CFG.
@@ -40,6 +41,12 @@ class DiscreteFKC(ParticleFilter):
 
     weight: float = 2.0
     needs = ("conditional prior and condition=", "tokens")
+
+    def __post_init__(self) -> None:
+        """Without a potential no particle is the best."""
+        super().__post_init__()
+        if self.output == "best":
+            raise ValueError("output='best' needs a reward; accepted here: draw, all")
 
     def check(self, run: Run) -> None:
         """A conditional prior of tokens, a condition, and noise."""
@@ -60,14 +67,14 @@ class DiscreteFKC(ParticleFilter):
         kernel = inner(population, t, u)
         parts = population.predict(t).parts
         if isinstance(kernel, ChosenUnmaskingKernel):
+            if kernel.base is not None:
+                raise GuidanceError("DiscreteFKC weighs what is not yet tilted: write chain(DiscreteFKC, tilt)")
             law = geometric(parts["base"].log_probs.double(), parts["positive"].log_probs.double(), self.weight)
             return WeightedUnmaskingKernel(**vars(kernel), log_normalizers=torch.logsumexp(law, -1))
-        base, positive = branch_kernels(inner, population, t, u)
-        mixed = geometric(base.categorical().log_probs, positive.categorical().log_probs, self.weight)
-        log_normalizer = torch.logsumexp(mixed, -1)
-        return WeightedKernel(
-            mixed - log_normalizer[..., None], population.predict(t), log_normalizer=log_normalizer.sum(1)
-        )
+        base, positive = (kernel.categorical().log_probs for kernel in branch_kernels(inner, population, t, u))
+        mixed = geometric(base, positive, self.weight)
+        weight = torch.logsumexp(mixed, -1).sum(1)
+        return WeightedKernel(normalised(mixed, positive), population.predict(t), log_normalizer=weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +88,8 @@ class WeightedKernel(CategoricalKernel):
     log_normalizer: Tensor | None = None
 
     def memory(self, state: Tensor) -> dict[str, Tensor]:
-        """The log-weight of the step."""
-        return {"log_ratio": self.log_normalizer}
+        """The log-weight of the step, a tilt of the kernel undone."""
+        return {"log_ratio": self.log_normalizer + super().memory(state).get("log_ratio", 0.0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +103,7 @@ class WeightedUnmaskingKernel(ChosenUnmaskingKernel):
     log_normalizers: Tensor | None = None
 
     def memory(self, state: Tensor) -> dict[str, Tensor]:
-        """The time reached and the log-weight of the step."""
-        shown = state != self.prediction.z
-        return super().memory(state) | {"log_ratio": torch.where(shown, self.log_normalizers, 0.0).sum(1)}
+        """The time reached and the log-weight of the step, a tilt of the kernel undone."""
+        memory = super().memory(state)
+        weight = torch.where(state != self.prediction.z, self.log_normalizers, 0.0).sum(1)
+        return memory | {"log_ratio": weight + memory.get("log_ratio", 0.0)}

@@ -55,7 +55,9 @@ class ParticleFilter(Guidance):
             raise ValueError(f"window={list(self.window)}; two times are needed, from noise (1) to clean (0): [1, 0]")
 
     def check(self, run: Run) -> None:
-        """Resampling copies particles: without noise the copies would stay copies."""
+        """Resampling copies particles: without noise the copies would stay copies. One set of weights, one filter."""
+        if sum(isinstance(plug, ParticleFilter) for plug in run.plugs) > 1:
+            raise GuidanceError("two particle filters would share one set of weights: keep one of them")
         if getattr(run.sampler, "eta", 1.0) == 0 and not hasattr(run.prior.process, "vocab_size"):
             raise GuidanceError("a particle filter needs a stochastic sampler: copies stay copies")
         if type(run.sampler).__name__ in ("Euler", "Heun"):

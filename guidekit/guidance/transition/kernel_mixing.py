@@ -8,24 +8,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
+from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
 from guidekit.core.kernels import CategoricalKernel, JumpKernel, Kernel
 from guidekit.core.population import Population, Time
 from guidekit.core.predictions import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
-from guidekit.guidance.contrast import contrast
+from guidekit.guidance.contrast.linear import contrast, normalised
 from guidekit.processes import DiscreteProcess
 from guidekit.samplers import Ancestral, Jumps, Sampler
 
 
 def require_condition(plug: Guidance, run: Run) -> None:
-    """Both branches must exist, and be of tokens."""
+    """Both branches must exist, be of tokens, and be what the plug mixes."""
     name, prior = type(plug).__name__, run.prior
     if not isinstance(prior.process, DiscreteProcess):
         raise GuidanceError(f"{name} mixes laws of tokens, and this prior ({prior.name}) is not of tokens: use CFG")
     if prior.null_condition is None or run.condition is None:
         raise GuidanceError(f"{name} needs a conditional prior and a condition=; the prior here is {prior.name}")
+    for other in run.plugs[run.position(plug) + 1 :]:
+        if overrides(other, "denoise"):  # it would change the mixed belief, and not the branches that are mixed
+            raise GuidanceError(f"{name} mixes what is inside it: write chain({type(other).__name__}, {name})")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +81,9 @@ class KernelCFG(Guidance):
                 raise GuidanceError("KernelCFG with mix=rates needs a sampler that follows rates: use sampler=jumps")
             rates = geometric(base.rates.log(), positive.rates.log(), self.weight).exp()
             return dataclasses.replace(base, rates=rates)
-        mixed = geometric(base.categorical().log_probs, positive.categorical().log_probs, self.weight)
-        return CategoricalKernel(torch.log_softmax(mixed, -1), population.predict(t))
+        positive = positive.categorical().log_probs
+        mixed = geometric(base.categorical().log_probs, positive, self.weight)
+        return CategoricalKernel(normalised(mixed, positive), population.predict(t))
 
 
 def branch_kernels(
@@ -91,6 +95,8 @@ def branch_kernels(
     if not hasattr(kernels[0], "categorical"):
         kind = type(kernels[0]).__name__
         raise GuidanceError(f"a {kind} has no table to mix: use CFG with this sampler, or sampler=ancestral")
+    if kernels[0].base is not None:
+        raise GuidanceError("kernels are mixed before they are tilted: put DCBG and its like outside, chain(mix, tilt)")
     return kernels
 
 

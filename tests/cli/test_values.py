@@ -1,0 +1,61 @@
+"""`guidekit train trainer=value` and the guidance that reads its file."""
+
+import json
+
+import pytest
+
+from guidekit.cli import main
+from guidekit.guidance import load_value
+
+TINY = ["trainer.base=48", "trainer.collected=16", "trainer.sampling_steps=8", "trainer.updates=5", "trainer.rounds=1"]
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("values")
+    for network, name in (("null", "small"), ("prior", "features")):
+        output = f"output={folder / name}.safetensors"
+        assert main(["train", "trainer=value", "reward=qed", f"trainer.network={network}", output, *TINY]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(("guidance", "name"), [("slcd", "small"), ("dcbg", "small"), ("nos", "features")])
+def test_a_trained_value_guides(values, tmp_path, guidance, name):
+    chosen = [f"guidance={guidance}", f"guidance.value={values / name}.safetensors"]
+    sizes = ["num_samples=2", "steps=4", "baseline=false"]
+    if guidance == "dcbg":
+        chosen.append("guidance.first_order=true")
+    assert main(["sample", "reward=qed", *chosen, *sizes, f"output={tmp_path / 'run'}"]) == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["ledger"]["guided"]["value_calls"] > 0
+
+
+def test_an_event_in_place_of_a_temperature(values):
+    path = values / "small.safetensors"
+    value = load_value(path, above=0.7)
+    assert set(value.log_weights.exp().tolist()) == {0.0, 1.0}
+    with pytest.raises(ValueError, match="end at 0"):
+        load_value(path, above=2.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "trainer=value"], "give reward="),
+        (["train", "trainer=value", "reward=qed", "trainer.eta=[3,1]"], "eta=[3, 1]"),
+        (["train", "trainer=value", "reward=qed", "trainer.network=prio"], "did you mean 'prior'"),
+        (["train", "trainer=value", "reward=qed", "data=x.smi"], "data= is for priors"),
+        (["sample", "reward=qed", "guidance=slcd"], "SLCD needs guidance.value="),
+        (["sample", "reward=qed", "guidance=slcd", "guidance.value=no.safetensors"], "there is no checkpoint"),
+        (["sample", "reward=qed", "guidance=nos", "guidance.value={small}"], "trainer.network=prior"),
+        (["sample", "reward=qed", "prior={small}"], "holds a value, not a prior"),
+    ],
+)
+def test_bad_input(values, tmp_path, capsys, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    arguments = [argument.format(small=values / "small.safetensors") for argument in arguments]
+    if arguments[0] == "train":
+        arguments.append("output=value.safetensors")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,72 @@
+"""Guidances of tokens in chains: exact where they compose, refused where they would sample something else."""
+
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit import processes, samplers
+from guidekit.testing import exact_law
+
+LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
+CONDITIONAL = torch.tensor([[0.05, 0.25, 0.05], [0.20, 0.02, 0.08], [0.05, 0.10, 0.20]], dtype=torch.float64)
+REWARD = gk.objectives.TableReward(torch.tensor([[0.0, 1, 2], [1, 0, 1], [2, 1, -1]], dtype=torch.float64))
+g = gk.guidance
+
+
+def conditional_chain(process=None):
+    return gk.priors.CategoricalChain(LAW, process, conditionals=torch.stack([CONDITIONAL, LAW]))
+
+
+@pytest.mark.parametrize("sampler", [samplers.Ancestral(), samplers.FirstHitting()])
+def test_a_tilt_outside_the_corrector_is_a_proposal_that_is_corrected(sampler):
+    chain, corrector = conditional_chain(), g.DiscreteFKC(weight=2.0)
+    tilted = g.chain(corrector, g.DCBG(REWARD, 0.7))
+    options = dict(steps=6, condition=0)
+    expected = exact_law(chain, sampler, corrector, weighted=True, **options)
+    torch.testing.assert_close(exact_law(chain, sampler, tilted, weighted=True, **options), expected)
+    assert (exact_law(chain, sampler, tilted, **options) - expected / expected.sum()).abs().sum() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("plugs", "reason"),
+    [
+        ((g.DiscreteFKC(), g.Sharpen(0.5)), r"chain\(Sharpen, DiscreteFKC\)"),
+        ((g.KernelCFG(), g.Sharpen(0.5)), r"chain\(Sharpen, KernelCFG\)"),
+        ((g.DCBG(REWARD), g.KernelCFG()), "mixed before they are tilted"),
+        ((g.DCBG(REWARD), g.DiscreteFKC()), "tilt"),
+        ((g.FKSteering(REWARD), g.DiscreteFKC()), "two particle filters"),
+    ],
+)
+def test_orders_that_would_sample_another_law_are_refused(plugs, reason):
+    with pytest.raises(gk.GuidanceError, match=reason):
+        gk.sample(conditional_chain(), g.chain(*plugs), 2, steps=4, condition=0)
+
+
+def test_no_particle_is_the_best_without_a_reward():
+    with pytest.raises(ValueError, match="output='best' needs a reward"):
+        g.DiscreteFKC(output="best")
+
+
+def test_remasking_by_confidence_takes_no_tilt():
+    sampler = samplers.ReMDM(by_confidence=True)
+    with pytest.raises(gk.GuidanceError, match="ReMDM"):
+        gk.sample(conditional_chain(), g.DCBG(REWARD), 2, steps=4, sampler=sampler)
+
+
+def test_branches_without_a_common_token_leave_the_positive_one():
+    """Nuclei of the two branches may be disjoint."""
+    chain = gk.priors.CategoricalChain(
+        torch.tensor([0.9, 0.1]).double(), conditionals=torch.tensor([[0.1, 0.9], [0.9, 0.1]]).double()
+    )
+    for plug in (g.CFG(3.0), g.KernelCFG(3.0), g.DiscreteFKC(weight=3.0)):
+        z = gk.sample(chain, g.chain(g.Sharpen(nucleus=0.5), plug), 50, steps=4, condition=0).samples
+        assert (z == 1).all(), type(plug).__name__
+
+
+@pytest.mark.parametrize("sampler", [samplers.Jumps(), samplers.TauLeaping(), samplers.PredictorCorrector()])
+def test_chains_in_discrete_time_have_no_rates(sampler):
+    step = torch.full((3, 3), 0.1) + 0.7 * torch.eye(3)
+    chain = gk.priors.CategoricalChain(LAW, processes.Stepped(matrices=[step.tolist()] * 4))
+    with pytest.raises(gk.GuidanceError, match="samplers for it: ancestral"):
+        gk.sample(chain, None, 2, steps=4, sampler=sampler)
+    gk.sample(chain, g.PredictorGuidance(REWARD), 2, steps=4)  # takes the prior's own sampler instead
