@@ -37,7 +37,8 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     prior = None if config["prior"] is None else domain.load_prior(config["prior"])
     domain.compare_with(config["condition"])
     objects, note = domain.read_samples(config["samples"], config["column"])
-    notes, given = [note], {}
+    notes = [note]
+    given = {key: value for key, value in config["domain"].items() if key != "name"}
     for name in ("reference", "training"):
         if config[name]:
             given[name], note = domain.read_reference(config[name], config["on_error"])

@@ -17,7 +17,7 @@ from guidekit.guidance.transition import (
     TaylorEdits,
 )
 from guidekit.guidance.transition.nos import NOS
-from guidekit.guidance.values import LearnedValue, MonteCarlo, NoisyValue, PosteriorMean, load_value, save_value
+from guidekit.guidance.values import LearnedValue, MonteCarlo, NoisyValue, PosteriorMean, Relaxed, load_value, save_value
 from guidekit.guidance.values.slcd import SLCD
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "PosteriorMean",
     "PredictorGuidance",
     "Reflection",
+    "Relaxed",
     "Sharpen",
     "TaylorEdits",
     "chain",

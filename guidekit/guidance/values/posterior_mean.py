@@ -38,6 +38,27 @@ class PosteriorMean:
 
 
 @dataclasses.dataclass(frozen=True)
+class Relaxed:
+    """Relaxed reward of the predicted laws of all tokens: what independent tokens of these laws are worth.
+
+    Less noisy than the reward of the most probable tokens where no token is certain yet, and no network call more. At
+    t = 0 it is the reward itself.
+
+    Args:
+        reward: has `relaxed(probabilities (B, L, V)) -> (B,)`.
+    """
+
+    reward: Callable[..., Tensor]
+
+    def __call__(self, population: Population, t: float) -> Tensor:
+        """See `Value`."""
+        if t == 0:
+            return score(self.reward, population.state, population.run.ledger)
+        population.run.ledger.value_calls += len(population)
+        return self.reward.relaxed(population.predict(t).probs).double()
+
+
+@dataclasses.dataclass(frozen=True)
 class MonteCarlo:
     """Soft value alpha log mean exp(reward / alpha) over draws of x_0 from the predicted token marginals.
 
