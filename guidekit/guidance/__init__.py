@@ -17,7 +17,15 @@ from guidekit.guidance.transition import (
     TaylorEdits,
 )
 from guidekit.guidance.transition.nos import NOS
-from guidekit.guidance.values import LearnedValue, MonteCarlo, NoisyValue, PosteriorMean, Relaxed, load_value, save_value
+from guidekit.guidance.values import (
+    LearnedValue,
+    MonteCarlo,
+    NoisyValue,
+    PosteriorMean,
+    Relaxed,
+    load_value,
+    save_value,
+)
 from guidekit.guidance.values.slcd import SLCD
 
 __all__ = [
