@@ -76,6 +76,11 @@ class SoftMotif(TokenReward):
         return torch.from_numpy(load_motif(self.motif).log_odds())
 
     @property
+    def temperature(self) -> float:
+        """What searches take where they are given none: one bit."""
+        return 1 / self._unit
+
+    @property
     def _unit(self) -> float:
         return load_motif(self.motif).best_score if self.relative else 1.0
 

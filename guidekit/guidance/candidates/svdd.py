@@ -13,7 +13,10 @@ from guidekit.core.population import Population
 from guidekit.core.predictions import sample_categorical
 from guidekit.core.run import Run
 from guidekit.core.state import rows_differ, tree_repeat
-from guidekit.guidance.values import PosteriorMean, Value
+from guidekit.guidance.values import Value, value_of
+
+ALPHA = 0.01
+"""Temperature for rewards between 0 and 1, such as QED."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,20 +30,22 @@ class SVDD(Guidance):
     Args:
         reward: clean states (B, *S) -> (B,), higher is better; need not be differentiable.
         candidates: M.
-        alpha: temperature in the unit of the reward; 0 keeps the best candidate (the authors' released code).
-        value: (population, t) -> values (P * K,); None is the reward of the clean estimate (SVDD-PM).
+        alpha: temperature in the unit of the reward; 0 keeps the best candidate (the authors' released code). None is
+            what the reward suggests (its `temperature`), or else `ALPHA`.
+        value: (population, t) -> values (P * K,); None is the reward of the clean estimate (SVDD-PM), relaxed where the
+            reward can be (see `value_of`).
 
     Source: Li et al. 2024, arXiv:2408.08252, algorithm 1.
     """
 
     reward: Callable[..., Tensor]
     candidates: int = 16
-    alpha: float = 0.01
+    alpha: float | None = None
     value: Value | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""
-        if self.candidates < 1 or self.alpha < 0:
+        if self.candidates < 1 or (self.alpha or 0) < 0:
             raise ValueError(
                 f"candidates={self.candidates}, alpha={self.alpha}: candidates is at least 1, alpha at least 0"
             )
@@ -63,12 +68,13 @@ class SVDD(Guidance):
         first = torch.arange(population.particles, device=population.run.device) * self.candidates
         if not rows_differ(crowd.state, tree_repeat(population.state, self.candidates)).any():
             return crowd.select(first.expand(population.groups, -1))  # no candidate moved: nothing to choose from
-        values = (self.value or PosteriorMean(self.reward))(crowd, u)
+        values = (self.value or value_of(self.reward))(crowd, u)
         values = values.view(len(population), self.candidates)
         hopeless = values.isneginf().all(1)
         population.run.ledger.degenerate_groups += int(hopeless.sum())
         points = population.run.draw("choose", self).uniform((len(values),))
-        chosen = choose(values.masked_fill(hopeless[:, None], 0.0), self.alpha, points)
+        alpha = getattr(self.reward, "temperature", ALPHA) if self.alpha is None else self.alpha
+        chosen = choose(values.masked_fill(hopeless[:, None], 0.0), alpha, points)
         return crowd.select(first + chosen.view(population.groups, population.particles))
 
 

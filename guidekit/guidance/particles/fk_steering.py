@@ -10,7 +10,10 @@ from torch import Tensor
 
 from guidekit.core.population import Population
 from guidekit.guidance.particles.filter import ParticleFilter
-from guidekit.guidance.values import PosteriorMean, Value
+from guidekit.guidance.values import Value, value_of
+
+TEMPERATURE = 0.1
+"""For rewards between 0 and 1, such as QED."""
 
 POTENTIALS = ("difference", "max", "sum")
 
@@ -33,17 +36,18 @@ class FKSteering(ParticleFilter):
 
     Args:
         reward: clean states (B, *S) -> (B,).
-        temperature: 1 / lambda, in the unit of the reward.
+        temperature: 1 / lambda, in the unit of the reward; None is what the reward suggests (its `temperature`), or
+            else `TEMPERATURE`.
         potential: "difference", "max" or "sum".
         particles, resampler, ess_threshold, interval, window, output: see `ParticleFilter`; "best" is the particle of
             highest reward.
-        value: (population, t) -> (P * K,); None is the reward of the clean estimate.
+        value: (population, t) -> (P * K,); None is the reward of the clean estimate, see `value_of`.
 
     Source: Singhal et al. 2025, arXiv:2501.06848, eq. 7-9; with tilted proposals Wu et al. 2023, arXiv:2306.17775.
     """
 
     reward: Callable[..., Tensor]
-    temperature: float = 0.1
+    temperature: float | None = None
     potential: str = "difference"
     value: Value | None = None
 
@@ -52,12 +56,14 @@ class FKSteering(ParticleFilter):
         super().__post_init__()
         if self.potential not in POTENTIALS:
             raise ValueError(f"potential={self.potential!r}; accepted: {', '.join(POTENTIALS)}")
-        if self.temperature <= 0:
+        if self.temperature is not None and self.temperature <= 0:
             raise ValueError(f"temperature={self.temperature}; it must be positive")
 
     def log_potential(self, population: Population, u: float, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """See `ParticleFilter.log_potential`."""
-        rewards = (self.value or PosteriorMean(self.reward))(population, u) / self.temperature
+        suggested = getattr(self.reward, "temperature", TEMPERATURE)
+        temperature = suggested if self.temperature is None else self.temperature
+        rewards = (self.value or value_of(self.reward))(population, u) / temperature
         total, history = population.memory["fk_total"], population.memory["fk_history"]
         step, history = self._log_potential(rewards, total, history, last)
         return step, {"fk_history": history}
