@@ -104,6 +104,10 @@ class Domain:
         shipped = {path.stem: path for path in self.assets.glob("*.safetensors")}
         path = shipped.get(name, Path(name))
         if path.suffix != ".safetensors":
+            if not shipped:
+                raise UnknownNameError(
+                    "prior", name, [f"a path ending in .safetensors, made by guidekit train domain={self.name}"]
+                )
             raise UnknownNameError("prior", name, [*shipped, "a path ending in .safetensors"])
         return path
 

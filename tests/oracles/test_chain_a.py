@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.core.population import Population
 
 N = 40_000
 ANCESTRAL = gk.samplers.Ancestral()
@@ -179,3 +180,25 @@ def test_discrete_cfg_sharpens_one_token_exactly():
     result = gk.sample(prior, gk.guidance.CFG(2.0), N, steps=8, condition=0)
     share = float((result.samples == 0).double().mean())
     assert share == pytest.approx(16 / 17, abs=4 * math.sqrt(16 / 17 / 17 / N))
+
+
+def test_relaxed_value_is_the_mean_reward_under_the_predicted_marginals(chain_a):
+    population = Population(
+        gk.core.run.Run(chain_a.prior, gk.samplers.Ancestral(), None, 4, (0, 16)), 16, 1, chain_a.prior.states()
+    )
+    relaxed = gk.guidance.Relaxed(chain_a.reward)
+    torch.testing.assert_close(relaxed(population, 0.5), chain_a.expected_reward()(population, 0.5))
+    clean = population.advance(torch.zeros_like(population.state))
+    assert torch.equal(relaxed(clean, 0), chain_a.reward(clean.state))
+
+
+def test_a_reward_may_suggest_its_temperature(chain_a):
+    class Suggesting(gk.objectives.TableReward):
+        temperature = 2.0
+
+    suggesting = Suggesting(chain_a.rewards)
+    options = dict(num_samples=300, steps=4)
+    for kind, name in ((gk.guidance.SVDD, "alpha"), (gk.guidance.FKSteering, "temperature")):
+        plain = gk.sample(chain_a.prior, kind(suggesting), **options).samples
+        assert torch.equal(gk.sample(chain_a.prior, kind(chain_a.reward, **{name: 2.0}), **options).samples, plain)
+        assert not torch.equal(gk.sample(chain_a.prior, kind(chain_a.reward), **options).samples, plain)
