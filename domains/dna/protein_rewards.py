@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from guidekit.objectives.window import Window
+
 from .amp import probability
-from .window import Window
 
 
 def _analysis(sequence: str) -> Any:

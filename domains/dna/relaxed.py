@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from guidekit.objectives.window import outside, refuse_empty
+
 from .alphabet import DNA
 from .motifs import Motif, best_scores, find_hits, load_motif, threshold
-from .window import outside, refuse_empty
 
 
 class TokenReward:

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from guidekit.domain import UnknownNameError, require
+from guidekit.objectives.window import Window
 
 from .onehot import OneHotModel
 from .relaxed import GC, CpG, MotifCount, SoftMotif
-from .window import Window
 
 IUPAC = {
     "A": "A",

@@ -17,6 +17,8 @@ from rdkit import Chem, DataStructs, RDConfig, rdBase
 from rdkit.Chem import Crippen, Descriptors, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.QED import qed
 
+from guidekit.objectives.window import Window
+
 from .data import ASSETS
 from .files import parse
 
@@ -67,62 +69,42 @@ class QED:
 
 
 @dataclass(frozen=True)
-class _Window:
-    """Minus the distance to [low, high]; 0 inside. Subclasses say which number of the molecule is meant.
-
-    Raises:
-        ValueError: low is above high, or one of them is not a number.
-    """
-
-    low: float
-    high: float
-    floor: ClassVar[float | None] = None
-
-    def __post_init__(self) -> None:
-        if not self.low <= self.high:
-            raise ValueError(f"window from {self.low} to {self.high} is empty; low must not exceed high")
-
-    def _outside(self, value: float) -> float:
-        return -max(self.low - value, value - self.high, 0.0) or 0.0  # `or` turns -0.0 into 0.0
-
-
-@dataclass(frozen=True)
-class LogPWindow(_Window):
+class LogPWindow(Window):
     """Octanol-water log P (log10 units) in a window. Source: Wildman & Crippen 1999, doi:10.1021/ci990307l."""
 
     low: float = 2.0
     high: float = 3.0
     name: ClassVar[str] = "logp"
 
-    def __call__(self, molecule: Chem.Mol) -> float:
-        """Minus the distance of log P to the window."""
-        return self._outside(Crippen.MolLogP(molecule))
+    def measure(self, molecule: Chem.Mol) -> float:
+        """Log P of one molecule."""
+        return Crippen.MolLogP(molecule)
 
 
 @dataclass(frozen=True)
-class TPSAWindow(_Window):
+class TPSAWindow(Window):
     """Topological polar surface area (square Angstrom) in a window. Source: Ertl et al. 2000, doi:10.1021/jm000942e."""
 
     low: float = 40.0
     high: float = 90.0
     name: ClassVar[str] = "tpsa"
 
-    def __call__(self, molecule: Chem.Mol) -> float:
-        """Minus the distance of the polar surface area to the window, in square Angstrom."""
-        return self._outside(rdMolDescriptors.CalcTPSA(molecule))
+    def measure(self, molecule: Chem.Mol) -> float:
+        """Polar surface area of one molecule, square Angstrom."""
+        return rdMolDescriptors.CalcTPSA(molecule)
 
 
 @dataclass(frozen=True)
-class MolecularWeight(_Window):
+class MolecularWeight(Window):
     """Average molecular weight (Da) in a window; the default is the range of the MOSES set."""
 
     low: float = 250.0
     high: float = 350.0
     name: ClassVar[str] = "molecular_weight"
 
-    def __call__(self, molecule: Chem.Mol) -> float:
-        """Minus the distance of the weight to the window, in Da."""
-        return self._outside(Descriptors.MolWt(molecule))
+    def measure(self, molecule: Chem.Mol) -> float:
+        """Weight of one molecule, Da."""
+        return Descriptors.MolWt(molecule)
 
 
 @dataclass(frozen=True)

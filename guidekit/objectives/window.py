@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -36,10 +36,10 @@ class Window:
     def __post_init__(self) -> None:
         refuse_empty(self.low, self.high)
 
-    def measure(self, sequence: str) -> float:
+    def measure(self, thing: Any) -> float:
         """The number that should lie in the window."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement measure(sequence)")
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement measure")
 
-    def __call__(self, sequence: str) -> float:
+    def __call__(self, thing: Any) -> float:
         """Minus the distance of the measure to the window, in its unit."""
-        return outside(self.measure(sequence), self.low, self.high)
+        return outside(self.measure(thing), self.low, self.high)
