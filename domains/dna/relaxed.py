@@ -78,8 +78,8 @@ class SoftMotif(TokenReward):
 
     @property
     def temperature(self) -> float:
-        """What searches take where they are given none: one bit."""
-        return 1 / self._unit
+        """What searches take where they are given none: two bits, which leave the rest of a sequence as it was."""
+        return 2 / self._unit
 
     @property
     def _unit(self) -> float:
