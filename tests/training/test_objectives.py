@@ -386,7 +386,7 @@ def test_gradients_are_finite_and_lead_downhill(kind, name):
             value = loss(lambda z, labels, level: weight[z], tokens, generator=generator).mean()  # noqa: B023
             (gradient,) = torch.autograd.grad(value, weight)
             assert value.isfinite() and gradient.isfinite().all() and gradient.abs().max() > 0
-            values.append(float(value))
+            values.append(float(value.detach()))
             weight = (weight - 1e-3 * gradient / gradient.norm()).detach().requires_grad_()
         assert values[1] < values[0]
 
