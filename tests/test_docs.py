@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,24 @@ def test_python_blocks_compile_and_name_what_exists(code):
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("gk."):
             functools.reduce(getattr, ast.unparse(node).split("(")[0].split(".")[1:], gk)
+
+
+def commands():
+    """Every `guidekit ...` line of the documentation and of the comments of configs/, as its arguments."""
+    texts = [page.read_text() for page in PAGES] + [path.read_text() for path in (ROOT / "configs").rglob("*.yaml")]
+    whole = re.compile(r"^(?:# )?(guidekit (?:sample|train|evaluate) .*)$", re.MULTILINE)
+    quoted = re.compile(r"`(guidekit (?:sample|train|evaluate) [^`]*)`")
+    found = {line for text in texts for line in [*whole.findall(text.replace("\\\n", " ")), *quoted.findall(text)]}
+    return sorted(" ".join(line.split()) for line in found if "..." not in line and "--" not in line)
+
+
+def test_documented_commands_are_understood():
+    from guidekit.cli.compose import compose
+
+    assert len(commands()) > 50
+    for line in commands():
+        try:
+            _, command, *arguments = shlex.split(line, comments=True)
+            compose(command, [re.sub(r":$", "", argument) for argument in arguments if "=" in argument])
+        except ValueError as error:
+            raise AssertionError(f"{line}: {error}") from error

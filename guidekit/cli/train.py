@@ -29,6 +29,9 @@ def run(config: dict[str, Any]) -> None:
             if config[name]:
                 raise ValueError(f"{name}= is for priors; trainer=value learns from samples of prior=")
         return train(config, domain, free_output(config), console)
+    for name, given in (("reward", config["reward"].get("name")), ("condition", config["condition"])):
+        if given is not None:
+            raise ValueError(f"{name}= is for values; priors are trained without one, or use trainer=value")
     refuse_settings(config["trainer"])
     if config["init"] is not None:
         refuse_other_network(read_description(config["init"], domain.name)["network"], config["trainer"]["network"])

@@ -145,16 +145,20 @@ class Run:
             memory["log_ratio"] = memory["log_ratio"] + population.memory.get("log_ratio", 0.0)
         return population.advance(state, **memory)
 
-    def _network(self, x: State, t: Time, condition: State | None = None) -> Prediction:
+    def ask(self, question: Callable[..., Prediction], x: State, t: Time, condition: State | None = None) -> Prediction:
+        """question(x, t, condition), counted as one network call, or as several where that is too many rows."""
         rows, limit = tree_batch(x), self.network_batch
         if limit is None or rows <= limit:
             asked = self.prior.network_rows(x)
             self.ledger.network_calls += asked > 0
             self.ledger.network_rows += asked
-            return self.prior.predict(x, t, condition)
+            return question(x, t, condition)
         parts = []
         for begin in range(0, rows, limit):
             cut = slice(begin, begin + limit)
             part = tree_index(condition, cut) if condition is not None else None
-            parts.append(self._network(tree_index(x, cut), t[cut] if isinstance(t, Tensor) else t, part))
+            parts.append(self.ask(question, tree_index(x, cut), t[cut] if isinstance(t, Tensor) else t, part))
         return tree_cat(parts)
+
+    def _network(self, x: State, t: Time, condition: State | None = None) -> Prediction:
+        return self.ask(self.prior.predict, x, t, condition)

@@ -95,9 +95,9 @@ class DiscreteProcess:
 
         Source: Lou et al. 2023, arXiv:2310.16834, eq. 7, for a model that predicts clean tokens.
         """
-        return self.spread(self._weights(prediction, t), t)
+        return self.spread(self.weights(prediction, t), t)
 
-    def _weights(self, prediction: CategoricalPrediction, t: Number) -> Tensor:
+    def weights(self, prediction: CategoricalPrediction, t: Number) -> Tensor:
         """p(x | z) / q(z^l | x), (B, L, V), 0 where x cannot become z; written so that gradients stay finite there."""
         evidence = self.likelihood(prediction.z, t)
         return prediction.probs.double() / evidence.masked_fill(evidence <= 0, torch.inf)

@@ -110,7 +110,7 @@ class Uniform(DiscreteProcess):
         """
         z = prediction.z
         keep = _column(self.survival(t), z) / _column(self.survival(u), z)
-        weight = self._weights(prediction, t) if self.posterior == "mix" else prediction.probs.double()
+        weight = self.weights(prediction, t) if self.posterior == "mix" else prediction.probs.double()
         law = self._into(z, keep) * self.spread(weight, u)
         return law / law.sum(-1, keepdim=True)
 

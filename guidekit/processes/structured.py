@@ -114,7 +114,7 @@ class Structured(DiscreteProcess):
     def reverse_table(self, prediction: CategoricalPrediction, t: Number, u: Number) -> Tensor:
         """See `DiscreteProcess.reverse_table`: sum_x p(x | z_t) q(z_t | z_u) q(z_u | x) / q(z_t | x)."""
         forward = _looked_up(lambda v, w: self.transition(v, w).T, prediction.z, t, u)
-        law = forward * self.spread(self._weights(prediction, t), u)
+        law = forward * self.spread(self.weights(prediction, t), u)
         return law / law.sum(-1, keepdim=True)
 
 

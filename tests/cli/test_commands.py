@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+import guidekit as gk
 from guidekit.cli import main
 from guidekit.cli.compose import compose
 from guidekit.domain import UnknownNameError, load_domain
@@ -196,6 +197,7 @@ def test_combined_rewards_and_chains_are_built():
 
 def test_every_configuration_can_be_built_and_has_the_constructors_defaults():
     reward = lambda x: torch.zeros(len(x))  # noqa: E731
+    value_of_two_bins = gk.guidance.LearnedValue(torch.nn.Identity(), gk.processes.Masked(2), torch.zeros(2))
     for name in group_choices("guidance"):
         config = load_group("guidance", name)
         if name in ("none", "chain"):
@@ -211,7 +213,7 @@ def test_every_configuration_can_be_built_and_has_the_constructors_defaults():
                 default = "???" if default is inspect.Parameter.empty else default
                 assert value == (list(default) if isinstance(default, tuple) else default), f"{name}.{key}"
         assert set(parameters) - {*OBJECTIVES, "verifier"} == set(config) - {"_target_", *VERIFYING}, name
-        config = {key: object() if value == "???" else value for key, value in config.items()}
+        config = {key: value_of_two_bins if value == "???" else value for key, value in config.items()}
         assert build_guidance(config, reward, lambda forbidden: None) is not None
     for name in group_choices("sampler"):
         build_sampler(load_group("sampler", name))

@@ -19,7 +19,10 @@ def values(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("guidance", "name"), [("slcd", "small"), ("dcbg", "small"), ("nos", "features")])
+@pytest.mark.parametrize(
+    ("guidance", "name"),
+    [("slcd", "small"), ("dcbg", "small"), ("svdd", "small"), ("fk_steering", "small"), ("nos", "features")],
+)
 def test_a_trained_value_guides(values, tmp_path, guidance, name):
     chosen = [f"guidance={guidance}", f"guidance.value={values / name}.safetensors"]
     sizes = ["num_samples=2", "steps=4", "baseline=false"]
@@ -47,6 +50,11 @@ def test_an_event_in_place_of_a_temperature(values):
         (["sample", "reward=qed", "guidance=slcd"], "SLCD needs guidance.value="),
         (["sample", "reward=qed", "guidance=slcd", "guidance.value=no.safetensors"], "there is no checkpoint"),
         (["sample", "reward=qed", "guidance=nos", "guidance.value={small}"], "trainer.network=prior"),
+        (["sample", "reward=qed", "prior=qm9", "guidance=svdd", "guidance.value={small}"], "was trained on Masked"),
+        (["sample", "reward=qed", "prior=qm9", "guidance=dcbg", "guidance.value={small}"], "was trained on Masked"),
+        (["sample", "reward=qed", "guidance=svdd", "guidance.alpha=much"], "alpha=much"),
+        (["sample", "reward=qed", "guidance=fk_steering", "guidance.temperature=hot"], "a positive number"),
+        (["train", "reward=qed"], "reward= is for values"),
         (["sample", "reward=qed", "prior={small}"], "holds a value, not a prior"),
     ],
 )

@@ -27,6 +27,18 @@ def test_a_tilt_outside_the_corrector_is_a_proposal_that_is_corrected(sampler):
     assert (exact_law(chain, sampler, tilted, **options) - expected / expected.sum()).abs().sum() > 0.1
 
 
+def test_a_learned_value_tilts_what_was_mixed():
+    """`SLCD` is a tilt of tokens, and has no say in predictions that could meet the mixing plug."""
+    chain = conditional_chain(processes.Uniform())
+    network = torch.nn.Module()
+    network.forward = lambda z, level: torch.stack([(z == 1).sum(1).float(), torch.zeros(len(z))], 1)
+    value = g.LearnedValue(network, chain.process, torch.tensor([1.0, 0.0]))
+    plug = g.chain(g.KernelCFG(2.0), g.SLCD(value, 2.0, first_order=False))
+    plain, guided = (exact_law(chain, samplers.Ancestral(), p, 8, 0) for p in (g.KernelCFG(2.0), plug))
+    ones = torch.tensor([[0.0, 1, 0], [1, 2, 1], [0, 1, 0]], dtype=torch.float64)
+    assert (guided * ones).sum() > (plain * ones).sum() + 0.05
+
+
 @pytest.mark.parametrize(
     ("plugs", "reason"),
     [

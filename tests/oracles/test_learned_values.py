@@ -110,6 +110,8 @@ def test_noisy_value_is_the_reward_at_the_end():
     target = LAW * REWARD.exp()
     n = 4000
     plug = gk.guidance.SVDD(reward, 16, 1.0, NoisyValue(reward, value, 1.0))
+    short = gk.guidance.SVDD(reward, 16, 1.0, value)  # the same, its temperature taken over
+    assert torch.equal(gk.sample(chain, short, 50, steps=16).samples, gk.sample(chain, plug, 50, steps=16).samples)
     z = gk.sample(chain, plug, n, steps=16).samples
     law = torch.zeros_like(LAW).index_put_(tuple(z.T), torch.ones(n, dtype=torch.float64) / n, accumulate=True)
     # .03 is four standard errors of a total variation over nine cells, the rest the bias of 16 candidates

@@ -13,7 +13,7 @@ from guidekit.core.population import Population
 from guidekit.core.predictions import sample_categorical
 from guidekit.core.run import Run
 from guidekit.core.state import rows_differ, tree_repeat
-from guidekit.guidance.values import Value, value_of
+from guidekit.guidance.values import LearnedValue, Value, refuse_other_noise, value_of
 
 ALPHA = 0.01
 """Temperature for rewards between 0 and 1, such as QED."""
@@ -32,8 +32,8 @@ class SVDD(Guidance):
         candidates: M.
         alpha: temperature in the unit of the reward; 0 keeps the best candidate (the authors' released code). None is
             what the reward suggests (its `temperature`), or else `ALPHA`.
-        value: (population, t) -> values (P * K,); None is the reward of the clean estimate (SVDD-PM), relaxed where the
-            reward can be (see `value_of`).
+        value: (population, t) -> values (P * K,), or a `LearnedValue` (SVDD-MC); None is the reward of the clean
+            estimate (SVDD-PM), relaxed where the reward can be.
 
     Source: Li et al. 2024, arXiv:2408.08252, algorithm 1.
     """
@@ -41,17 +41,23 @@ class SVDD(Guidance):
     reward: Callable[..., Tensor]
     candidates: int = 16
     alpha: float | None = None
-    value: Value | None = None
+    value: Value | LearnedValue | None = None
+
+    @property
+    def temperature(self) -> float:
+        """alpha, or what stands in for it."""
+        return getattr(self.reward, "temperature", ALPHA) if self.alpha is None else self.alpha
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""
-        if self.candidates < 1 or (self.alpha or 0) < 0:
+        if self.candidates < 1 or not (isinstance(self.temperature, int | float) and self.temperature >= 0):
             raise ValueError(
-                f"candidates={self.candidates}, alpha={self.alpha}: candidates is at least 1, alpha at least 0"
+                f"candidates={self.candidates}, alpha={self.alpha}: candidates is at least 1, alpha a number >= 0"
             )
 
     def check(self, run: Run) -> None:
-        """Candidates belong to one particle: nothing inside may reorder the population."""
+        """Candidates belong to one particle: nothing inside may reorder the population. A value must fit the prior."""
+        refuse_other_noise(self.value, run.prior)
         if any(plug.reorders for plug in run.plugs[: run.position(self)]):
             raise GuidanceError(
                 "SVDD searches within each particle: put it inside the particle filter, chain(SVDD, filter)"
@@ -68,13 +74,12 @@ class SVDD(Guidance):
         first = torch.arange(population.particles, device=population.run.device) * self.candidates
         if not rows_differ(crowd.state, tree_repeat(population.state, self.candidates)).any():
             return crowd.select(first.expand(population.groups, -1))  # no candidate moved: nothing to choose from
-        values = (self.value or value_of(self.reward))(crowd, u)
+        values = value_of(self.reward, self.value, self.temperature)(crowd, u)
         values = values.view(len(population), self.candidates)
         hopeless = values.isneginf().all(1)
         population.run.ledger.degenerate_groups += int(hopeless.sum())
         points = population.run.draw("choose", self).uniform((len(values),))
-        alpha = getattr(self.reward, "temperature", ALPHA) if self.alpha is None else self.alpha
-        chosen = choose(values.masked_fill(hopeless[:, None], 0.0), alpha, points)
+        chosen = choose(values.masked_fill(hopeless[:, None], 0.0), self.temperature, points)
         return crowd.select(first + chosen.view(population.groups, population.particles))
 
 

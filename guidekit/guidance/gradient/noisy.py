@@ -13,6 +13,7 @@ from guidekit.core.population import Time
 from guidekit.core.predictions import GaussianPrediction
 from guidekit.core.run import Run
 from guidekit.core.state import right_pad
+from guidekit.guidance.values.learned import refuse_other_noise
 from guidekit.processes import GaussianProcess
 
 LEAST = 0.01
@@ -28,13 +29,13 @@ class ClassifierGuidance(Guidance):
 
     Args:
         value: (x (B, *S), t) -> (B,), nats, differentiable.
-        scale: 0 is unguided.
+        scale: a number or a function of t; 0 is unguided.
 
     Source: Dhariwal & Nichol 2021, arXiv:2105.05233, eq. 10; for values Oertell et al. 2025, arXiv:2505.21666, eq. 6.
     """
 
     value: Callable[[Tensor, Time], Tensor]
-    scale: float = 1.0
+    scale: float | Callable[[float], float] = 1.0
 
     def check(self, run: Run) -> None:
         """A gradient needs a state of real numbers."""
@@ -43,15 +44,19 @@ class ClassifierGuidance(Guidance):
             raise GuidanceError(
                 f"ClassifierGuidance moves real-valued states, and this prior ({run.prior.name}) is {kind}: use DCBG"
             )
+        refuse_other_noise(self.value, run.prior)
 
     def denoise(self, inner: Denoiser, x: Tensor, t: Time, condition: Tensor | None) -> GaussianPrediction:
         """The inner belief, its mean moved by scale s^2 / a grad value."""
         prediction = inner(x, t, condition)
+        scale = self.scale(t) if callable(self.scale) else self.scale
+        if scale == 0:
+            return prediction
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.value(leaf, t).sum(), leaf)
         inner.run.ledger.value_calls += len(x)
         a, s = (torch.as_tensor(c, dtype=x.dtype, device=x.device) for c in (prediction.a, prediction.s))
         step = torch.where(a > LEAST * s, s * s / a.clamp_min(1e-12), 0.0)
-        mean = prediction.mean + self.scale * right_pad(step, x) * gradient.to(x)
+        mean = prediction.mean + scale * right_pad(step, x) * gradient.to(x)
         return dataclasses.replace(prediction, mean=mean)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from guidekit.core.population import Population
+from guidekit.core.run import Run
 from guidekit.guidance.particles.filter import ParticleFilter
-from guidekit.guidance.values import Value, value_of
+from guidekit.guidance.values import LearnedValue, Value, refuse_other_noise, value_of
 
 TEMPERATURE = 0.1
 """For rewards between 0 and 1, such as QED."""
@@ -41,7 +42,8 @@ class FKSteering(ParticleFilter):
         potential: "difference", "max" or "sum".
         particles, resampler, ess_threshold, interval, window, output: see `ParticleFilter`; "best" is the particle of
             highest reward.
-        value: (population, t) -> (P * K,); None is the reward of the clean estimate, see `value_of`.
+        value: (population, t) -> (P * K,), or a `LearnedValue`; None is the reward of the clean estimate, relaxed where
+            the reward can be.
 
     Source: Singhal et al. 2025, arXiv:2501.06848, eq. 7-9; with tilted proposals Wu et al. 2023, arXiv:2306.17775.
     """
@@ -49,21 +51,29 @@ class FKSteering(ParticleFilter):
     reward: Callable[..., Tensor]
     temperature: float | None = None
     potential: str = "difference"
-    value: Value | None = None
+    value: Value | LearnedValue | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings outside their choices."""
         super().__post_init__()
         if self.potential not in POTENTIALS:
             raise ValueError(f"potential={self.potential!r}; accepted: {', '.join(POTENTIALS)}")
-        if self.temperature is not None and self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature}; it must be positive")
+        if not (isinstance(self._warmth, int | float) and self._warmth > 0):
+            raise ValueError(f"temperature={self.temperature}; it must be a positive number")
+
+    @property
+    def _warmth(self) -> float:
+        """The temperature, or what stands in for it."""
+        return getattr(self.reward, "temperature", TEMPERATURE) if self.temperature is None else self.temperature
+
+    def check(self, run: Run) -> None:
+        """See `ParticleFilter.check`; a learned value must fit the prior."""
+        super().check(run)
+        refuse_other_noise(self.value, run.prior)
 
     def log_potential(self, population: Population, u: float, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """See `ParticleFilter.log_potential`."""
-        suggested = getattr(self.reward, "temperature", TEMPERATURE)
-        temperature = suggested if self.temperature is None else self.temperature
-        rewards = (self.value or value_of(self.reward))(population, u) / temperature
+        rewards = value_of(self.reward, self.value, self._warmth)(population, u) / self._warmth
         total, history = population.memory["fk_total"], population.memory["fk_history"]
         step, history = self._log_potential(rewards, total, history, last)
         return step, {"fk_history": history}

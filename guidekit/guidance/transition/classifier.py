@@ -12,6 +12,7 @@ from guidekit.core.kernels import Kernel
 from guidekit.core.population import Population
 from guidekit.core.run import Run
 from guidekit.guidance.transition.edits import ROWS, edits_for
+from guidekit.guidance.values.learned import refuse_other_noise
 from guidekit.processes import DiscreteProcess
 from guidekit.samplers import Jumps
 
@@ -28,6 +29,7 @@ class _Transition(Guidance):
             kind = type(run.prior.process).__name__
             name = type(self).__name__
             raise GuidanceError(f"{name} weighs edits of tokens, and this prior ({run.prior.name}) is a {kind}")
+        refuse_other_noise(self.value, run.prior)
         if self.rows < 1:
             raise ValueError(f"rows={self.rows}; at least 1 is needed")
         run.sampler.require(self.method, type(self).__name__, "sampler=jumps or sampler=ancestral")
@@ -41,12 +43,15 @@ class _Transition(Guidance):
     ) -> Kernel:
         """The inner kernel, with every edit weighted by exp(scale * change)."""
         kernel = inner(population, t, u)
+        scale = self.scale(t) if callable(self.scale) else self.scale
+        if scale == 0:
+            return kernel
         change = getattr(kernel, self.method, None)
         if change is None:
             kind = type(kernel).__name__
             raise GuidanceError(f"{type(self).__name__} cannot change a {kind}: use sampler=jumps or sampler=ancestral")
         edits = edits_for(self.reward, self.value, self.first_order, self.rows)
-        return change(self.scale * edits(population, t))
+        return change(scale * edits(population, t))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +62,7 @@ class DCBG(_Transition):
 
     Args:
         reward: of clean tokens, used where no value is given: then edits are made to the clean estimate.
-        scale: gamma for a log-probability, 1 / alpha for a reward; 0 is unguided.
+        scale: gamma for a log-probability, 1 / alpha for a reward, a number or a function of t; 0 is unguided.
         first_order: one gradient in place of L V evaluations.
         value: of noisy tokens, (z (B, L), t) -> (B,), nats; first order needs its `relaxed`.
         rows: most edited sequences in one evaluation.
@@ -66,7 +71,7 @@ class DCBG(_Transition):
     """
 
     reward: Callable[..., Tensor] | None = None
-    scale: float = 1.0
+    scale: float | Callable[[float], float] = 1.0
     first_order: bool = False
     value: Callable[[Tensor, float], Tensor] | None = None
     rows: int = ROWS
@@ -88,7 +93,7 @@ class PredictorGuidance(_Transition):
     """
 
     reward: Callable[..., Tensor] | None = None
-    scale: float = 1.0
+    scale: float | Callable[[float], float] = 1.0
     first_order: bool = False
     value: Callable[[Tensor, float], Tensor] | None = None
     rows: int = ROWS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
 from guidekit.core.population import Time
 from guidekit.core.predictions import CategoricalPrediction
 from guidekit.core.run import Run
-from guidekit.core.state import tree_cat, tree_index
 from guidekit.guidance.values.learned import LearnedValue
+from guidekit.priors.tokens import TokenPrior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,24 +59,16 @@ class NOS(Guidance):
 
     def denoise(self, inner: Denoiser, x: Tensor, t: Time, condition: Tensor | None) -> CategoricalPrediction:
         """The belief that the moved features mean."""
-        prior, ledger, limit = inner.run.prior, inner.run.ledger, inner.run.network_batch or len(x)
-        asked = prior.network_rows(x)
+        run = inner.run
+        asked = run.prior.network_rows(x)
         if asked == 0 or self.steps == 0:
             return inner(x, t, condition)
-        if len(x) > limit:
-            cuts = [slice(begin, begin + limit) for begin in range(0, len(x), limit)]
-            times = [t[cut] if isinstance(t, Tensor) and t.ndim else t for cut in cuts]
-            given = [None if condition is None else tree_index(condition, cut) for cut in cuts]
-            return tree_cat([self.denoise(inner, x[c], s, g) for c, s, g in zip(cuts, times, given, strict=True)])
-        ledger.network_calls += 1
-        ledger.network_rows += asked
-        ledger.value_calls += self.steps * asked
-        h = prior.features(x, t, condition)
-        moved = self._moved(prior, h, x, t)
-        return prior.from_features(moved, x, t)
+        run.ledger.value_calls += self.steps * asked
+        return run.ask(partial(self._moved, run.prior), x, t, condition)
 
-    def _moved(self, prior, h: Tensor, x: Tensor, t: Time) -> Tensor:
-        """h + d, (B, L, width)."""
+    def _moved(self, prior: TokenPrior, x: Tensor, t: Time, condition: Tensor | None) -> CategoricalPrediction:
+        """The belief that h + d means."""
+        h = prior.features(x, t, condition)
         old, value = prior.from_features(h, x, t), self.value if self.eta is None else self.value.at(self.eta)
         delta, total = torch.zeros_like(h), torch.zeros_like(h)
         for _ in range(self.steps):
@@ -88,4 +81,4 @@ class NOS(Guidance):
                 (gradient,) = torch.autograd.grad((self.kl * divergence - worth).sum(), leaf)
             total = total + gradient.square()
             delta = (delta - self.rate * gradient / (total.sqrt() + 1e-10)).detach()
-        return h + delta
+        return prior.from_features(h + delta, x, t)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from guidekit.core.guidance import GuidanceError
 from guidekit.core.population import Population, Time
 from guidekit.core.state import right_pad
-from guidekit.guidance.values.posterior_mean import PosteriorMean
+from guidekit.guidance.values.posterior_mean import PosteriorMean, Relaxed, Value
+from guidekit.priors.base import Prior
 from guidekit.processes import DiscreteProcess, GaussianProcess
 
 
@@ -99,3 +101,26 @@ class NoisyValue:
             return PosteriorMean(self.reward)(population, t)
         population.run.ledger.value_calls += len(population)
         return self.temperature * self.value(population.state, population.time(t))
+
+
+def refuse_other_noise(value: object, prior: Prior) -> None:
+    """Raise `GuidanceError` where a learned value was trained on other noise than a prior's; others pass."""
+    if isinstance(value, LearnedValue) and value.process != prior.process:
+        raise GuidanceError(
+            f"the value was trained on {value.process}, and this prior ({prior.name}) has {prior.process}"
+        )
+
+
+def value_of(reward: Callable[..., Tensor], value: Value | LearnedValue | None, temperature: float) -> Value:
+    """What searches and filters take for the value of a noisy state.
+
+    A learned value becomes the soft value of the temperature (of a hundredth of a unit of the reward at least, as its
+    law has no finer bins to offer). None is the reward of the clean estimate, relaxed where the reward can be.
+    """
+    if isinstance(value, LearnedValue):
+        warm = max(temperature, 0.01)
+        return NoisyValue(reward, value.at(1 / warm), warm)
+    if value is not None:
+        return value
+    relaxed = getattr(reward, "differentiable", False) and hasattr(reward, "relaxed")
+    return Relaxed(reward) if relaxed else PosteriorMean(reward)

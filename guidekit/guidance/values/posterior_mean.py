@@ -58,12 +58,6 @@ class Relaxed:
         return self.reward.relaxed(population.predict(t).probs).double()
 
 
-def value_of(reward: Callable[..., Tensor]) -> Value:
-    """What searches and filters take for the value of a noisy state where they are given a reward alone."""
-    relaxed = getattr(reward, "differentiable", False) and hasattr(reward, "relaxed")
-    return Relaxed(reward) if relaxed else PosteriorMean(reward)
-
-
 @dataclasses.dataclass(frozen=True)
 class MonteCarlo:
     """Soft value alpha log mean exp(reward / alpha) over draws of x_0 from the predicted token marginals.
