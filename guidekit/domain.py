@@ -50,6 +50,7 @@ class Domain:
         suffix: file suffix of `write` in the field's own format.
         assets: folder of the shipped checkpoints.
         kinds: reward classes by name, for `rewards`.
+        job: module of guidekit.training that trains its priors: "token_job" or "array_job".
     """
 
     name: str
@@ -57,6 +58,7 @@ class Domain:
     suffix: str
     assets: Path
     kinds: Mapping[str, type] = {}
+    job: str = "token_job"
 
     def load_prior(self, name: str = "default") -> Prior:
         """A prior shipped with the domain, or one in a checkpoint file."""
@@ -69,6 +71,10 @@ class Domain:
     def decode(self, states: State) -> list[Any]:
         """Clean states to objects, None where a state is no valid object."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement decode")
+
+    def read_training(self, data: str) -> list[Any]:
+        """Objects that a prior may have been trained on: files or shipped sets, by commas."""
+        return [one for name in data.split(",") for one in self.read_reference(name.strip())[0]]
 
     @property
     def rewards(self) -> Rewards:

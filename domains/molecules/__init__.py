@@ -99,6 +99,10 @@ class Molecules(Domain):
         result = read(path, on_error=on_error)
         return result.smiles, unreadable(path, result.skipped, "are left out")
 
+    def read_training(self, data: str) -> list[str]:
+        """See `Domain.read_training`: SMILES of "moses", "qm9" or of files."""
+        return [one for name in data.split(",") for one in training_smiles(name.strip())]
+
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """Write what `guidekit.training.token_job` trains from; see `preparation.prepare`."""
         prepare(path, data, trainer, self.codec)

@@ -68,8 +68,18 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
                     raise UnknownNameError(f"setting of guidekit {command}", key, siblings(key, known)) from None
             raise UsageError(told(str(error).splitlines()[0])) from error
         if keyed:
-            check_types(OmegaConf.to_container(hydra.compose(command, chosen), resolve=True), config)
+            shipped = OmegaConf.to_container(hydra.compose(command, chosen), resolve=True)
+            refuse_added(command, keyed, flat_keys(shipped))
+            check_types(shipped, config)
         return config
+
+
+def refuse_added(command: str, settings: Sequence[str], known: Sequence[str]) -> None:
+    """Raise UnknownNameError where +key=value adds what nothing reads; only options of networks and limits are open."""
+    for setting in settings:
+        key = setting.partition("=")[0]
+        if key.startswith("+") and key.lstrip("+") not in known and ".options." not in key:
+            raise UnknownNameError(f"setting of guidekit {command}", key, siblings(key.lstrip("+"), known))
 
 
 def refuse_choices(settings: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import shutil
 import tempfile
@@ -13,7 +14,8 @@ from rich.console import Console
 from guidekit.domain import UnknownNameError, load_domain
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import read_description
-from guidekit.priors.descriptions import PROCESSES
+from guidekit.priors.descriptions import GAUSSIAN, PROCESSES
+from guidekit.priors.parametrization import PARAMETRIZATIONS
 from guidekit.processes.survival import SURVIVALS
 from guidekit.running.folder import OutputError
 from guidekit.training.objectives import OBJECTIVES
@@ -25,14 +27,14 @@ def run(config: dict[str, Any]) -> None:
     if config["trainer"].get("kind") == "value":
         from guidekit.training.value_job import train
 
-        for name in ("init", "prepare", "resume", "data"):
+        for name in ("init", "prepare", "resume"):
             if config[name]:
                 raise ValueError(f"{name}= is for priors; trainer=value learns from samples of prior=")
         return train(config, domain, free_output(config), console)
     for name, given in (("reward", config["reward"].get("name")), ("condition", config["condition"])):
         if given is not None:
             raise ValueError(f"{name}= is for values; priors are trained without one, or use trainer=value")
-    refuse_settings(config["trainer"])
+    refuse_settings(config["trainer"], domain.job)
     if config["init"] is not None:
         refuse_other_network(read_description(config["init"], domain.name)["network"], config["trainer"]["network"])
     if config["prepare"]:
@@ -45,13 +47,12 @@ def run(config: dict[str, Any]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.move(prepared, folder / "prepared.npz")
         _write_yaml(folder / "train.yaml", {**config, "output": "prior.safetensors"})
-        console.print(f"prepared; train with: python -m guidekit.training.token_job {folder / 'train.yaml'}")
+        console.print(f"prepared; train with: python -m guidekit.training.{domain.job} {folder / 'train.yaml'}")
         return
     output = free_output(config)
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    from guidekit.training.token_job import fit
-
+    fit = importlib.import_module(f"guidekit.training.{domain.job}").fit
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.npz"
         domain.prepare_training(prepared, config["data"], config["trainer"])
@@ -74,19 +75,26 @@ def free_output(config: dict[str, Any]) -> Path:
 
 
 POSITIVE = ("steps", "batch_size", "validation", "validate_every", "learning_rate", "temperature", "threads", "minutes")
-SHARES = ("decay", "ema", "label_dropout")
+SHARES = ("decay", "ema", "label_dropout", "early")
 
 
-def refuse_settings(trainer: dict[str, Any]) -> None:
+def choices_of(trainer: dict[str, Any], job: str) -> list[tuple[str, Any, Any]]:
+    """(what, chosen name, accepted names) of a trainer's settings."""
+    process, parametrization = trainer["process"], trainer.get("parametrization")
+    if job == "array_job":
+        return [("process", process["name"], GAUSSIAN), ("parametrization", parametrization, PARAMETRIZATIONS)]
+    return [
+        ("process", process["name"], PROCESSES),
+        ("survival schedule", process.get("survival", {}).get("name", "log_linear"), SURVIVALS),
+        ("objective", trainer["objective"], OBJECTIVES),
+        ("parametrization", parametrization or "clean", ("clean", "ratios")),
+    ]
+
+
+def refuse_settings(trainer: dict[str, Any], job: str) -> None:
     """Raise ValueError for names and numbers that cannot work, before the data are prepared."""
     network = trainer["network"]
-    for kind, name, choices in (
-        ("network", network["name"], NETWORKS),
-        ("process", trainer["process"]["name"], PROCESSES),
-        ("survival schedule", trainer["process"].get("survival", {}).get("name", "log_linear"), SURVIVALS),
-        ("objective", trainer["objective"], OBJECTIVES),
-        ("parametrization", trainer.get("parametrization", "clean"), ("clean", "ratios")),
-    ):
+    for kind, name, choices in [("network", network["name"], NETWORKS), *choices_of(trainer, job)]:
         if name not in choices:
             raise UnknownNameError(kind, str(name), choices)
     known = inspect.signature(NETWORKS[network["name"]]).parameters
@@ -94,10 +102,11 @@ def refuse_settings(trainer: dict[str, Any]) -> None:
         if name not in known:
             raise UnknownNameError(f"option of network {network['name']}", name, known)
     for name in POSITIVE:
-        if trainer[name] is not None and not (isinstance(trainer[name], int | float) and trainer[name] > 0):
-            raise ValueError(f"trainer.{name}={trainer[name]}; a number above 0 is needed")
+        value = trainer.get(name)
+        if value is not None and not (isinstance(value, int | float) and value > 0):
+            raise ValueError(f"trainer.{name}={value}; a number above 0 is needed")
     for name in SHARES:
-        if not 0 <= trainer[name] <= 1:
+        if not 0 <= trainer.get(name, 0.0) <= 1:
             raise ValueError(f"trainer.{name}={trainer[name]}; a share from 0 to 1 is needed")
 
 

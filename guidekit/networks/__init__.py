@@ -1,14 +1,26 @@
 """Small standard networks, by name for checkpoints."""
 
 from guidekit.networks.dilated_convolution import DilatedConvolution
+from guidekit.networks.image_transformer import ImageTransformer
 from guidekit.networks.perceptron import Perceptron
 from guidekit.networks.sequence_transformer import SequenceTransformer
+from guidekit.networks.unet import UNet
 from guidekit.networks.value_network import ValueNetwork
 
 NETWORKS = {
     "sequence_transformer": SequenceTransformer,
     "dilated_convolution": DilatedConvolution,
+    "unet": UNet,
+    "image_transformer": ImageTransformer,
     "value_network": ValueNetwork,
 }
 
-__all__ = ["NETWORKS", "DilatedConvolution", "Perceptron", "SequenceTransformer", "ValueNetwork"]
+__all__ = [
+    "NETWORKS",
+    "DilatedConvolution",
+    "ImageTransformer",
+    "Perceptron",
+    "SequenceTransformer",
+    "UNet",
+    "ValueNetwork",
+]

@@ -4,5 +4,6 @@ from guidekit.priors.base import Prior
 from guidekit.priors.chain import CategoricalChain
 from guidekit.priors.conditional import ByClass
 from guidekit.priors.gaussian import Gaussian, GaussianMixture
+from guidekit.priors.neural import NeuralGaussian
 
-__all__ = ["ByClass", "CategoricalChain", "Gaussian", "GaussianMixture", "Prior"]
+__all__ = ["ByClass", "CategoricalChain", "Gaussian", "GaussianMixture", "NeuralGaussian", "Prior"]

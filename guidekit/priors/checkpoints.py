@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import torch
 from torch import nn
 
 from guidekit.networks import NETWORKS
-from guidekit.priors.tokens import TokenPrior, made_from
+from guidekit.priors import neural, tokens
+from guidekit.priors.base import Prior
+from guidekit.priors.neural import NeuralGaussian
+from guidekit.priors.tokens import TokenPrior
 
 KEY = "guidekit"
 FORMAT = 1
@@ -28,8 +32,9 @@ def save_checkpoint(path: str | Path, network: nn.Module, description: dict[str,
     Args:
         path: file to write; its folder must exist.
         network: module whose state is kept.
-        description: JSON-able; needs domain, network {name, options}, vocab_size, pad_id, length_counts, card;
-            may have process (see `guidekit.priors.descriptions`), labels, parametrization and a sampling temperature.
+        description: JSON-able; needs domain, network {name, options} and card; for tokens vocab_size, pad_id and
+            length_counts, for real-valued states event_shape; may have process (see `guidekit.priors.descriptions`),
+            labels, parametrization, sigma_data and a sampling temperature.
     """
     from safetensors.torch import save_file
 
@@ -89,11 +94,19 @@ def load_network(path: str | Path, description: dict[str, Any]) -> nn.Module:
 
 def load_token_prior(path: str | Path, domain: str) -> TokenPrior:
     """A `TokenPrior` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
+    return _load(path, domain, tokens.made_from)
+
+
+def load_gaussian_prior(path: str | Path, domain: str) -> NeuralGaussian:
+    """A `NeuralGaussian` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
+    return _load(path, domain, neural.made_from)
+
+
+def _load(path: str | Path, domain: str, made_from: Callable[[dict, nn.Module], Prior]) -> Any:
     description = read_description(path, domain)
     if description.get("kind", "prior") != "prior":
         raise CheckpointError(f"{path} holds a {description['kind']}, not a prior")
-    network = load_network(path, description)
-    prior = made_from(description, network)
+    prior = made_from(description, load_network(path, description))
     prior.name = f"{domain} prior {Path(path).stem}"
     return prior
 

@@ -19,6 +19,21 @@ PROCESSES = {
 }
 
 
+GAUSSIAN = {"vp": processes.VP, "ve": processes.VE, "edm": processes.EDM, "flow": processes.Flow}
+
+
+def gaussian_process_from(description: Mapping[str, Any]) -> processes.GaussianProcess:
+    """The Gaussian process of a checkpoint, process = {name, options}; EDM where the description names none.
+
+    Raises:
+        UnknownNameError: no process of that name.
+    """
+    made = {"name": "edm", **(description.get("process") or {})}
+    if made["name"] not in GAUSSIAN:
+        raise UnknownNameError("process", made["name"], GAUSSIAN)
+    return GAUSSIAN[made["name"]](**(made.get("options") or {}))
+
+
 def process_from(description: Mapping[str, Any]) -> processes.DiscreteProcess:
     """The process of a checkpoint; masked where the description names none.
 

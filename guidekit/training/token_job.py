@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
-import time
-import warnings
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from guidekit.networks import NETWORKS
-from guidekit.priors.checkpoints import CheckpointError, load_network, read_description, save_checkpoint
 from guidekit.priors.descriptions import process_from
 from guidekit.processes import Masked
+from guidekit.training import loop
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.objectives import objective_for
 from guidekit.training.sequences import BucketedSequences, Windows
@@ -88,70 +84,23 @@ def fit(
     torch.manual_seed(seed)
     network = NETWORKS[made["name"]](**options)
     if init is not None:
-        network.load_state_dict(load_network(init, read_description(init, description["domain"])).state_dict())
+        loop.start_from(network, init, description["domain"])
     settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema")}
     settings |= {"label_dropout": trainer.get("label_dropout", 0.2)}
     objective = objective_for(process, trainer.get("objective", "likelihood"), parametrization)
     module = DenoisingModule(network, objective, total_steps=trainer["steps"], **settings)
-    state = output.with_name(output.name + ".ckpt")
-    if resume and not state.is_file():
-        raise CheckpointError(f"there is no training state {state} to resume")
-    began = time.perf_counter()
-    loop = _trainer(trainer, state, len(module.configure_optimizers()))
-    loaders = _loaders(data, trainer, description, seed, state if resume else None)
-    loop.fit(module, *loaders, ckpt_path=state if resume else None, weights_only=True if resume else None)
-    loop.save_checkpoint(state)
-    loss = loop.validate(module, loaders[1], verbose=False)[0]["val/loss"]
-    report = {
-        "updates": module.updates,
-        "sequences seen": module.updates * trainer["batch_size"],
-        "seconds of the last session": round(time.perf_counter() - began),
-        "validation nats": round(loss, 3),
-    }
-    card = {
-        **description.get("card", {}),
-        **report,
-        "trainer": trainer,
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, {loop.strategy.root_device}",
-        "summary": f"{module.updates} updates of {trainer['batch_size']}, {report['validation nats']} nats a sequence",
-    }
-    description.update(network={"name": made["name"], "options": options}, card=card)
+    description["network"] = {"name": made["name"], "options": options}
     description["temperature"] = trainer.get("temperature", 1.0)
-    description = {key: value for key, value in description.items() if key not in ("window", "complement")}
-    save_checkpoint(output, module.average, description)
-    return report
-
-
-def _trainer(trainer: dict[str, Any], state: Path, optimizers: int) -> lightning.Trainer:
-    keep = lightning.pytorch.callbacks.ModelCheckpoint(
-        state.parent,
-        filename=state.stem,
-        every_n_train_steps=optimizers * trainer["validate_every"],
-        enable_version_counter=False,
-    )
-    keep.FILE_EXTENSION = state.suffix
-    callbacks: list[lightning.Callback] = [keep, lightning.pytorch.callbacks.RichProgressBar(refresh_rate=20)]
-    if trainer["minutes"]:
-        callbacks.append(lightning.pytorch.callbacks.Timer({"seconds": round(60 * trainer["minutes"])}))
-    warnings.filterwarnings("ignore", module="lightning")
-    return lightning.Trainer(
-        max_steps=optimizers * trainer["steps"],  # Lightning counts the steps of every optimiser
-        precision=trainer["precision"],
-        accelerator=trainer["accelerator"],
-        devices=1,
-        logger=False,
-        callbacks=callbacks,
-        check_val_every_n_epoch=None,
-        val_check_interval=trainer["validate_every"],
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-    )
+    state = output.with_name(output.name + ".ckpt") if resume else None
+    loaders = _loaders(data, trainer, description, seed, state)
+    kept = {key: value for key, value in description.items() if key not in ("window", "complement")}
+    return loop.run(module, loaders, trainer, output, resume, kept)
 
 
 def _loaders(
     data: dict, trainer: dict[str, Any], description: dict[str, Any], seed: int, state: Path | None
 ) -> tuple[DataLoader, DataLoader]:
-    done = 0 if state is None else torch.load(state, weights_only=True, map_location="cpu")["updates"]
+    done = loop.updates_done(state)
     size, window = trainer["batch_size"], description.get("window")
 
     def batches(prefix: str, seed: int, count: int | None) -> IterableDataset:

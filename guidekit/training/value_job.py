@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from torch import Tensor
+from torch.nn import functional as F
 
 from guidekit.domain import Domain, UnknownNameError
 from guidekit.guidance.values import save_value
 from guidekit.networks.value_network import TRUNKS
+from guidekit.priors.base import Prior
 from guidekit.running.build import build_reward
 from guidekit.training.values import Schedule, own_trunk, small_trunk, train_value
 
@@ -39,15 +43,35 @@ def train(config: dict[str, Any], domain: Domain, output: Path, console: Console
         torch.set_num_threads(config["trainer"]["threads"])
     began = time.perf_counter()
     condition, bins, seed = config["condition"], config["trainer"]["bins"], config["seed"]
-    value = train_value(prior, reward, trunk, schedule, bins, condition, seed, console.print)
+    data = read_data(config["data"], domain, prior, schedule.base) if config["data"] else None
+    value = train_value(prior, reward, trunk, schedule, bins, condition, seed, console.print, data=data)
     card = {
         "prior": config["prior"],
         "reward": config["reward"],
         "trainer": config["trainer"],
         "condition": condition,
+        "data": config["data"],
         "seconds": round(time.perf_counter() - began),
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     save_value(output, value, own_trunk(prior) if trunk == "prior" else trunk, domain.name, card)
     seen = value.centres[value.centres.isfinite()]
     console.print(f"written to {output}: rewards from {seen.min():.4g} to {seen.max():.4g}, {card['seconds']} seconds")
+
+
+def read_data(names: str, domain: Domain, prior: Prior, most: int) -> Tensor:
+    """At most `most` clean states of real objects that the prior could have made, drawn without replacement.
+
+    Raises:
+        ValueError: unreadable data, or none of them fits the prior.
+    """
+    objects = domain.read_training(names)
+    random.Random(0).shuffle(objects)
+    (length,), pad = prior.event_shape, prior.process.pinned
+    states = domain.encode(objects[:most])
+    short = states[:, :length]
+    if pad is not None:
+        short = F.pad(short[(states[:, length:] == pad).all(1)], (0, length - short.shape[1]), value=pad)
+    if not len(short) or short.shape[1] != length:
+        raise ValueError(f"data={names}: nothing fits {prior.name}, whose sequences have {length} tokens")
+    return short

@@ -56,6 +56,7 @@ class Schedule:
     sampling_steps: int = 64
     states: int = 8
     eta: tuple[float, float] | None = None
+    scale: float = 1.0
     first_order: bool = True
     updates: int = 600
     batch_size: int = 128
@@ -80,6 +81,7 @@ def train_value(
     seed: int = 0,
     log: Callable[[str], None] | None = None,
     after: Callable[[int, LearnedValue], None] | None = None,
+    data: Tensor | None = None,
 ) -> LearnedValue:
     """Learn the law of the reward given a noisy state, by supervised learning on the policy that will be used.
 
@@ -98,24 +100,28 @@ def train_value(
         seed: of all randomness.
         log: told one line after each fit.
         after: called with the round (0 is the first fit) and its value.
+        data: clean states (N, *S) in place of unguided samples, such as those the prior was trained on; they are taken
+            for draws from its law.
 
     Source: Oertell et al. 2025, arXiv:2505.21666, algorithm 1.
 
     Raises:
         ValueError: no sample has a reward.
     """
-    base = sample(prior, None, schedule.base, schedule.sampling_steps, seed, condition=condition).samples
-    data, value = Collected(base, score(reward, base, Ledger())), None
+    base = data
+    if base is None:
+        base = sample(prior, None, schedule.base, schedule.sampling_steps, seed, condition=condition).samples
+    seen, value = Collected(base, score(reward, base, Ledger())), None
     if schedule.eta is None:
-        spread = float(data.rewards[data.rewards.isfinite()].std().nan_to_num(0.0)) or 1.0
+        spread = float(seen.rewards[seen.rewards.isfinite()].std().nan_to_num(0.0)) or 1.0
         schedule = dataclasses.replace(schedule, eta=(1 / spread, 4 / spread))
     for step in range(schedule.rounds + 1):
         if step:
-            data = data.join(_roll_out(prior, reward, value, schedule, condition, seed + step))
-        value, loss = _fit(prior, data, trunk, schedule, bins, seed + step)
+            seen = seen.join(_roll_out(prior, reward, value, schedule, condition, seed + step))
+        value, loss = _fit(prior, seen, trunk, schedule, bins, seed + step)
         if log is not None:
-            best = data.rewards[len(base) :] if step else data.rewards
-            log(f"round {step}: {len(data.rewards)} samples, last mean reward {_mean(best):.4g}, {loss:.3f} nats")
+            best = seen.rewards[len(base) :] if step else seen.rewards
+            log(f"round {step}: {len(seen.rewards)} samples, last mean reward {_mean(best):.4g}, {loss:.3f} nats")
         if after is not None:
             after(step, value)
     return value
@@ -297,7 +303,7 @@ def _roll_out(
             if 0 < time <= switch:
                 seen.append((time, progress.population.state))
 
-        guided = SLCD(value, eta, lambda t, switch=switch: float(t > switch), schedule.first_order)
+        guided = SLCD(value, eta, lambda t, switch=switch: schedule.scale * (t > switch), schedule.first_order)
         options = dict(condition=condition, sampler=Ancestral(), batch_size=size, progress=keep)
         clean = sample(prior, guided, size, schedule.sampling_steps, seed * STRATA + stratum, **options).samples
         rewards = score(reward, clean, Ledger())

@@ -117,6 +117,7 @@ BAD_TRAINING = {
     "train trainer.process=uniform": "trainer.process='uniform'; a mapping is needed",
     "train trainer.network.name=transformer": "did you mean 'sequence_transformer'",
     "train +trainer.network.options.widht=3": "did you mean 'width'",
+    "train +trainer.staps=3": "did you mean 'trainer.steps'",
     "train trainer.network.options.width=abc": "a whole number is needed (shipped: 128)",
     "train trainer.objective=elbo": "accepted: cross_entropy, likelihood, stepped_likelihood",
     "train trainer.steps=0": "trainer.steps=0; a number above 0",

@@ -6,6 +6,7 @@ import pytest
 
 from guidekit.cli import main
 from guidekit.guidance import load_value
+from guidekit.priors.checkpoints import read_description
 
 TINY = ["trainer.base=48", "trainer.collected=16", "trainer.sampling_steps=8", "trainer.updates=5", "trainer.rounds=1"]
 
@@ -32,6 +33,17 @@ def test_a_trained_value_guides(values, tmp_path, guidance, name):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["ledger"]["guided"]["value_calls"] > 0
 
 
+def test_real_objects_in_place_of_unguided_samples(tmp_path):
+    path, output = tmp_path / "mine.smi", tmp_path / "value.safetensors"
+    long = "C" * 700  # more tokens than the prior's sequences have
+    path.write_text("\n".join(["CCO", "c1ccccc1O", "CC(=O)N", long]) + "\n")
+    chosen = ["trainer=value", "reward=qed", f"data={path}", f"output={output}"]
+    assert main(["train", *chosen, *TINY, "trainer.rounds=0", "trainer.base=4"]) == 0
+    assert read_description(output)["card"]["data"] == str(path)
+    path.write_text(long)
+    assert main(["train", *chosen, "overwrite=true"]) == 2
+
+
 def test_an_event_in_place_of_a_temperature(values):
     path = values / "small.safetensors"
     value = load_value(path, above=0.7)
@@ -46,7 +58,8 @@ def test_an_event_in_place_of_a_temperature(values):
         (["train", "trainer=value"], "give reward="),
         (["train", "trainer=value", "reward=qed", "trainer.eta=[3,1]"], "eta=[3, 1]"),
         (["train", "trainer=value", "reward=qed", "trainer.network=prio"], "did you mean 'prior'"),
-        (["train", "trainer=value", "reward=qed", "data=x.smi"], "data= is for priors"),
+        (["train", "trainer=value", "reward=qed", "data=x.smi"], "x.smi"),
+        (["train", "trainer=value", "reward=qed", "resume=true"], "resume= is for priors"),
         (["sample", "reward=qed", "guidance=slcd"], "SLCD needs guidance.value="),
         (["sample", "reward=qed", "guidance=slcd", "guidance.value=no.safetensors"], "there is no checkpoint"),
         (["sample", "reward=qed", "guidance=nos", "guidance.value={small}"], "trainer.network=prior"),

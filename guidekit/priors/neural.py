@@ -1,0 +1,118 @@
+"""A neural prior over real-valued states."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from guidekit.core.population import Time
+from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.state import State, right_pad
+from guidekit.priors.base import Prior
+from guidekit.priors.labels import Label, label_rows
+from guidekit.priors.parametrization import PARAMETRIZATIONS, input_scale, noise_level, to_mean
+from guidekit.processes import GaussianProcess
+
+NUMBERS_A_CALL = 1 << 20
+"""Numbers of all states in one network call."""
+
+
+class NeuralGaussian(Prior):
+    """Gaussian diffusion with a network; it may be sampled by other Gaussian processes than it was trained on.
+
+    The network is told log(s / a) and sees x in unit size, so its answer depends on the signal-to-noise ratio alone.
+
+    Args:
+        network: (states (B, *S), level (B,) in [0, 1], labels (B, K) or None) -> outputs (B, *S).
+        process: forward process.
+        event_shape: S.
+        parametrization: what the outputs mean, see `guidekit.priors.parametrization`.
+        sigma_data: standard deviation of the data.
+        labels: what a condition may name; none for an unconditional network.
+        card: how it was made.
+
+    Raises:
+        ValueError: no such parametrisation.
+    """
+
+    name = "neural prior"
+    made: Mapping[str, Any]
+    """{name, options} its network was made from; known for priors of checkpoints."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        process: GaussianProcess,
+        event_shape: Sequence[int],
+        parametrization: str = "edm",
+        sigma_data: float = 0.5,
+        labels: Sequence[Label] = (),
+        card: dict | None = None,
+    ) -> None:
+        if parametrization not in PARAMETRIZATIONS:
+            raise ValueError(f"no parametrisation {parametrization!r}; there are {', '.join(PARAMETRIZATIONS)}")
+        self.network = network.eval().requires_grad_(False)
+        self.process, self.event_shape = process, tuple(event_shape)
+        self.parametrization, self.sigma_data = parametrization, sigma_data
+        self.labels, self.card = tuple(labels), card or {}
+        self.network_batch = max(1, NUMBERS_A_CALL // max(1, int(torch.tensor(self.event_shape).prod())))
+        if labels:
+            self.null_condition = torch.full((len(labels),), -1)
+
+    def condition(self, value: Any) -> State:
+        """A condition from what users write, see `label_rows`."""
+        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
+            return super().condition(value)
+        return label_rows(value, self.labels)
+
+    def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
+        """See `Prior.predict`."""
+        a, s = self.process.coefficients(t)
+        mean = denoised(self.network, x, a, s, self.parametrization, self.sigma_data, condition)
+        return GaussianPrediction(mean, x, a, s)
+
+    def to(self, device: torch.device | str) -> NeuralGaussian:
+        """The prior with its network on another device."""
+        new = copy.copy(self)
+        here = next(self.network.parameters()).device
+        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(here) else self.network
+        if self.null_condition is not None:
+            new.null_condition = self.null_condition.to(device)
+        return new
+
+
+def denoised(
+    network: nn.Module,
+    x: Tensor,
+    a: Tensor | float,
+    s: Tensor | float,
+    parametrization: str,
+    sigma_data: float,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """E[x_0 | x], (B, *S), by a network that is told log(s / a) and sees x in unit size; a and s numbers or (B,)."""
+    rows = [torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(len(x)) for value in (a, s)]
+    a, s = (value.clamp_min(1e-6) for value in rows)  # outputs such as eps say nothing where there is no signal
+    output = network(right_pad(input_scale(a, s, sigma_data), x) * x, noise_level(a, s).to(x.device), labels)
+    return to_mean(parametrization, output.to(x.dtype), x, a, s, sigma_data)
+
+
+def made_from(description: Mapping[str, Any], network: nn.Module) -> NeuralGaussian:
+    """A prior from the description in a checkpoint and its network."""
+    from guidekit.priors.descriptions import gaussian_process_from
+
+    prior = NeuralGaussian(
+        network,
+        gaussian_process_from(description),
+        description["event_shape"],
+        description.get("parametrization", "edm"),
+        description.get("sigma_data", 0.5),
+        [Label(**label) for label in description.get("labels", ())],
+        description.get("card"),
+    )
+    prior.made = description["network"]
+    return prior
