@@ -36,11 +36,12 @@ class ReMDM(Sampler):
         eta: strength, in [0, 1].
         by_confidence: sigma is shared out over the revealed tokens by softmax(-p), p the probability a token had when
             it was revealed.
-        window: (from, to) times within which tokens are masked again.
+        window: (from, to) times within which tokens are masked again; None is (0.55, 0.05) for a loop, else all times.
         plateau: share of revealed tokens of schedule "loop".
 
     Raises:
-        ValueError: an unknown schedule, eta outside [0, 1], or a loop whose eta exceeds (1 - plateau) / plateau.
+        ValueError: an unknown schedule, eta outside [0, 1], or a loop whose eta exceeds (1 - plateau) / plateau or whose
+            window leaves no time before or behind it.
 
     Source: Wang et al. 2025, arXiv:2503.00307, section 4 (authors' settings: cap .008, rescale .015, loop .02 with
     window (.55, .05) and plateau .9, 1,024 tokens).
@@ -49,7 +50,7 @@ class ReMDM(Sampler):
     schedule: str = "cap"
     eta: float = 0.02
     by_confidence: bool = False
-    window: tuple[float, float] = (1.0, 0.0)
+    window: tuple[float, float] | None = None
     plateau: float = 0.9
     processes = (Masked,)
 
@@ -62,21 +63,30 @@ class ReMDM(Sampler):
         """Refuse settings outside their bounds."""
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule={self.schedule!r}; accepted: {', '.join(SCHEDULES)}")
-        high, low = self.window
+        high, low = self.times
         if not 0 <= self.eta <= 1 or not 0 < self.plateau < 1 or not 0 <= low <= high <= 1:
             raise ValueError(
-                f"eta={self.eta}, plateau={self.plateau}, window={tuple(self.window)}: eta lies in [0, 1], plateau "
+                f"eta={self.eta}, plateau={self.plateau}, window={(high, low)}: eta lies in [0, 1], plateau "
                 "between 0 and 1, and the window runs from a time to a cleaner one"
             )
         bound = remasking_bound(self.plateau, self.plateau)
         if self.schedule == "loop" and self.eta > bound:
             raise ValueError(f"eta={self.eta} is above {bound:.4g}, the bound of a loop at plateau={self.plateau}")
+        if self.schedule == "loop" and not 0 < low <= high < 1:
+            raise ValueError(f"window={(high, low)}: a loop reveals tokens before it and behind it, as with (0.55, 0.05)")
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """The window in force."""
+        if self.window is None:
+            return (0.55, 0.05) if self.schedule == "loop" else (1.0, 0.0)
+        return tuple(self.window)
 
     def survival(self, prior: Prior, t: float) -> float:
         """Share of revealed tokens aimed at, at time t."""
         if self.schedule != "loop":
             return float(prior.process.survival(t))
-        on, off = self.window
+        on, off = self.times
         if t > on:
             return self.plateau * (1 - t) / (1 - on)
         if t >= off:
@@ -86,7 +96,7 @@ class ReMDM(Sampler):
     def sigma(self, a: float, b: float, t: float) -> float:
         """Probability of masking a revealed token again, from survival a at time t to survival b."""
         bound = remasking_bound(a, b)
-        high, low = self.window
+        high, low = self.times
         if self.schedule == "loop":
             return self.eta if a == b == self.plateau else 0.0
         if not low <= t <= high:

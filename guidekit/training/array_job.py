@@ -21,6 +21,7 @@ from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import gaussian_process_from
 from guidekit.training import loop
 from guidekit.training.denoising import DenoisingModule
+from guidekit.training.guided_losses import guided_loss
 from guidekit.training.regression import DenoisingError
 
 
@@ -91,7 +92,8 @@ def fit(
         "unit": "error",
     }
     levels = trainer["levels"] and tuple(trainer["levels"])
-    objective = DenoisingError(gaussian_process_from(description), trainer["parametrization"], sigma_data, levels)
+    plain = DenoisingError(gaussian_process_from(description), trainer["parametrization"], sigma_data, levels)
+    objective = guided_loss(plain, trainer.get("guided"))
     settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema", "label_dropout")}
     module = DenoisingModule(network, objective, total_steps=trainer["steps"], **settings)
     done = loop.updates_done(output.with_name(output.name + ".ckpt") if resume else None)

@@ -18,7 +18,8 @@ class DenoisingModule(lightning.LightningModule):
 
     Args:
         network: maps a (noised) state to its prediction; the objective decides how it is called.
-        objective: (network, states, labels) -> loss (B,), in nats where the loss is a likelihood bound.
+        objective: (network, states, labels) -> loss (B,), in nats where the loss is a likelihood bound; one with a true
+            attribute `averaged` is also given average=, the network with averaged weights.
         learning_rate: peak rate of both optimisers; Muon's update is scaled to the root-mean-square of AdamW's.
         warmup: steps of linear warm-up.
         decay: share of the training, in [0, 1], over which the rate falls to zero.
@@ -56,7 +57,8 @@ class DenoisingModule(lightning.LightningModule):
         if labels is not None:
             hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
             labels = labels.masked_fill(hidden, -1)
-        loss = self.objective(self.network, states, labels).mean()
+        more = {"average": self.average} if getattr(self.objective, "averaged", False) else {}
+        loss = self.objective(self.network, states, labels, **more).mean()
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         for optimizer in optimizers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,14 @@ from guidekit.priors.neural import denoised
 from guidekit.priors.parametrization import loss_weight
 from guidekit.processes import GaussianProcess
 from guidekit.training.objectives import strata
+
+
+class Noisy(NamedTuple):
+    """Noisy states (B, *S) with their signal and noise (B,)."""
+
+    x: Tensor
+    a: Tensor
+    s: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +45,23 @@ class DenoisingError:
         self, network: nn.Module, x0: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Loss (B,) for clean states (B, *S) with labels (B, K)."""
+        noisy = self.noise(x0, generator)
+        return self.error(self.mean(network, noisy, labels), x0, noisy)
+
+    def noise(self, x0: Tensor, generator: torch.Generator | None = None) -> Noisy:
+        """Noisy states at stratified levels."""
         a, s = self.coefficients(len(x0), x0.device, generator)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device)
-        x = right_pad(a, x0) * x0 + right_pad(s, x0) * eps
-        mean = denoised(network, x, a, s, self.parametrization, self.sigma_data, labels)
-        weight = loss_weight(self.parametrization, a, s, self.sigma_data)
-        return weight * (mean - x0).square().flatten(1).mean(1)
+        return Noisy(right_pad(a, x0) * x0 + right_pad(s, x0) * eps, a, s)
+
+    def mean(self, network: nn.Module, noisy: Noisy, labels: Tensor | None) -> Tensor:
+        """E[x_0 | x], (B, *S), as the network has it."""
+        return denoised(network, *noisy, self.parametrization, self.sigma_data, labels)
+
+    def error(self, mean: Tensor, target: Tensor, noisy: Noisy) -> Tensor:
+        """Loss (B,) of posterior means (B, *S) against what they should be."""
+        weight = loss_weight(self.parametrization, noisy.a, noisy.s, self.sigma_data)
+        return weight * (mean - target).square().flatten(1).mean(1)
 
     def coefficients(self, n: int, device: torch.device, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Signal and noise (n,) of a batch."""

@@ -65,6 +65,8 @@ def test_remasking_beyond_its_bound_is_refused():
     prediction = process.prediction(torch.zeros(1, 1, 3).log_softmax(-1), z)
     with pytest.raises(ValueError, match=r"remasking probability 0.7 is outside \[0, 0.6667\]"):
         process.remasking_kernel(prediction, 0.6, 0.6, 0.7)
+    with pytest.raises(ValueError, match="before it and behind it"):
+        samplers.ReMDM("loop", window=(1.0, 0.0))
     with pytest.raises(ValueError, match="bound of a loop"):
         samplers.ReMDM("loop", 0.5)
     with pytest.raises(ValueError, match="accepted: cap"):
@@ -211,3 +213,11 @@ def test_path_planning_revises_the_least_sure_tokens_and_maskgit_never_does():
         progress=lambda progress: states.append(progress.population.state == 3),
     )
     assert all((hidden.long().diff(dim=1) >= 0).all() for hidden in states)
+
+
+@pytest.mark.parametrize("schedule", samplers.remasking.SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 3, 8, 32])
+def test_nothing_stays_masked(schedule, steps):
+    prior = gk.priors.CategoricalChain(LAW, processes.Masked())
+    drawn = gk.sample(prior, None, 200, steps, sampler=samplers.ReMDM(schedule)).samples
+    assert int((drawn == prior.process.mask_id).sum()) == 0
