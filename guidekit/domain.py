@@ -50,6 +50,8 @@ class Domain:
         suffix: file suffix of `write` in the field's own format.
         assets: folder of the shipped checkpoints.
         kinds: reward classes by name, for `rewards`.
+        settings: keys of configs/domain/ that the constructor takes; the others go to `evaluate`.
+        shows_unguided: `figure` takes unguided=(states, values) and shows them beside the guided ones.
         job: module of guidekit.training that trains its priors: "token_job" or "array_job".
     """
 
@@ -58,6 +60,8 @@ class Domain:
     suffix: str
     assets: Path
     kinds: Mapping[str, type] = {}
+    settings: tuple[str, ...] = ()
+    shows_unguided: bool = False
     job: str = "token_job"
 
     def load_prior(self, name: str = "default") -> Prior:
@@ -102,14 +106,14 @@ class Domain:
         """Told the condition of samples, as users write it, before they are judged; may choose the real ones by it."""
 
     def checkpoint(self, name: str) -> Path:
-        """The file of a prior: a shipped one by name, or a path ending in .safetensors.
+        """The file of a prior: a shipped one by name, a path ending in .safetensors, or a folder of diffusers.
 
         Raises:
             UnknownNameError: neither of both.
         """
         shipped = {path.stem: path for path in self.assets.glob("*.safetensors")}
         path = shipped.get(name, Path(name))
-        if path.suffix != ".safetensors":
+        if path.suffix != ".safetensors" and not (path / "model_index.json").is_file():
             if not shipped:
                 raise UnknownNameError(
                     "prior", name, [f"a path ending in .safetensors, made by guidekit train domain={self.name}"]
@@ -160,18 +164,30 @@ def domain_names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group="guidekit.domains")})
 
 
-def load_domain(name: str) -> Domain:
-    """A registered domain by name.
+def load_domain(name: str, **options: Any) -> Domain:
+    """A registered domain by name, made with options.
 
     Raises:
         UnknownNameError: no such domain.
         MissingExtraError: its extra is not installed.
     """
+    return domain_class(name)(**options)
+
+
+def configured(config: Mapping[str, Any]) -> tuple[Domain, dict[str, Any]]:
+    """The domain of a configuration, made with the keys that are its `settings`, and the other keys."""
+    kind = domain_class(config["name"])
+    made = {key: config[key] for key in kind.settings if key in config}
+    return kind(**made), {key: value for key, value in config.items() if key != "name" and key not in made}
+
+
+def domain_class(name: str) -> type[Domain]:
+    """The class of a registered domain; raises as `load_domain`."""
     found = {entry.name: entry for entry in entry_points(group="guidekit.domains")}
     if name not in found:
         raise UnknownNameError("domain", name, found)
     try:
-        return found[name].load()()
+        return found[name].load()
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] == "guidekit":
             raise

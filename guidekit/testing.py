@@ -6,13 +6,15 @@ framework.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance
+from guidekit.core.guidance import Guidance, chain, flatten
 from guidekit.core.population import Population
 from guidekit.core.run import Run
 from guidekit.core.state import State, tree_leaves
@@ -26,10 +28,23 @@ class CountingPrior:
     """A prior that counts the rows it is asked for; everything else is passed on."""
 
     def __init__(self, prior: Prior) -> None:
-        self.inner, self.calls, self.rows = prior, 0, 0
+        vars(self).update(inner=prior, counts={"calls": 0, "rows": 0})
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("calls", "rows"):
+            return self.counts[name]
+        if name.startswith("__") or "inner" not in vars(self):
+            raise AttributeError(name)
         return getattr(self.inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.inner, name, value)
+
+    def __copy__(self) -> CountingPrior:
+        """A copy of the prior, counted with this one."""
+        new = CountingPrior(copy.copy(self.inner))
+        vars(new)["counts"] = self.counts
+        return new
 
     def predict(self, x: State, t: Any, condition: State | None = None):
         """Count, then ask the prior."""
@@ -43,8 +58,8 @@ class CountingPrior:
 
     def _count(self, x: State) -> None:
         asked = self.inner.network_rows(x)
-        self.calls += asked > 0
-        self.rows += asked
+        self.counts["calls"] += asked > 0
+        self.counts["rows"] += asked
 
     def to(self, device: Any) -> CountingPrior:
         """Stay the same object, so that the counts are seen."""
@@ -104,11 +119,24 @@ def check_batch_independence(
 
 
 def check_ledger(prior: Prior, guidance: Guidance | None, num_samples: int, **options: Any) -> None:
-    """The ledger counts exactly the rows and calls the prior was asked for."""
-    counting = CountingPrior(prior)
-    ledger = sample(counting, guidance, num_samples, **options).ledger
-    assert ledger.network_rows == counting.rows, f"{ledger.network_rows} rows in the ledger, {counting.rows} asked for"
-    assert ledger.network_calls == counting.calls, f"{ledger.network_calls} calls in the ledger, {counting.calls} made"
+    """The ledger counts exactly the rows and calls that the prior, and other priors of plugs, were asked for."""
+    counting = [CountingPrior(prior)]
+    ledger = sample(counting[0], _counted(guidance, counting), num_samples, **options).ledger
+    rows, calls = sum(one.rows for one in counting), sum(one.calls for one in counting)
+    assert ledger.network_rows == rows, f"{ledger.network_rows} rows in the ledger, {rows} asked for"
+    assert ledger.network_calls == calls, f"{ledger.network_calls} calls in the ledger, {calls} made"
+
+
+def _counted(guidance: Guidance | None, counting: list[CountingPrior]) -> Guidance | None:
+    """The guidance with every prior among its settings counted as well."""
+    plugs = []
+    for plug in flatten([guidance]) if guidance is not None else []:
+        fields = dataclasses.fields(plug) if dataclasses.is_dataclass(plug) else ()
+        others = {field.name: getattr(plug, field.name) for field in fields}
+        others = {name: CountingPrior(value) for name, value in others.items() if isinstance(value, Prior)}
+        counting.extend(others.values())
+        plugs.append(dataclasses.replace(plug, **others) if others else plug)
+    return chain(*plugs) if plugs else None
 
 
 def exact_law(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from guidekit.objectives.torch_model import column, load_module
 
 from .relaxed import TokenReward
 
@@ -40,19 +41,7 @@ class OneHotModel(TokenReward):
 
     @functools.cached_property
     def _module(self) -> Any:
-        if isinstance(self.model, nn.Module):
-            return self.model.eval()
-        path = Path(self.model)
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}; save your network by torch.jit.save or torch.export.save")
-        try:
-            if path.suffix == ".pt2":
-                return torch.export.load(path).module()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole
-                return torch.jit.load(str(path), map_location="cpu").eval()
-        except (RuntimeError, ValueError, OSError) as error:
-            raise ValueError(f"{path} is neither TorchScript nor an exported program (.pt2): {error}") from error
+        return load_module(self.model)
 
     def _values(self, tokens: Tensor) -> Tensor:
         with torch.no_grad():
@@ -61,10 +50,4 @@ class OneHotModel(TokenReward):
     def relaxed(self, probabilities: Tensor) -> Tensor:
         """The network's output (B,) for letter probabilities."""
         x = probabilities.transpose(1, 2) if self.channels_first else probabilities
-        y = self._module.to(x.device)(x)
-        if y.shape not in ((len(x),), (len(x), *y.shape[1:2])) or (y.ndim == 2 and self.output >= y.shape[1]):
-            raise ValueError(
-                f"the network gave {tuple(y.shape)} for {tuple(x.shape)}; "
-                f"expected ({len(x)},) or ({len(x)}, K) with K above output={self.output}"
-            )
-        return y if y.ndim == 1 else y[:, self.output]
+        return column(self._module.to(x.device)(x), x, self.output)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from guidekit.domain import Domain, load_domain
+from guidekit.domain import Domain, configured
 from guidekit.evaluation.likelihood import bits_per_token
 from guidekit.evaluation.table import comparison
 from guidekit.files import write_atomic
@@ -33,12 +33,11 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     if config["samples"] is None or config["samples"] == "???":
         raise ValueError("evaluate needs samples=<file>")
     refuse_settings(config)
-    domain, console = load_domain(config["domain"]["name"]), Console()
+    (domain, given), console = configured(config["domain"]), Console()
     prior = None if config["prior"] is None else domain.load_prior(config["prior"])
     domain.compare_with(config["condition"])
     objects, note = domain.read_samples(config["samples"], config["column"])
     notes = [note]
-    given = {key: value for key, value in config["domain"].items() if key != "name"}
     for name in ("reference", "training"):
         if config[name]:
             given[name], note = domain.read_reference(config[name], config["on_error"])

@@ -75,7 +75,12 @@ def _samplers() -> Table:
     for name in group_choices("sampler"):
         target = _target(load_group("sampler", name))
         if target is not None:
-            kinds = {"GaussianProcess": "real-valued", "DiscreteProcess": "tokens", "Masked": "masked tokens"}
+            kinds = {
+                "GaussianProcess": "real-valued",
+                "ReflectedProcess": "reals in a box",
+                "DiscreteProcess": "tokens",
+                "Masked": "masked tokens",
+            }
             states = ", ".join(kinds[kind.__name__] for kind in target.processes)
             table.add_row(name, _first_line(target), states)
     return table

@@ -11,19 +11,20 @@ from typing import Any
 
 from rich.console import Console
 
-from guidekit.domain import UnknownNameError, load_domain
+from guidekit.domain import UnknownNameError, configured
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import read_description
 from guidekit.priors.descriptions import GAUSSIAN, PROCESSES
 from guidekit.priors.parametrization import PARAMETRIZATIONS
 from guidekit.processes.survival import SURVIVALS
 from guidekit.running.folder import OutputError
+from guidekit.training.guided_losses import guided_loss
 from guidekit.training.objectives import OBJECTIVES
 
 
 def run(config: dict[str, Any]) -> None:
     """Prepare the data of the domain, train, write the checkpoint; `prepare` stops after the first part."""
-    console, domain = Console(), load_domain(config["domain"]["name"])
+    console, (domain, _) = Console(), configured(config["domain"])
     if config["trainer"].get("kind") == "value":
         from guidekit.training.value_job import train
 
@@ -97,6 +98,8 @@ def refuse_settings(trainer: dict[str, Any], job: str) -> None:
     for kind, name, choices in [("network", network["name"], NETWORKS), *choices_of(trainer, job)]:
         if name not in choices:
             raise UnknownNameError(kind, str(name), choices)
+    if trainer.get("guided"):
+        guided_loss(None, trainer["guided"])
     known = inspect.signature(NETWORKS[network["name"]]).parameters
     for name in network["options"]:
         if name not in known:

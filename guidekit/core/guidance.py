@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from guidekit.core.kernels import Kernel
 from guidekit.core.population import Population, Time
 from guidekit.core.predictions import Prediction
-from guidekit.core.state import State, tree_batch, tree_cat, tree_index, tree_map
+from guidekit.core.state import Coded, State, tree_batch, tree_cat, tree_index, tree_leaves, tree_map
 
 if TYPE_CHECKING:
     from guidekit.core.run import Run
@@ -21,6 +21,24 @@ if TYPE_CHECKING:
 
 class GuidanceError(ValueError):
     """A guidance cannot work with the prior, sampler or objective it was given; the message says why."""
+
+
+class Ask(NamedTuple):
+    """One question to a denoiser.
+
+    Attributes:
+        x: states (B, *S).
+        t: number or (B,).
+        condition: pytree with leading B; None is the null condition.
+        code: of the perturbation the network is asked under, 0 for none; see `Run.code_of`.
+        seed: (B,) int64, of its random numbers; None where it draws none.
+    """
+
+    x: State
+    t: Time
+    condition: State | None = None
+    code: int = 0
+    seed: Tensor | None = None
 
 
 class Denoiser:
@@ -35,23 +53,42 @@ class Denoiser:
 
     def branches(self, x: State, t: Time, conditions: Sequence[State | None]) -> list[Prediction]:
         """One prediction per condition, all from a single joined call; None stands for the null condition."""
-        if len(conditions) == 1:
-            return [self(x, t, conditions[0])]
-        n, size = len(conditions), tree_batch(x)
-        joined = self(
-            tree_cat([x] * n), torch.cat([t] * n) if isinstance(t, Tensor) else t, self._join(conditions, size)
-        )
-        return [tree_index(joined, slice(i * size, (i + 1) * size)) for i in range(n)]
+        return self.joined([Ask(x, t, condition) for condition in conditions])
 
-    def _join(self, conditions: Sequence[State | None], size: int) -> State | None:
+    def joined(self, asks: Sequence[Ask]) -> list[Prediction]:
+        """One prediction per question, all from a single call with their rows in order; states of one shape."""
+        if len(asks) == 1 and not asks[0].code:
+            return [self(*asks[0][:3])]
+        sizes = [tree_batch(ask.x) for ask in asks]
+        condition = self._conditions([ask.condition for ask in asks], sizes)
+        if any(ask.code for ask in asks):
+            pairs = list(zip(asks, sizes, strict=True))
+            codes = torch.cat([torch.full((size,), ask.code, device=self.run.device) for ask, size in pairs])
+            none = partial(torch.zeros, dtype=torch.int64, device=self.run.device)
+            condition = Coded(condition, codes, torch.cat([none(n) if a.seed is None else a.seed for a, n in pairs]))
+        joined = self(tree_cat([ask.x for ask in asks]), self._times(asks, sizes), condition)
+        ends = torch.tensor(sizes).cumsum(0).tolist()
+        return [tree_index(joined, slice(end - size, end)) for end, size in zip(ends, sizes, strict=True)]
+
+    def _times(self, asks: Sequence[Ask], sizes: Sequence[int]) -> Time:
+        times = [ask.t for ask in asks]
+        if not any(isinstance(t, Tensor) for t in times) and len(set(times)) == 1:
+            return times[0]
+        leaf = tree_leaves(asks[0].x)[0]
+        kind = leaf.dtype if leaf.is_floating_point() else torch.float64
+        rows = [torch.as_tensor(t, device=leaf.device) for t in times]
+        return torch.cat([t.to(kind).expand(size) if t.ndim == 0 else t for t, size in zip(rows, sizes, strict=True)])
+
+    def _conditions(self, conditions: Sequence[State | None], sizes: Sequence[int]) -> State | None:
         if all(c is None for c in conditions):
             return None
-        null = self.run.prior.null_condition
+        null = self.run.asked.null_condition
 
-        def row(leaf: Tensor) -> Tensor:
-            return leaf.to(self.run.device).expand(size, *leaf.shape)
+        def rows(size: int) -> State:
+            return tree_map(lambda leaf: leaf.to(self.run.device).expand(size, *leaf.shape), null)
 
-        return tree_cat([tree_map(row, null) if c is None else c for c in conditions])
+        given = zip(conditions, sizes, strict=True)
+        return tree_cat([rows(size) if c is None else c for c, size in given])
 
 
 class Guidance:
@@ -72,6 +109,9 @@ class Guidance:
 
     reorders: bool = False
     """Whether particles of a group may change places in `move` or `finish`."""
+
+    contrasts: bool = False
+    """Whether `denoise` asks what is inside it about several branches at once."""
 
     def check(self, run: Run) -> None:
         """Raise `GuidanceError` where this plug cannot work with the run's prior, sampler or particle count."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from guidekit.core.run import Run
 
 Time = float | Tensor
+
+BEFORE = " before"
+"""Ending of the names under which the memory of the last prediction is kept, for samplers that ask twice a step."""
 
 
 class Answer(NamedTuple):
@@ -71,7 +75,7 @@ class Population:
         elif known is not None and known.state is self.state and _same_time(known.time, time):
             prediction = known.prediction
         else:
-            prediction = self.run.denoise(self.state, time, self.condition)
+            prediction = self._denoise(time)
         self._answer = Answer(self.state, time, prediction)
         return prediction
 
@@ -81,10 +85,31 @@ class Population:
         if len(changed) == 0:
             return known.prediction
         if len(changed) == len(self):
-            return self.run.denoise(self.state, time, self.condition)
-        part = time[changed] if isinstance(time, Tensor) else time
-        condition = None if self.condition is None else tree_index(self.condition, changed)
-        return tree_put(known.prediction, changed, self.run.denoise(tree_index(self.state, changed), part, condition))
+            return self._denoise(time)
+        return tree_put(known.prediction, changed, self._denoise(time, changed))
+
+    def _denoise(self, time: Time, rows: Tensor | None = None) -> Prediction:
+        """The guided belief about the given rows, all by default; what plugs want remembered goes to the memory."""
+        everything = (self.state, time if isinstance(time, Tensor) else None, self.condition, self.memory)
+        if rows is not None:
+            everything = tuple(None if tree is None else tree_index(tree, rows) for tree in everything)
+        state, times, condition, memory = everything
+        with self.run.remembering(memory):
+            prediction = self.run.denoise(state, time if times is None else times, condition)
+        new = prediction.parts.get("memory")
+        if new is None:
+            return prediction
+        if rows is not None:
+            new = {name: self.memory[name].index_copy(0, rows, value) for name, value in new.items()}
+        nothing = torch.empty(len(self), 0, device=self.run.device)
+        old = {name + BEFORE: self.memory.get(name, nothing) for name in new}
+        self.memory = {**self.memory, **new, **old}
+        return dataclasses.replace(prediction, parts={k: v for k, v in prediction.parts.items() if k != "memory"})
+
+    def remembered(self) -> dict[str, Tensor]:
+        """What plugs had remembered when the present prediction was asked for."""
+        found = {name.removesuffix(BEFORE): v for name, v in self.memory.items() if name.endswith(BEFORE)}
+        return {name: value for name, value in found.items() if value.shape[1:] != (0,)}
 
     def believing(self, t: float, prediction: Prediction) -> Population:
         """The population with a given belief at its present state and time, in place of the network's."""

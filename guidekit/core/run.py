@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from guidekit.core.kernels import Kernel
 from guidekit.core.ledger import Ledger
 from guidekit.core.population import Population, Time
 from guidekit.core.predictions import Prediction
-from guidekit.core.state import State, tree_batch, tree_cat, tree_index
+from guidekit.core.state import Coded, State, tree_batch, tree_cat, tree_index
 
 if TYPE_CHECKING:
     from guidekit.priors.base import Prior
@@ -57,6 +58,12 @@ class Run:
         device: where states live.
         network_batch: most states in one network call; larger requests are split. None is no limit.
         progress: called after every step.
+
+    Attributes:
+        schedule_time: time that schedules are to look at while a sampler asks within its step, otherwise None.
+        memory: what plugs remember of the rows that are asked about now, see `recall`.
+        perturbations: what the codes of rows mean, see `code_of`.
+        asked: the prior that network calls go to now, see `using`.
     """
 
     def __init__(
@@ -73,12 +80,17 @@ class Run:
         network_batch: int | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self.prior, self.sampler, self.device = prior, sampler, torch.device(device)
+        self.prior, self.sampler, self.steps, self.device = prior, sampler, steps, torch.device(device)
         self.plugs = flatten([guidance]) if guidance is not None else []
         self.first, self.groups, self.particles = groups[0], groups[1] - groups[0], particles
         self.condition, self.network_batch, self.progress = condition, network_batch, progress
         self.random = KeyedRandom(seed, self.first, self.groups, self.device)
         self.ledger, self.info, self.step = Ledger(), {}, -1
+        self.schedule_time: float | None = None
+        self.memory: dict[str, Tensor] = {}
+        self.perturbations: list[Any] = []
+        self.asked: Prior = prior
+        self._kept: dict[object, Any] = {}
         if condition is not None and prior.null_condition is None:
             raise GuidanceError(f"a condition was given, but this prior ({prior.name}) was made without conditions")
         sampler.check(prior)
@@ -122,6 +134,62 @@ class Run:
         """Place of a plug in the onion, 0 is innermost."""
         return next(i for i, other in enumerate(self.plugs) if other is plug)
 
+    @contextmanager
+    def within(self, t: float, population: Population | None = None) -> Iterator[None]:
+        """While a sampler asks at other states and times of the step from t: schedules and memories stay those of t.
+
+        Args:
+            t: time at which the step starts.
+            population: whose prediction at t was asked for; None leaves plugs without a memory.
+        """
+        before = {} if population is None else population.remembered()
+        outer, self.schedule_time = self.schedule_time, t
+        try:
+            with self.remembering(before):
+                yield
+        finally:
+            self.schedule_time = outer
+
+    @contextmanager
+    def remembering(self, memory: dict[str, Tensor]) -> Iterator[None]:
+        """While a question is asked about rows with the given memory; see `recall`."""
+        outer, self.memory = self.memory, memory
+        try:
+            yield
+        finally:
+            self.memory = outer
+
+    def recall(self, name: str, rows: int) -> Tensor | None:
+        """What a plug has remembered of the rows (B, ...) it is asked about; None if nothing, or of other rows.
+
+        A plug remembers by `prediction.with_parts(memory={name: (B, ...)})`; the population keeps it with its particle.
+        """
+        value = self.memory.get(name)
+        return value if value is not None and len(value) == rows else None
+
+    @contextmanager
+    def using(self, prior: Prior) -> Iterator[None]:
+        """While another prior is asked, through all guidance inside; its calls are counted like the run's own."""
+        outer, self.asked = self.asked, self.kept(("prior", id(prior)), lambda: (prior, prior.to(self.device)))[1]
+        try:
+            yield
+        finally:
+            self.asked = outer
+
+    def kept(self, key: object, make: Callable[[], Any]) -> Any:
+        """make(), called once in this run for every key."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def code_of(self, perturbation: Any) -> int:
+        """The code 1, 2, ... of rows for which the network is to be perturbed; 0 for None."""
+        if perturbation is None:
+            return 0
+        if perturbation not in self.perturbations:
+            self.perturbations.append(perturbation)
+        return self.perturbations.index(perturbation) + 1
+
     def record(self, name: str, value: Tensor) -> None:
         """Keep a diagnostic of the present step, leading with the groups (P, ...); returned in the result's info."""
         self.info.setdefault(name, []).append(value)
@@ -149,7 +217,7 @@ class Run:
         """question(x, t, condition), counted as one network call, or as several where that is too many rows."""
         rows, limit = tree_batch(x), self.network_batch
         if limit is None or rows <= limit:
-            asked = self.prior.network_rows(x)
+            asked = self.asked.network_rows(x)
             self.ledger.network_calls += asked > 0
             self.ledger.network_rows += asked
             return question(x, t, condition)
@@ -161,4 +229,16 @@ class Run:
         return tree_cat(parts)
 
     def _network(self, x: State, t: Time, condition: State | None = None) -> Prediction:
-        return self.ask(self.prior.predict, x, t, condition)
+        return self.ask(self._predict, x, t, condition)
+
+    def _predict(self, x: State, t: Time, condition: State | None = None) -> Prediction:
+        if isinstance(condition, Coded):
+            return self._perturbed(x, t, condition)
+        return self.asked.predict(x, t, condition)
+
+    def _perturbed(self, x: State, t: Time, coded: Coded) -> Prediction:
+        """The answer of a network that is perturbed in the rows whose code is not 0."""
+        plans = {code: self.perturbations[code - 1] for code in coded.code.unique().tolist() if code}
+        if not plans:
+            return self.asked.predict(x, t, coded.condition)
+        return next(iter(plans.values())).answer(self, plans, x, t, coded)

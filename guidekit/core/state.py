@@ -89,6 +89,23 @@ def rows_differ(a: State, b: State) -> Tensor:
     return torch.stack([(x != y).flatten(1).any(1) for x, y in pairs]).any(0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Coded:
+    """A condition with a number per row that says how the network is perturbed for it, 0 for not at all.
+
+    Rows of several branches are asked for in one call and may be split over several; the code travels with its row.
+
+    Args:
+        condition: pytree with leading B, or None.
+        code: (B,) int64, see `Run.code_of`.
+        seed: (B,) int64, of the random numbers of a perturbation.
+    """
+
+    condition: State | None
+    code: Tensor
+    seed: Tensor
+
+
 def right_pad(v: Tensor | float, like: Tensor) -> Tensor | float:
     """View v (B,) as (B, 1, ..., 1) so that it broadcasts against like (B, *S); numbers pass through."""
     return v.reshape(v.shape + (1,) * (like.ndim - v.ndim)) if isinstance(v, Tensor) else v

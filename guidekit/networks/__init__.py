@@ -1,9 +1,12 @@
 """Small standard networks, by name for checkpoints."""
 
 from guidekit.networks.dilated_convolution import DilatedConvolution
+from guidekit.networks.image_encoder import ImageEncoder
 from guidekit.networks.image_transformer import ImageTransformer
+from guidekit.networks.installation import installed
 from guidekit.networks.perceptron import Perceptron
 from guidekit.networks.sequence_transformer import SequenceTransformer
+from guidekit.networks.sites import choose, describe, find_sites
 from guidekit.networks.unet import UNet
 from guidekit.networks.value_network import ValueNetwork
 
@@ -17,7 +20,12 @@ NETWORKS = {
 
 __all__ = [
     "NETWORKS",
+    "choose",
+    "describe",
+    "find_sites",
+    "installed",
     "DilatedConvolution",
+    "ImageEncoder",
     "ImageTransformer",
     "Perceptron",
     "SequenceTransformer",

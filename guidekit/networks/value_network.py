@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from guidekit.networks.conditioning import real_positions
 from guidekit.networks.dilated_convolution import DilatedConvolution
+from guidekit.networks.image_encoder import ImageEncoder
 from guidekit.networks.perceptron import Perceptron
 from guidekit.networks.sequence_transformer import SequenceTransformer
 
 TRUNKS = {
     "dilated_convolution": DilatedConvolution,
     "sequence_transformer": SequenceTransformer,
+    "image_encoder": ImageEncoder,
     "perceptron": Perceptron,
 }
 

@@ -5,5 +5,6 @@ from guidekit.priors.chain import CategoricalChain
 from guidekit.priors.conditional import ByClass
 from guidekit.priors.gaussian import Gaussian, GaussianMixture
 from guidekit.priors.neural import NeuralGaussian
+from guidekit.priors.reflected import BoxHistogram
 
-__all__ = ["ByClass", "CategoricalChain", "Gaussian", "GaussianMixture", "NeuralGaussian", "Prior"]
+__all__ = ["BoxHistogram", "ByClass", "CategoricalChain", "Gaussian", "GaussianMixture", "NeuralGaussian", "Prior"]

@@ -11,7 +11,7 @@ from guidekit.core.guidance import GuidanceError
 from guidekit.core.population import Time
 from guidekit.core.predictions import Prediction
 from guidekit.core.state import State, tree_batch
-from guidekit.processes import DiscreteProcess, GaussianProcess
+from guidekit.processes import DiscreteProcess, GaussianProcess, ReflectedProcess
 
 
 class Prior:
@@ -28,7 +28,7 @@ class Prior:
     """
 
     name: str = "prior"
-    process: GaussianProcess | DiscreteProcess
+    process: GaussianProcess | ReflectedProcess | DiscreteProcess
     event_shape: tuple[int, ...]
     null_condition: State | None = None
     time_independent: bool = False

@@ -15,7 +15,6 @@ from torch import nn
 from guidekit.networks import NETWORKS
 from guidekit.priors import neural, tokens
 from guidekit.priors.base import Prior
-from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
 
 KEY = "guidekit"
@@ -97,9 +96,24 @@ def load_token_prior(path: str | Path, domain: str) -> TokenPrior:
     return _load(path, domain, tokens.made_from)
 
 
-def load_gaussian_prior(path: str | Path, domain: str) -> NeuralGaussian:
-    """A `NeuralGaussian` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
+def load_gaussian_prior(path: str | Path, domain: str) -> Prior:
+    """A `NeuralGaussian` from a checkpoint of the given domain, or a `DiffusersPrior` from a folder.
+
+    Raises:
+        CheckpointError: see above and `guidekit.priors.diffusers_folder.load_diffusers`.
+    """
+    if Path(path).is_dir():
+        from guidekit.priors.diffusers_folder import load_diffusers
+
+        return load_diffusers(path)
     return _load(path, domain, neural.made_from)
+
+
+def load_any_prior(path: str | Path) -> Prior:
+    """The prior of a checkpoint of any domain; raises `CheckpointError` (see above)."""
+    description = read_description(path)
+    made_from = tokens.made_from if "vocab_size" in description else neural.made_from
+    return _load(path, description["domain"], made_from)
 
 
 def _load(path: str | Path, domain: str, made_from: Callable[[dict, nn.Module], Prior]) -> Any:

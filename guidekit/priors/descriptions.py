@@ -8,6 +8,16 @@ from typing import Any
 
 from guidekit import processes
 from guidekit.names import UnknownNameError
+from guidekit.processes.schedules import (
+    CosineVP,
+    GeometricVE,
+    KarrasVE,
+    LinearFlow,
+    LinearVP,
+    RateVP,
+    SubVP,
+    TableVP,
+)
 from guidekit.processes.survival import SURVIVALS
 
 PROCESSES = {
@@ -19,7 +29,14 @@ PROCESSES = {
 }
 
 
-GAUSSIAN = {"vp": processes.VP, "ve": processes.VE, "edm": processes.EDM, "flow": processes.Flow}
+GAUSSIAN = {
+    "vp": processes.VP,
+    "sub_vp": processes.SubVP,
+    "discrete_vp": processes.DiscreteVP,
+    "ve": processes.VE,
+    "edm": processes.EDM,
+    "flow": processes.Flow,
+}
 
 
 def gaussian_process_from(description: Mapping[str, Any]) -> processes.GaussianProcess:
@@ -32,6 +49,31 @@ def gaussian_process_from(description: Mapping[str, Any]) -> processes.GaussianP
     if made["name"] not in GAUSSIAN:
         raise UnknownNameError("process", made["name"], GAUSSIAN)
     return GAUSSIAN[made["name"]](**(made.get("options") or {}))
+
+
+def describe_gaussian(process: processes.GaussianProcess) -> dict[str, Any]:
+    """{name, options} of a Gaussian process, for `gaussian_process_from`.
+
+    Raises:
+        ValueError: a schedule without a name.
+    """
+    schedule = process.schedule
+    if isinstance(schedule, SubVP):
+        return {**describe_gaussian(processes.GaussianProcess(schedule.inner)), "name": "sub_vp"}
+    if isinstance(schedule, RateVP) and not callable(schedule.rate):
+        return {"name": "vp", "options": {"schedule": list(schedule.rate)}}
+    fields = dataclasses.asdict(schedule)
+    for name, kind, more in (
+        ("vp", LinearVP, {"schedule": "linear"}),
+        ("vp", CosineVP, {"schedule": "cosine"}),
+        ("discrete_vp", TableVP, {}),
+        ("edm", KarrasVE, {}),
+        ("ve", GeometricVE, {}),
+        ("flow", LinearFlow, {}),
+    ):
+        if type(schedule) is kind:
+            return {"name": name, "options": {**more, **fields}}
+    raise ValueError(f"a process with a {type(schedule).__name__} schedule has no name to be written under")
 
 
 def process_from(description: Mapping[str, Any]) -> processes.DiscreteProcess:

@@ -13,6 +13,7 @@ from guidekit.core.generators import Draw
 from guidekit.core.population import Time
 from guidekit.core.predictions import CategoricalPrediction, sample_categorical
 from guidekit.core.state import State
+from guidekit.networks.installation import narrowed
 from guidekit.priors.base import Prior
 from guidekit.priors.labels import Label, label_rows
 from guidekit.processes import DiscreteProcess, Masked
@@ -108,7 +109,8 @@ class TokenPrior(Prior):
         rows = slice(None) if busy.all() else busy
         time = t[rows] if isinstance(t, Tensor) and t.ndim else t
         given = None if condition is None else condition[rows]
-        return self._known(x, unknown, self._asked(x[rows], unknown[rows], time, given))
+        with narrowed(self.network, rows):
+            return self._known(x, unknown, self._asked(x[rows], unknown[rows], time, given))
 
     def features(self, x: Tensor, t: Time, condition: Tensor | None = None) -> Tensor:
         """Last hidden layer (B, L, width) of the network, for guidance that moves it; see `from_features`."""

@@ -1,8 +1,13 @@
-"""Forward noising: VP, VE, EDM and Flow act on tensors of reals; Masked, Uniform, Marginal and Structured on tokens."""
+"""Forward noising of reals (VP, SubVP, DiscreteVP, VE, EDM, Flow, ReflectedProcess) and of tokens (Masked, ...).
+
+Time grids of samplers: Even, Karras, LogSNR, Spaced.
+"""
 
 from guidekit.processes.discrete import DiscreteProcess, Masked
-from guidekit.processes.gaussian import EDM, VE, VP, Flow, GaussianProcess
+from guidekit.processes.gaussian import EDM, VE, VP, DiscreteVP, Flow, GaussianProcess, SubVP
+from guidekit.processes.grids import Even, Karras, LogSNR, Spaced
 from guidekit.processes.limits import Marginal, Uniform
+from guidekit.processes.reflected import ReflectedProcess
 from guidekit.processes.structured import Stepped, Structured, blocks, discretized_gaussian, ordinal
 from guidekit.processes.survival import CosineSurvival, Geometric, LogLinear
 
@@ -12,14 +17,21 @@ __all__ = [
     "VP",
     "CosineSurvival",
     "DiscreteProcess",
+    "DiscreteVP",
+    "Even",
     "Flow",
     "GaussianProcess",
     "Geometric",
+    "Karras",
     "LogLinear",
+    "LogSNR",
     "Marginal",
     "Masked",
+    "ReflectedProcess",
+    "Spaced",
     "Stepped",
     "Structured",
+    "SubVP",
     "Uniform",
     "blocks",
     "discretized_gaussian",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +13,23 @@ from guidekit.core.generators import Draw
 from guidekit.core.kernels import GaussianKernel
 from guidekit.core.predictions import GaussianPrediction
 from guidekit.core.state import right_pad
-from guidekit.processes.schedules import CosineVP, GeometricVE, KarrasVE, LinearFlow, LinearVP, Number
+from guidekit.processes.schedules import (
+    CosineVP,
+    GeometricVE,
+    KarrasVE,
+    LinearFlow,
+    LinearVP,
+    Number,
+    RateVP,
+    Schedule,
+    TableVP,
+    inverse,
+    legacy_betas,
+)
+from guidekit.processes.schedules import SubVP as SubVPSchedule
+
+LEAST_TIME = 1e-9
+"""The time of the least noise of a process that does not end clean."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,22 +40,50 @@ class GaussianProcess:
         schedule: t -> (a, s), see `guidekit.processes.schedules`.
     """
 
-    schedule: LinearVP | CosineVP | GeometricVE | LinearFlow
+    schedule: Schedule
 
     def coefficients(self, t: Number) -> tuple[Number, Number]:
         """Signal and noise coefficients (a, s) at t in [0, 1]; both shaped like t."""
         return self.schedule(t)
 
     def grid(self, steps: int) -> list[float]:
-        """`steps` + 1 times from 1 to 0; where the least noise is above zero it is met one step before the end."""
+        """`steps` + 1 times from 1 to 0, evenly spaced.
+
+        Where the least noise is above zero it is met one step before the end; in discrete time the nearest index is
+        taken, and there are no more steps than indices.
+        """
+        if self.schedule.steps is not None:
+            count = self.schedule.steps
+            steps = min(steps, count)
+            return [round(count - i * count / steps) / count for i in range(steps)] + [0.0]
         if self.schedule.ends_clean:
             return [1 - i / steps for i in range(steps)] + [0.0]
         last = max(1, steps - 1)
-        return [max(1 - i / last, 1e-9) for i in range(steps)] + [0.0]
+        return [max(1 - i / last, LEAST_TIME) for i in range(steps)] + [0.0]
+
+    def level(self, t: float) -> float:
+        """Noise over signal s / a at t, infinite where there is no signal."""
+        a, s = self.coefficients(t)
+        return s / a if a > 0 else math.inf
+
+    def at_level(self, level: float) -> float:
+        """The time in [0, 1] at which s / a has a value; levels beyond the process' own give its first or last time."""
+        least = 0.0 if self.schedule.ends_clean else LEAST_TIME
+        if level <= self.level(least):
+            return least
+        return 1.0 if level >= self.level(1.0) else inverse(self.level, level, least)
+
+    def at_tau(self, tau: float) -> float:
+        """The time in [0, 1] at which the flow variable has a value; see `velocity`."""
+        return inverse(self.tau, tau)
 
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
         """States of shape (B, *S) at t = 1, from N(0, s(1)^2 I)."""
         return draw.normal(shape) * self.coefficients(1.0)[1]
+
+    def restart(self, x: Tensor, t: float) -> Tensor:
+        """States from the limit law turned into states to start from at t < 1: the noise there is s(t)."""
+        return x * (self.coefficients(t)[1] / self.coefficients(1.0)[1])
 
     def noise(self, x0: Tensor, t: Number, eps: Tensor) -> Tensor:
         """Noisy states a x_0 + s eps; x0 and eps (B, *S), t number or (B,)."""
@@ -57,17 +103,7 @@ class GaussianProcess:
 
         Source: Song et al. 2020, arXiv:2010.02502, eq. 12 and 16.
         """
-        a, s, x0 = prediction.a, prediction.s, prediction.mean
-        b, r = self.coefficients(u)
-        variance = r * r * _positive(1 - (a * r / (b * s)) ** 2)
-        k = eta * variance**0.5
-        # With x = a x0 + s eps: mean = (b - a c) x0 + c x for c = sqrt(r^2 - k^2) / s, two passes over the state.
-        c = _positive(r * r - k * k) ** 0.5 / s
-        if isinstance(c, Tensor):
-            mean = right_pad(b - a * c, x0) * x0 + right_pad(c, x0) * prediction.x
-        else:
-            mean = torch.add(x0 * (b - a * c), prediction.x, alpha=c)
-        return GaussianKernel(mean, k, prediction)
+        return ancestral_kernel(prediction, self.coefficients(u), eta)
 
     def velocity(self, prediction: GaussianPrediction) -> tuple[Number, Tensor]:
         """The flow variable tau and dx/dtau (B, *S) of the probability flow at the prediction's state.
@@ -83,16 +119,82 @@ class GaussianProcess:
         return self.schedule.flow(*self.coefficients(t))[0]
 
 
+def ancestral_kernel(prediction: GaussianPrediction, then: tuple[Number, Number], eta: Number = 1.0) -> GaussianKernel:
+    """Law of x_u given x_t and the posterior mean, from `then` = (a_u, s_u); see `GaussianProcess.reverse_kernel`."""
+    a, s, x0 = prediction.a, prediction.s, prediction.mean
+    b, r = then
+    variance = r * r * _positive(1 - (a * r / (b * s)) ** 2)
+    k = eta * variance**0.5
+    # With x = a x0 + s eps: mean = (b - a c) x0 + c x for c = sqrt(r^2 - k^2) / s, two passes over the state.
+    c = _positive(r * r - k * k) ** 0.5 / s
+    if isinstance(c, Tensor):
+        mean = right_pad(b - a * c, x0) * x0 + right_pad(c, x0) * prediction.x
+    else:
+        mean = torch.add(x0 * (b - a * c), prediction.x, alpha=c)
+    return GaussianKernel(mean, k, prediction)
+
+
 def _positive(value: Number) -> Number:
     return value.clamp_min(0) if isinstance(value, Tensor) else max(value, 0.0)
 
 
-def VP(schedule: str = "linear", **options: float) -> GaussianProcess:  # noqa: N802 - reads as a process type
-    """Variance-preserving process; schedule "linear" (beta_min, beta_max) or "cosine"."""
+def VP(  # noqa: N802 - reads as a process type
+    schedule: str | Callable[[Tensor], Tensor] | Sequence[float] = "linear", **options: float
+) -> GaussianProcess:
+    """Variance-preserving process.
+
+    Args:
+        schedule: "linear" (options beta_min, beta_max), "cosine", or a noise rate of your own: a function of a tensor
+            of times in [0, 1], or its values at evenly spaced times from 0 to 1. For betas of N steps see `DiscreteVP`.
+        options: of the schedule.
+
+    Raises:
+        ValueError: no such schedule, or a negative rate.
+    """
+    return GaussianProcess(_preserving(schedule, options))
+
+
+def SubVP(  # noqa: N802
+    schedule: str | Callable[[Tensor], Tensor] | Sequence[float] = "linear", **options: float
+) -> GaussianProcess:
+    """The signal of `VP(schedule, **options)` with noise s = 1 - a^2 (Song et al. 2021, arXiv:2011.13456, eq. 12)."""
+    return GaussianProcess(SubVPSchedule(_preserving(schedule, options)))
+
+
+def _preserving(
+    schedule: str | Callable[[Tensor], Tensor] | Sequence[float], options: dict
+) -> LinearVP | CosineVP | RateVP:
     kinds = {"linear": LinearVP, "cosine": CosineVP}
+    if not isinstance(schedule, str):
+        return RateVP(schedule, **options)
     if schedule not in kinds:
-        raise ValueError(f"no VP schedule {schedule!r}; there are {', '.join(kinds)}")
-    return GaussianProcess(kinds[schedule](**options))
+        raise ValueError(
+            f"no VP schedule {schedule!r}; there are {', '.join(kinds)}, and functions or tables of a noise rate"
+        )
+    return kinds[schedule](**options)
+
+
+def DiscreteVP(  # noqa: N802
+    betas: str | Sequence[float] = "linear",
+    num_train_timesteps: int = 1000,
+    beta_start: float = 1e-4,
+    beta_end: float = 0.02,
+    zero_terminal_snr: bool = False,
+) -> GaussianProcess:
+    """Variance-preserving process of N discrete steps, as older checkpoints have it; index i is the time (i + 1) / N.
+
+    Args:
+        betas: "linear", "scaled_linear", "squaredcos_cap_v2" (see `legacy_betas`), or the N noise variances themselves.
+        num_train_timesteps: N, for betas by name.
+        beta_start, beta_end: first and last noise variance, for betas by name.
+        zero_terminal_snr: nothing is left of the signal at the last index, see `TableVP`.
+
+    Raises:
+        ValueError: no such table, or a variance outside (0, 1).
+    """
+    if isinstance(betas, str):
+        betas = legacy_betas(betas, num_train_timesteps, beta_start, beta_end)
+    return GaussianProcess(TableVP(betas, zero_terminal_snr))
 
 
 def VE(low: float = 0.01, high: float = 50.0) -> GaussianProcess:  # noqa: N802

@@ -13,14 +13,18 @@ from guidekit.core.guidance import Guidance, GuidanceError, chain
 from guidekit.domain import Domain, UnknownNameError, user_function
 from guidekit.guidance import load_value
 from guidekit.objectives.verifiers import Verifier
+from guidekit.priors.checkpoints import load_any_prior
 from guidekit.running.groups import check_types, group_choices, load_group
 from guidekit.samplers import Sampler
 
 OBJECTIVES = ("reward", "objective", "likelihood")
 """Names under which a guidance takes what it should obey."""
 
-FUNCTIONS = ("planner", "score")
+FUNCTIONS = ("planner", "score", "classifier", "spatial_weight")
 """Settings that are functions: null, or given from Python."""
+
+PRIORS = ("weak", "reference", "synthetic", "pretrained")
+"""Settings of a guidance that are a second prior: in a configuration, the path of its checkpoint."""
 
 VERIFYING = ("forbidden",)
 """Settings of a guidance that go to its domain's verifier."""
@@ -107,6 +111,8 @@ def _make(config: Mapping[str, Any], reward: Callable | None, verifier: Callable
         if key != "_target_":
             arguments[key] = _make(value, reward) if isinstance(value, Mapping) and "_target_" in value else value
     for key in inspect.signature(target).parameters:
+        if key in FUNCTIONS and arguments.get(key) == "???":
+            raise ValueError(f"{name} needs {key}=, a function: pass it from Python")
         if key in FUNCTIONS and isinstance(arguments.get(key), str):
             raise ValueError(f"{name}: {key}={arguments[key]!r} is no function; pass one from Python, or leave it null")
         if key in OBJECTIVES:
@@ -117,6 +123,8 @@ def _make(config: Mapping[str, Any], reward: Callable | None, verifier: Callable
             raise ValueError(f"{name} needs guidance.{key}=")
         if key == "value" and isinstance(arguments.get(key), str):  # the file of a learned one
             arguments[key] = load_value(arguments[key])
+        if key in PRIORS and isinstance(arguments.get(key), str):
+            arguments[key] = load_any_prior(arguments[key])
         if key == "verifier":
             if verifier is None:
                 raise GuidanceError(f"{name} needs a verifier, and there is no domain that could give one")

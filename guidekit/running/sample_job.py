@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import guidekit
-from guidekit.domain import Domain, load_domain
+from guidekit.domain import Domain, configured
 from guidekit.evaluation.table import comparison
 from guidekit.objectives.rewards import score
 from guidekit.running.build import build_guidance, build_reward, build_sampler
@@ -38,7 +38,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         KeyboardInterrupt: finished chunks stay on disk and a line says how to resume.
     """
     console = console or Console()
-    domain = load_domain(config["domain"]["name"])
+    domain, _ = configured(config["domain"])
     reward = build_reward(domain, config["reward"])
     prior = domain.load_prior(config["prior"])  # first, as a verifier reads the prior's tokens
     guidance = build_guidance(config["guidance"], reward, domain.verifier)
@@ -139,7 +139,11 @@ def write(folder: Path, domain: Domain, results: dict[str, Result], reward: Any,
             domain.write(folder, result.samples, extra)
             shown = values if reward is not None else [math.nan] * len(rows)
             title = "" if reward is None else reward.name
-            domain.figure(result.samples, shown, title, folder / "figure.png")
+            beside = {}
+            if domain.shows_unguided and len(results) > 1:
+                other = results["unguided"]
+                beside["unguided"] = (other.samples, _values(other, reward))
+            domain.figure(result.samples, shown, title, folder / "figure.png", **beside)
     record = {
         "label": label,
         "config": config,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.kernels import Kernel
 from guidekit.core.population import Population
 from guidekit.priors.base import Prior
-from guidekit.processes import DiscreteProcess, GaussianProcess
+from guidekit.processes import DiscreteProcess, GaussianProcess, ReflectedProcess
+from guidekit.processes.grids import Grid, grid_from, times_of
+
+Times = Grid | str | Mapping[str, Any] | Sequence[float] | None
+"""A time grid, see `guidekit.processes.grids`; None is the process' own."""
 
 
 class Sampler:
@@ -19,7 +27,7 @@ class Sampler:
     """What guidance may ask of its kernels, by the names of their methods (and "rates", where they have some)."""
 
     @classmethod
-    def fits(cls, process: GaussianProcess | DiscreteProcess) -> bool:
+    def fits(cls, process: GaussianProcess | ReflectedProcess | DiscreteProcess) -> bool:
         """Whether it can sample a process."""
         return isinstance(process, cls.processes)
 
@@ -54,4 +62,35 @@ class Sampler:
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement propose(population, t, u)")
 
 
-ANY_PROCESS = (GaussianProcess, DiscreteProcess)
+@dataclasses.dataclass(frozen=True)
+class TimedSampler(Sampler):
+    """A sampler that takes any time grid.
+
+    Args:
+        times: see `guidekit.processes.grids`: "uniform", "karras", "log_snr", for processes in discrete time "leading",
+            "trailing", "linspace", a mapping {name, options}, a list of times from 1 to 0 (its length then overrides
+            `steps`), or a function (process, steps) -> times. None is the process' own grid.
+
+    Raises:
+        ValueError: no such grid, or times that do not fall from 1 to 0.
+    """
+
+    times: Times = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check the grid."""
+        object.__setattr__(self, "times", grid_from(self.times))
+
+    def grid(self, prior: Prior, steps: int) -> list[float]:
+        """See `Sampler.grid`."""
+        return times_of(self.times, prior.process, steps)
+
+    def start(self, population: Population) -> Population:
+        """See `Sampler.start`; a grid that starts below t = 1 starts at the noise of its first time."""
+        first, process = population.run.grid[0], population.run.prior.process
+        if first == 1 or isinstance(process, DiscreteProcess):
+            return population
+        return population.advance(process.restart(population.state, first))
+
+
+ANY_PROCESS = (GaussianProcess, ReflectedProcess, DiscreteProcess)

@@ -40,7 +40,7 @@ class ReMDM(Sampler):
         plateau: share of revealed tokens of schedule "loop".
 
     Raises:
-        ValueError: an unknown schedule, eta outside [0, 1], or a loop whose eta exceeds (1 - plateau) / plateau or whose
+        ValueError: an unknown schedule, eta outside [0, 1], a loop whose eta exceeds (1 - plateau) / plateau or whose
             window leaves no time before or behind it.
 
     Source: Wang et al. 2025, arXiv:2503.00307, section 4 (authors' settings: cap .008, rescale .015, loop .02 with
@@ -73,7 +73,7 @@ class ReMDM(Sampler):
         if self.schedule == "loop" and self.eta > bound:
             raise ValueError(f"eta={self.eta} is above {bound:.4g}, the bound of a loop at plateau={self.plateau}")
         if self.schedule == "loop" and not 0 < low <= high < 1:
-            raise ValueError(f"window={(high, low)}: a loop reveals tokens before it and behind it, as with (0.55, 0.05)")
+            raise ValueError(f"window={(high, low)}: a loop reveals before it and behind it, as with (0.55, 0.05)")
 
     @property
     def times(self) -> tuple[float, float]:

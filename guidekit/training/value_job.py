@@ -17,6 +17,7 @@ from guidekit.domain import Domain, UnknownNameError
 from guidekit.guidance.values import save_value
 from guidekit.networks.value_network import TRUNKS
 from guidekit.priors.base import Prior
+from guidekit.processes import DiscreteProcess
 from guidekit.running.build import build_reward
 from guidekit.training.values import Schedule, own_trunk, small_trunk, train_value
 
@@ -67,8 +68,10 @@ def read_data(names: str, domain: Domain, prior: Prior, most: int) -> Tensor:
     """
     objects = domain.read_training(names)
     random.Random(0).shuffle(objects)
-    (length,), pad = prior.event_shape, prior.process.pinned
     states = domain.encode(objects[:most])
+    if not isinstance(prior.process, DiscreteProcess):
+        return states
+    (length,), pad = prior.event_shape, prior.process.pinned
     short = states[:, :length]
     if pad is not None:
         short = F.pad(short[(states[:, length:] == pad).all(1)], (0, length - short.shape[1]), value=pad)

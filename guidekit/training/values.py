@@ -194,6 +194,8 @@ def small_trunk(prior: Prior) -> dict[str, Any]:
     """A network that suits a prior's states and is cheap beside its own: {name, options}, see `ValueNetwork`."""
     process = prior.process
     if not isinstance(process, DiscreteProcess):
+        if len(prior.event_shape) == 3:
+            return {"name": "image_encoder", "options": {"channels": prior.event_shape[0]}}
         return {"name": "perceptron", "options": {"size": math.prod(prior.event_shape)}}
     tokens = {"vocab_size": process.vocab_size, "max_length": prior.event_shape[0]}
     if process.pinned is None:

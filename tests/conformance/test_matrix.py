@@ -3,14 +3,18 @@
 Rows come from configs/guidance, columns from the registered domains: a new plug or domain is covered by existing.
 """
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 import guidekit as gk
 from guidekit.domain import domain_names, load_domain
-from guidekit.networks import DilatedConvolution, SequenceTransformer, ValueNetwork
+from guidekit.networks import DilatedConvolution, SequenceTransformer, UNet, ValueNetwork
 from guidekit.objectives import ForbiddenWords, ObjectReward
 from guidekit.priors.labels import Label
+from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
 from guidekit.running.build import build_guidance
 from guidekit.running.groups import group_choices, load_group
@@ -76,11 +80,41 @@ def uniform_chain():
     return chain, gk.objectives.TableReward(torch.arange(9.0).view(3, 3))
 
 
-DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins}
+def images():
+    """A tiny untrained conditional prior of pictures, with a differentiable reward of the domain."""
+    torch.manual_seed(0)
+    network = UNet(1, width=8, multipliers=[1], attention=[], heads=2, labels=[3])
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    labels = [Label("class", ["bag", "shirt", "coat"])]
+    prior = NeuralGaussian(network, gk.processes.EDM(), (1, 8, 8), labels=labels)
+    return prior, load_domain("images").rewards["brightness"]
+
+
+def audio():
+    """A tiny untrained conditional prior of log-mel pictures, with a user's network as reward."""
+    return pictures("audio", (1, 8, 8), ["tom", "snare"])
+
+
+def chorales():
+    """A tiny untrained conditional prior of two-channel piano rolls, with a user's network as reward."""
+    return pictures("chorales", (2, 8, 8), ["major", "minor"])
+
+
+def pictures(domain, shape, classes):
+    torch.manual_seed(0)
+    network = UNet(shape[0], width=8, multipliers=[1], attention=[], heads=2, labels=[len(classes)])
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    prior = NeuralGaussian(network, gk.processes.EDM(), shape, labels=[Label("class", classes)])
+    judge = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * shape[0], 1))
+    return prior, load_domain(domain).bind(judge.requires_grad_(False))
+
+
+DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins, "images": images}
+DOMAINS |= {"audio": audio, "chorales": chorales}
 ANALYTIC = {make.__name__: make for make in (mixture, gaussian, flow, masked_chain, uniform_chain)}
 PLUGS = [name for name in group_choices("guidance") if name not in ("none", "chain")]
 TOKENS = ("molecules", "dna", "proteins", "masked_chain", "uniform_chain")
-REALS = ("mixture", "gaussian", "flow")
+REALS = ("images", "audio", "chorales", "mixture", "gaussian", "flow")
 REFUSED = {(plug, column) for plug in ("dps", "gradient") for column in TOKENS}
 REFUSED |= {("cfg", "molecules")}
 REFUSED |= {(plug, column) for plug in ("kernel_cfg", "discrete_fkc") for column in ("molecules", *REALS)}
@@ -88,15 +122,32 @@ REFUSED |= {(plug, column) for plug in ("dcbg", "predictor", "tag", "sharpen") f
 REFUSED |= {("tag", column) for column in ("molecules", "proteins")}  # rewards of objects have no gradient
 REFUSED |= {("nos", column) for column in ("masked_chain", "uniform_chain", *REALS)}  # no network, no features
 REFUSED |= {("reflection", column) for column in ("proteins", "uniform_chain", *REALS)}  # nothing can be masked
+REFUSED |= {("clamp", column) for column in TOKENS}
+REFUSED |= {("fgg", column) for column in (*TOKENS, *REALS) if column != "chorales"}  # verifiers without bounds
+FAMILY = ("adaptive", "apg", "cfg_renorm", "cfg_rescale", "cfg_zero", "compose", "concepts", "gfcg", "icg", "mambo")
+FAMILY = (*FAMILY, "guidance_interval", "perp_neg", "s_cfg", "tcfg")  # they need a conditional prior
+VECTORS = ("mixture", "gaussian", "flow")
+ON_REALS = ("cfg_plus_plus", "characteristic", "linear_ag", "linear_cfg", "upsample", "frequency_cfg")
+REFUSED |= {(plug, "molecules") for plug in FAMILY}
+REFUSED |= {(plug, column) for plug in (*ON_REALS, "dynamic_threshold") for column in TOKENS}
+REFUSED |= {(plug, column) for plug in ("upsample", "frequency_cfg") for column in VECTORS}
+REFUSED |= {("tsg", column) for column in ("molecules", "dna", "masked_chain")}  # their networks are told no time
+REFUSED |= {("personalization", column) for column in ("molecules", *ANALYTIC)}  # no condition, or no network
+SITES = ("pag", "seg", "tpg", "stg", "s2_guidance", "sag", "nag")
+REFUSED |= {(plug, column) for plug in SITES for column in ANALYTIC}  # no network
+REFUSED |= {(plug, "dna") for plug in ("pag", "seg", "tpg")}  # convolutions: blocks can be dropped, that is all
+REFUSED |= {("sag", column) for column in TOKENS} | {("nag", column) for column in DOMAINS}  # no cross-attention
 
 
 def test_every_registered_domain_has_a_column():
     assert set(DOMAINS) == set(domain_names())
 
 
-def verifier(forbidden):
-    """What a domain gives: every token prior here has the ids 1 and 2."""
-    return ForbiddenWords([[1], [2, 2]])
+def verifier_of(column):
+    """What a domain gives: every token prior here has the ids 1 and 2, and rolls are bounded."""
+    if column == "chorales":
+        return lambda forbidden: SimpleNamespace(upper=lambda states: torch.full_like(states[:1], 0.1))
+    return lambda forbidden: ForbiddenWords([[1], [2, 2]])
 
 
 def condition_of(prior):
@@ -106,7 +157,7 @@ def condition_of(prior):
 def learned(plug, prior):
     """A value with random weights, where the plug needs one from a file."""
     torch.manual_seed(0)
-    if plug == "nos" and hasattr(prior, "network"):
+    if plug == "nos" and hasattr(prior, "from_features"):
         network = shared_trunk(prior, 4)
     else:
         network = ValueNetwork(small_trunk(prior), 4)
@@ -114,14 +165,54 @@ def learned(plug, prior):
     return gk.guidance.LearnedValue(network.eval(), prior.process, torch.arange(4.0).double())
 
 
+def second(prior):
+    """Another prior of the same states: other weights of the network, or another analytic law."""
+    other = copy.copy(prior)
+    if hasattr(prior, "network"):
+        other.network = copy.deepcopy(prior.network)
+        torch.manual_seed(1)
+        for weight in other.network.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    elif hasattr(prior, "means"):
+        other.means = prior.means * 0.8 + 0.1
+    else:
+        other._log_laws = prior._log_laws.flip(1)
+    return other
+
+
+def coefficients(prior):
+    """Of LinearAG: fitted where the prior can be guided by it."""
+    if isinstance(prior.process, gk.processes.GaussianProcess):
+        return gk.guidance.fit_linear(prior, condition_of(prior), num_samples=8, steps=6)
+    return gk.guidance.LinearCoefficients([], 2.0, [], [], [])
+
+
+def settings(plug, prior):
+    """What cannot be written in a configuration file."""
+    size = torch.Size(prior.event_shape).numel()
+    model = gk.guidance.LinearModel(torch.zeros(size), torch.ones(size), torch.eye(size), 2 * torch.eye(size))
+    two_classes = lambda x: torch.stack([x.double().flatten(1).sum(1), torch.zeros(len(x))], 1)  # noqa: E731
+    one_class = lambda x: torch.zeros(len(x), 1)  # noqa: E731
+    return {
+        "value": lambda: learned(plug, prior),
+        "weak": lambda: second(prior),
+        "reference": lambda: second(prior),
+        "synthetic": lambda: second(prior),
+        "pretrained": lambda: second(prior),
+        "coefficients": lambda: coefficients(prior),
+        "classifier": lambda: one_class if len(getattr(prior, "means", [0, 0])) == 1 else two_classes,
+        "model": lambda: model,
+    }
+
+
 @pytest.mark.parametrize("column", [*DOMAINS, *ANALYTIC])
 @pytest.mark.parametrize("plug", PLUGS)
 def test_plug_on_prior(plug, column):
     prior, reward = {**DOMAINS, **ANALYTIC}[column]()
     config = load_group("guidance", plug)
-    if config.get("value") == "???":
-        config = {**config, "value": learned(plug, prior)}
-    guidance = build_guidance(config, reward, verifier)
+    made = settings(plug, prior)
+    config = {key: made[key]() if value == "???" else value for key, value in config.items()}
+    guidance = build_guidance(config, reward, verifier_of(column))
     options = dict(steps=6, condition=condition_of(prior))
     if (plug, column) in REFUSED:
         with pytest.raises(gk.GuidanceError) as refusal:

@@ -41,6 +41,7 @@ class DiscreteFKC(ParticleFilter):
 
     weight: float = 2.0
     needs = ("conditional prior and condition=", "tokens")
+    contrasts = True
 
     def __post_init__(self) -> None:
         """Without a potential no particle is the best."""

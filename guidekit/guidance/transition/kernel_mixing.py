@@ -48,6 +48,7 @@ class KernelCFG(Guidance):
     mix: str = "kernel"
     time_independent = True
     needs = ("conditional prior and condition=", "tokens")
+    contrasts = True
 
     @property
     def default_sampler(self) -> Sampler:

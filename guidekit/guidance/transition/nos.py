@@ -40,6 +40,7 @@ class NOS(Guidance):
     kl: float = 0.01
     steps: int = 1
     rate: float = 0.1
+    replaces_network = True  # so that no other network may be asked in its place
     time_independent = True  # the value looks at features only, which depend on the time only where the network's do
 
     def check(self, run: Run) -> None:

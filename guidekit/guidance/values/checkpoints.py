@@ -10,12 +10,12 @@ import torch
 
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.priors.checkpoints import CheckpointError, load_network, read_description, save_checkpoint
-from guidekit.priors.descriptions import describe, process_from
+from guidekit.priors.descriptions import describe, describe_gaussian, gaussian_process_from, process_from
 from guidekit.processes import DiscreteProcess
 
 
 def save_value(path: str | Path, value: LearnedValue, trunk: dict[str, Any], domain: str, card: dict[str, Any]) -> None:
-    """Write a value of noisy tokens.
+    """Write a value of noisy states.
 
     Args:
         path: file to write, ending in .safetensors.
@@ -25,18 +25,19 @@ def save_value(path: str | Path, value: LearnedValue, trunk: dict[str, Any], dom
         card: how it was made.
 
     Raises:
-        ValueError: the value is one of real-valued states, whose processes have no description yet.
+        ValueError: the process has no name to be written under.
     """
-    if not isinstance(value.process, DiscreteProcess):
-        raise ValueError("only values of tokens can be written to a file")
+    if isinstance(value.process, DiscreteProcess):
+        noise = {"process": describe(value.process), "vocab_size": value.process.vocab_size}
+        noise |= {"pad_id": value.process.pinned}
+    else:
+        noise = {"process": describe_gaussian(value.process), "state": "real"}
     centres = [None if math.isinf(c) else c for c in value.centres.tolist()]
     description = {
         "kind": "value",
         "domain": domain,
         "network": {"name": "value_network", "options": {"trunk": trunk, "outputs": len(centres)}},
-        "process": describe(value.process),
-        "vocab_size": value.process.vocab_size,
-        "pad_id": value.process.pinned,
+        **noise,
         "centres": centres,
         "card": card,
     }
@@ -60,5 +61,6 @@ def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -
         raise CheckpointError(f"{path} holds a prior, not a value; make one with guidekit train trainer=value")
     network = load_network(path, description).eval().requires_grad_(False)
     centres = torch.tensor([-math.inf if c is None else c for c in description["centres"]], dtype=torch.float64)
-    value = LearnedValue(network, process_from(description), centres)
+    process = (gaussian_process_from if description.get("state") == "real" else process_from)(description)
+    value = LearnedValue(network, process, centres)
     return value.at(eta) if above is None else value.above(above)

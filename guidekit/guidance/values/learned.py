@@ -61,8 +61,8 @@ class LearnedValue:
         if isinstance(self.process, DiscreteProcess):
             level = 1 - torch.as_tensor(self.process.survival(t), device=x.device)
         else:  # inputs of about unit size at all times
-            a, s = (torch.as_tensor(c, device=x.device) for c in self.process.coefficients(t))
-            x, level = x / right_pad((a * a + s * s).sqrt().expand(len(x)), x), t
+            a, s = (torch.as_tensor(c, device=x.device).expand(len(x)) for c in self.process.coefficients(t))
+            x, level = x / right_pad((a * a + s * s).sqrt(), x), torch.atan2(s, a) / (torch.pi / 2)
         return torch.log_softmax(self.network(x, level.float()), -1)
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:

@@ -1,0 +1,135 @@
+"""Clips as states: `Sound` (samples with their rate) <-> log-mel pictures (B, 1, M, F) or waveforms (B, 1, T)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import mel
+
+SILENT = 1e-4
+"""A clip whose largest sample is below this (-80 dB re full scale) is silent."""
+STATES = {"mel": (1, mel.BANDS, mel.FRAMES), "waveform": (1, mel.SAMPLES)}
+"""Shapes of the two kinds of states."""
+
+
+class AudioError(ValueError):
+    """A sound is unusable; the message says what it is and what was expected."""
+
+
+class SampleRateMismatch(AudioError):
+    """Samples were taken at another rate than the states are of."""
+
+
+class Sound(NamedTuple):
+    """A mono waveform.
+
+    Attributes:
+        wave: samples (T,) float32 in [-1, 1].
+        rate: samples a second.
+    """
+
+    wave: np.ndarray
+    rate: int = mel.RATE
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.wave) / self.rate
+
+
+def check(sound: Any, what: str = "sound", silence: bool = False) -> Sound:
+    """The sound with samples float32.
+
+    Args:
+        sound: `Sound`, or samples (T,) of real numbers at 16 kHz.
+        what: how messages call it.
+        silence: silent ones pass.
+
+    Raises:
+        AudioError: no samples, another shape or type, not finite, louder than full scale, or silent.
+    """
+    wave, rate = (sound.wave, sound.rate) if isinstance(sound, Sound) else (sound, mel.RATE)
+    array = np.asarray(wave)
+    if array.dtype.kind != "f":
+        raise AudioError(f"{what} has samples of type {array.dtype}; floats in [-1, 1] are expected: int16 / 32768")
+    if array.ndim != 1:
+        raise AudioError(
+            f"{what} has shape {array.shape}; (T,) is expected, one channel: take the mean of the channels"
+        )
+    if not len(array):
+        raise AudioError(f"{what} has no samples; at least one is expected")
+    if not np.isfinite(array).all():
+        raise AudioError(f"{what} has {int((~np.isfinite(array)).sum())} samples that are not finite; replace them")
+    peak = float(np.abs(array).max())
+    if peak > 1.001:
+        raise AudioError(f"{what} reaches {peak:.3g}; samples in [-1, 1] are expected: divide by the largest")
+    if peak < SILENT and not silence:
+        raise AudioError(f"{what} is silent: its largest sample is {peak:.1e}; at least {SILENT} is expected")
+    return Sound(array.astype(np.float32), int(rate))
+
+
+def stacked(sounds: Sequence[Any], samples: int = mel.SAMPLES) -> Tensor:
+    """Waveforms (B, T) float32, shorter ones with silence behind.
+
+    Raises:
+        SampleRateMismatch: another rate than 16 kHz.
+        AudioError: no sound, one that is unusable (see `check`) or longer than `samples`.
+    """
+    if not len(sounds):
+        raise AudioError("there are no sounds; pass at least one")
+    waves = torch.zeros(len(sounds), samples)
+    for i, one in enumerate(sounds):
+        sound = check(one, f"sound {i}")
+        if sound.rate != mel.RATE:
+            raise SampleRateMismatch(
+                f"sound {i} has {sound.rate:,} samples a second, {mel.RATE:,} are expected; use files.resample"
+            )
+        if len(sound.wave) > samples:
+            raise AudioError(
+                f"sound {i} lasts {sound.seconds:.3f} s, at most {samples / mel.RATE} s fit; cut it, or use files.fit"
+            )
+        waves[i, : len(sound.wave)] = torch.from_numpy(sound.wave)
+    return waves
+
+
+def encode(sounds: Sequence[Any], kind: str = "mel") -> Tensor:
+    """States of sounds: pictures (B, 1, 64, 64) or waveforms (B, 1, 16384), in [-1, 1]; raises as `stacked`."""
+    waves = stacked(sounds)
+    return mel.encode(waves) if kind == "mel" else waves[:, None]
+
+
+def decode(states: Tensor, kind: str = "mel") -> list[Sound | None]:
+    """Sounds of states, None where one is not finite or silent.
+
+    Pictures go through `mel.invert`; a waveform beyond full scale is made quieter as a whole, so that nothing clips.
+
+    Raises:
+        AudioError: states of another shape, or of whole numbers.
+    """
+    check_states(states, kind)
+    finite = states.flatten(1).isfinite().all(1)
+    clean = states.detach().float().cpu().nan_to_num()
+    waves = mel.invert(clean) if kind == "mel" else clean[:, 0]
+    peaks = waves.abs().amax(1)
+    waves = waves / peaks.clamp_min(1)[:, None]
+    good = finite.cpu() & (peaks >= SILENT)
+    return [Sound(wave, mel.RATE) if ok else None for wave, ok in zip(waves.numpy(), good.tolist(), strict=True)]
+
+
+def reason(state: Tensor) -> str:
+    """Why a state has no sound; empty where it has one or is merely silent."""
+    return "" if bool(state.isfinite().all()) else "not finite"
+
+
+def check_states(states: Tensor, kind: str = "mel") -> None:
+    """Raise AudioError where states are not real numbers of the kind's shape."""
+    if tuple(states.shape[1:]) != STATES[kind] or not states.is_floating_point():
+        raise AudioError(
+            f"states are {tuple(states.shape)} {states.dtype}; (B, {', '.join(map(str, STATES[kind]))}) "
+            f"are expected of {kind} states, real numbers in [-1, 1]"
+        )

@@ -1,0 +1,228 @@
+"""Sound files: WAV, FLAC and npz in, WAV and npz out; what was changed is said, what is unusable is named."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from guidekit.domain import require
+from guidekit.files import write_atomic
+
+from . import mel
+from .codec import SILENT, AudioError, Sound, check
+from .data import FADE
+from .library import functional
+
+SOUNDS = (".wav", ".flac", ".aif", ".aiff", ".ogg")
+CLIPPED = 0.01
+"""Share of samples at full scale above which a file is said to be clipped."""
+
+
+class Read(NamedTuple):
+    """What a file or folder held.
+
+    Attributes:
+        sounds: at 16 kHz, of at most 1.024 s.
+        labels: class numbers (n,) int64; None where there are none.
+        classes: their names, those of sub-folders or of the array `classes`; else empty.
+        skipped: (name, reason) of what could not be read.
+        notes: what was changed: channels mixed, samples resampled, sounds cut.
+    """
+
+    sounds: list[Sound]
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    skipped: list[tuple[str, str]]
+    notes: list[str]
+
+
+def read(path: str | Path, on_error: str = "raise") -> Read:
+    """Read a sound, a folder of sounds (sub-folders are classes), or an npz.
+
+    The npz has waves (n, T), int16 or floats, rate (Hz), and perhaps lengths, labels (n,) and classes.
+
+    Args:
+        path: file or folder.
+        on_error: "raise" stops at the first unusable sound, "skip" lists it in `skipped`.
+
+    Raises:
+        ValueError: nothing there, another kind of file, no sound in it, or an unusable one (see on_error).
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error={on_error!r}; accepted: raise, skip")
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"there is no file or folder {path}")
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SOUNDS and file.is_file())
+        if not found:
+            raise ValueError(f"folder {path} holds no sounds; readable are {', '.join(SOUNDS)}")
+        names = [str(file.relative_to(path)) for file in found]
+        folders = [Path(name).parts[0] if len(Path(name).parts) > 1 else None for name in names]
+        classes = tuple(sorted({folder for folder in folders if folder is not None}))
+        labels = np.array([-1 if folder is None else classes.index(folder) for folder in folders]) if classes else None
+        return _usable(names, [lambda file=file: samples(file) for file in found], labels, classes, on_error)
+    if path.suffix.lower() == ".npz":
+        return _npz(path, on_error)
+    if path.suffix.lower() in SOUNDS:
+        return _usable([path.name], [lambda: samples(path)], None, (), on_error)
+    raise ValueError(
+        f"{path.name} has suffix {path.suffix!r}; readable are .npz, folders of sounds and {', '.join(SOUNDS)}"
+    )
+
+
+def samples(path: str | Path) -> tuple[np.ndarray, int]:
+    """Samples (T, channels) float32 of a sound file, and its rate.
+
+    Raises:
+        AudioError: a damaged file, or one of another kind.
+    """
+    soundfile = require("audio", "soundfile")
+    try:
+        return soundfile.read(str(path), dtype="float32", always_2d=True)
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AudioError(f"{Path(path).name} is damaged or no sound file ({reason})") from error
+
+
+def resample(sound: Sound, rate: int = mel.RATE) -> Sound:
+    """A sound at another rate (windowed-sinc interpolation of torchaudio)."""
+    if sound.rate == rate:
+        return sound
+    wave = functional().resample(torch.from_numpy(np.ascontiguousarray(sound.wave)), sound.rate, rate)
+    return Sound(wave.numpy().clip(-1, 1), rate)
+
+
+def fit(wave: np.ndarray, length: int = mel.SAMPLES) -> np.ndarray:
+    """The first `length` samples of a wave, faded over the last 20 ms where something is cut off."""
+    if len(wave) <= length:
+        return wave
+    cut = wave[:length].copy()
+    cut[-FADE:] *= np.linspace(1, 0, FADE, dtype=cut.dtype)
+    return cut
+
+
+def ready(array: np.ndarray, rate: int, what: str) -> tuple[Sound, list[str]]:
+    """A usable sound at 16 kHz of at most 1.024 s from samples (T, channels), and what was done to it.
+
+    Raises:
+        AudioError: see `codec.check`; also where the channels cancel each other, or the clip's beginning is silent.
+    """
+    done = []
+    if not np.isfinite(array).all():
+        raise AudioError(f"{what} has {int((~np.isfinite(array)).sum())} samples that are not finite; replace them")
+    if array.shape[1] > 1:
+        done.append(f"{array.shape[1]} channels were mixed")
+    sound = check(Sound(array.mean(1), rate), what)
+    if (np.abs(sound.wave) >= 0.999).mean() > CLIPPED:
+        done.append("more than 1 % of samples are clipped")
+    if rate != mel.RATE:
+        done.append(f"resampled from {rate:,} to {mel.RATE:,} Hz")
+        sound = resample(sound)
+    if len(sound.wave) > mel.SAMPLES:
+        done.append(f"cut to {mel.SAMPLES / mel.RATE} s")
+        sound = Sound(fit(sound.wave), mel.RATE)
+        if np.abs(sound.wave).max() < SILENT:
+            raise AudioError(f"{what} is silent for {mel.SAMPLES / mel.RATE} s; cut its beginning off")
+    return check(sound, what), done
+
+
+def _usable(
+    names: Sequence[str], loaders: Sequence[Any], labels: np.ndarray | None, classes: tuple[str, ...], on_error: str
+) -> Read:
+    """Sounds of loaders of (samples, rate); the notes say how many had what done to them."""
+    sounds, kept, skipped, counts = [], [], [], {}
+    for i, (name, load) in enumerate(zip(names, loaders, strict=True)):
+        try:
+            sound, done = ready(*load(), name)
+        except AudioError as error:
+            if on_error == "raise":
+                raise
+            skipped.append((name, str(error)))
+            continue
+        sounds.append(sound)
+        kept.append(i)
+        for one in done:
+            counts.setdefault(one, []).append(name)
+    notes = [f"{len(where)} sounds: {what} (the first: {where[0]})" for what, where in counts.items()]
+    return Read(sounds, None if labels is None else labels[kept].astype(np.int64), classes, skipped, notes)
+
+
+def _npz(path: Path, on_error: str) -> Read:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in ("waves", "lengths", "rate", "labels", "classes") if key in file.files}
+            held = ", ".join(file.files)
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, zlib.error, NotImplementedError) as error:
+        raise ValueError(f"{path.name} is damaged or no npz file ({str(error).splitlines()[0]})") from error
+    waves = arrays.get("waves")
+    if waves is None or "rate" not in arrays:
+        raise ValueError(
+            f"{path.name} has the arrays {held or 'none'}; waves (n, T) and rate (samples a second) are needed"
+        )
+    if waves.ndim != 2 or not len(waves) or waves.dtype not in (np.int16, np.float32, np.float64):
+        raise AudioError(f"{path.name}: waves are {waves.shape} {waves.dtype}; (n, T) of int16 or floats is expected")
+    labels = arrays.get("labels")
+    if labels is not None and (labels.shape[:1] != waves.shape[:1] or labels.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{path.name}: labels are {labels.shape} {labels.dtype}; ({len(waves)},) whole numbers are expected"
+        )
+    labels = None if labels is None else labels.reshape(len(labels), -1)[:, 0]
+    classes = tuple(map(str, arrays.get("classes", ())))
+    if labels is not None and not classes:
+        classes = tuple(map(str, range(int(labels.max()) + 1)))
+    scale, rate = np.float32(32768 if waves.dtype == np.int16 else 1), int(np.ravel(arrays["rate"])[0])
+    lengths = arrays.get("lengths", np.full(len(waves), waves.shape[1]))
+    rows = [lambda i=i: (waves[i, : lengths[i], None] / scale, rate) for i in range(len(waves))]
+    return _usable([f"{path.name}, wave {i}" for i in range(len(waves))], rows, labels, classes, on_error)
+
+
+def wav(sound: Sound) -> bytes:
+    """A mono WAV file of 16-bit integers at the sound's rate.
+
+    Raises:
+        AudioError: see `codec.check`; silence can be written.
+    """
+    soundfile, stream = require("audio", "soundfile"), io.BytesIO()
+    sound = check(sound, silence=True)
+    soundfile.write(stream, integers(sound.wave), sound.rate, format="WAV", subtype="PCM_16")
+    return stream.getvalue()
+
+
+def integers(wave: np.ndarray) -> np.ndarray:
+    """Samples in [-1, 1] as int16; 32768 is full scale, as in files."""
+    return (np.asarray(wave, np.float64) * 32768).round().clip(-32768, 32767).astype(np.int16)
+
+
+def write_sounds(folder: str | Path, sounds: Sequence[Sound], names: Sequence[str] | None = None) -> list[str]:
+    """Write every sound as a WAV into a folder, made where it is missing; returns the file names.
+
+    Args:
+        folder: where to.
+        sounds: see `wav`.
+        names: of the files, without suffix; None is sample-00000 and so on.
+
+    Raises:
+        ValueError: another number of names.
+    """
+    names = [f"sample-{i:05d}" for i in range(len(sounds))] if names is None else list(names)
+    if len(names) != len(sounds):
+        raise ValueError(f"{len(names)} names for {len(sounds)} sounds; give one each")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, sound in zip(names, sounds, strict=True):
+        write_atomic(Path(folder) / f"{name}.wav", wav(sound))
+    return [f"{name}.wav" for name in names]
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays compressed, in one step."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{key: np.asarray(array) for key, array in arrays.items()})
+    write_atomic(path, stream.getvalue())

@@ -1,0 +1,75 @@
+"""Pitches that must not sound: where the rule is broken, and the bounds that keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import rolls
+
+THRESHOLD = 0.0
+"""A cell above this begins or holds a note."""
+
+
+class ForbiddenPitches:
+    """Pitches that must not sound, at all steps or at some.
+
+    Args:
+        cells: (steps, pitches) bool, True where no note may sound.
+
+    Raises:
+        RollError: another shape or type.
+    """
+
+    def __init__(self, cells: Tensor) -> None:
+        if tuple(cells.shape) != rolls.SHAPE[1:] or cells.dtype != torch.bool:
+            raise rolls.RollError(
+                f"cells are {tuple(cells.shape)} {cells.dtype}; steps by pitches {rolls.SHAPE[1:]} of bool are expected"
+            )
+        self.cells = cells
+
+    def upper(self, states: Tensor) -> Tensor:
+        """Bound (1, 2, steps, pitches) of every number of states: `THRESHOLD` where forbidden, infinite elsewhere."""
+        bound = torch.where(self.cells, THRESHOLD, torch.inf).to(states)
+        return bound.expand(1, *rolls.SHAPE)
+
+    def count(self, states: Tensor) -> Tensor:
+        """Forbidden cells that sound, (B,)."""
+        return ((states > THRESHOLD).any(1) & self.cells.to(states.device)).flatten(1).sum(1)
+
+    def __call__(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Half-open span of steps (B,) of the first that has a forbidden note; first = -1: none."""
+        bad = ((states > THRESHOLD).any(1) & self.cells.to(states.device)).any(2)
+        first = torch.where(bad.any(1), bad.int().argmax(1), -1)
+        return first, torch.where(first >= 0, first + 1, -1)
+
+
+def forbidden_pitches(rules: Sequence[str]) -> ForbiddenPitches:
+    """Pitches forbidden by rules: "outside C major", a note's name such as "F#", "above 79", "below 48" (MIDI).
+
+    Raises:
+        ValueError: no rule, one that cannot be read, or nothing is left that may sound.
+    """
+    named = [rules] if isinstance(rules, str) else list(rules)
+    if not named:
+        raise ValueError("say what must not sound: guidance.forbidden=[outside C major], [F#,above 79] or the like")
+    pitches = torch.arange(rolls.PITCHES) + rolls.LOWEST
+    bad = torch.zeros(rolls.PITCHES, dtype=torch.bool)
+    for rule in named:
+        word, _, rest = str(rule).strip().partition(" ")
+        if word == "outside":
+            bad |= ~torch.isin(pitches % 12, torch.tensor(rolls.pitch_classes(rest)))
+        elif word in ("above", "below") and rest.strip().isdigit():
+            bad |= pitches > int(rest) if word == "above" else pitches < int(rest)
+        elif not rest and word in (*rolls.NAMES, *rolls.OTHER_NAMES):
+            bad |= pitches % 12 == rolls.NAMES.index(rolls.OTHER_NAMES.get(word, word))
+        else:
+            raise ValueError(
+                f"forbidden pitches {rule!r}; 'outside C major', a note such as 'F#', 'above 79' and 'below 48' can be "
+                "read"
+            )
+    if bad.all():
+        raise ValueError(f"{', '.join(map(str, named))}: no pitch from {pitches[0]} to {pitches[-1]} may sound")
+    return ForbiddenPitches(bad.expand(rolls.STEPS, rolls.PITCHES))

@@ -1,0 +1,193 @@
+"""MIDI files and npz of pieces, in and out, on a grid of sixteenth notes."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from guidekit.domain import require
+from guidekit.files import write_atomic
+
+from . import rolls
+from .rolls import RollError
+
+SUFFIXES = (".mid", ".midi")
+TICKS = 480  # a quarter note, in files written
+DRUMS = 9  # the channel (from 0) whose pitches are instruments
+OFF_GRID = 0.125
+"""Sixteenths by which a note may start off the grid without being counted."""
+
+
+class Read(NamedTuple):
+    """What a file or folder held: pieces as notes (n, 3), (name, reason) of what could not be read, and notes on it."""
+
+    pieces: list[np.ndarray]
+    skipped: list[tuple[str, str]]
+    notes: list[str]
+
+
+def read(path: str | Path, on_error: str = "raise", whole: bool = False) -> Read:
+    """Read a MIDI file, a folder of them, or an npz.
+
+    An npz has `notes` (m, 3) with `offsets` (n + 1), or `pitch` (m, V) with `offsets` and perhaps `attack`, as voices.
+
+    Args:
+        path: file or folder.
+        on_error: "raise" stops at the first unusable piece, "skip" lists it.
+        whole: pieces of any length and range; False takes excerpts of 64 sixteenths, and refuses notes beyond a roll.
+
+    Raises:
+        ValueError: nothing there, another kind of file, no piece in it, or an unusable one (see on_error).
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error={on_error!r}; accepted: raise, skip")
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"there is no file or folder {path}")
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not files:
+            raise ValueError(f"folder {path} holds no MIDI files; readable are {', '.join(SUFFIXES)}")
+        loaders = [(str(file.relative_to(path)), lambda file=file: midi(file)) for file in files]
+    elif path.suffix.lower() == ".npz":
+        loaders = [(f"{path.name}, piece {i}", lambda notes=notes: (notes, "")) for i, notes in enumerate(_npz(path))]
+    elif path.suffix.lower() in SUFFIXES:
+        loaders = [(path.name, lambda: midi(path))]
+    else:
+        raise ValueError(
+            f"{path.name} has suffix {path.suffix!r}; readable are .npz, folders and {', '.join(SUFFIXES)}"
+        )
+    pieces, skipped, told = [], [], []
+    for name, load in loaders:
+        try:
+            notes, note = load()
+            notes = rolls.check(notes, name, bounded=False)
+            parts = [notes] if whole else rolls.excerpts(notes, rolls.STEPS)
+            pieces += [rolls.check(part, name, bounded=not whole) for part in parts]
+        except RollError as error:
+            if on_error == "raise":
+                raise
+            skipped.append((name, str(error)))
+            continue
+        if note:
+            told.append(f"{name}: {note}")
+    return Read(pieces, skipped, [f"{told[0]} ({len(told)} files have such notes)"] if told else [])
+
+
+def midi(path: str | Path) -> tuple[np.ndarray, str]:
+    """Notes (n, 3) of all tracks of a MIDI file, to the nearest sixteenth, and what is to be known about them.
+
+    Tempo, velocity and instruments are left out, as are drums; a note is at least one step long.
+
+    Raises:
+        RollError: a damaged file, one timed in seconds, or one without notes.
+    """
+    mido, name = require("audio", "mido"), Path(path).name
+    try:
+        file = mido.MidiFile(str(path), clip=True)
+        beat = file.ticks_per_beat
+        messages = [
+            (time, message)
+            for track in file.tracks
+            for time, message in zip(np.cumsum([one.time for one in track]).tolist(), track, strict=True)
+            if message.type in ("note_on", "note_off", "program_change")
+        ]
+    except (OSError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise RollError(f"{name} is damaged or no MIDI file ({str(error) or type(error).__name__})") from error
+    if not 0 < beat < 0x8000:
+        raise RollError(f"{name} is timed in seconds; ticks a quarter note are expected")
+    open_notes: dict[tuple[int, int], list[int]] = {}
+    found, drums, programs = [], 0, set()
+    messages.sort(key=lambda pair: (pair[0], pair[1].type == "note_on" and pair[1].velocity > 0))  # ends before starts
+    for time, message in messages:
+        if message.type == "program_change":
+            programs.add(message.program)
+        elif message.channel == DRUMS:
+            drums += message.type == "note_on" and message.velocity > 0
+        elif message.type == "note_on" and message.velocity > 0:
+            open_notes.setdefault((message.channel, message.note), []).append(time)
+        elif open_notes.get((message.channel, message.note)):
+            found.append((open_notes[message.channel, message.note].pop(0), time, message.note))
+    unended = sum(map(len, open_notes.values()))
+    if not found:
+        raise RollError(f"{name} has no notes; a piece has at least one" + (" that is no drum" if drums else ""))
+    times = np.array(found, np.float64)
+    exact = times[:, :2] / (beat / 4)
+    start, end = np.floor(exact + 0.5).astype(np.int64).T
+    notes = np.stack([start, np.maximum(end - start, 1), times[:, 2].astype(np.int64)], 1)
+    off = float((np.abs(exact[:, 0] - start) > OFF_GRID).mean())
+    facts = [
+        (off > 0.01, f"{off:.0%} of notes are off the grid of sixteenths and were moved"),
+        (drums > 0, f"{drums} drum notes were left out"),
+        (unended > 0, f"{unended} notes without an end were left out"),
+        (len(programs) > 1, f"{len(programs)} instruments were merged"),
+    ]
+    return notes, "; ".join(text for holds, text in facts if holds)
+
+
+def _npz(path: Path) -> list[np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in ("notes", "pitch", "attack", "offsets") if key in file.files}
+            held = ", ".join(file.files)
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, zlib.error, NotImplementedError) as error:
+        raise ValueError(f"{path.name} is damaged or no npz file ({str(error).splitlines()[0]})") from error
+    if "offsets" not in arrays or not ("notes" in arrays or "pitch" in arrays):
+        raise ValueError(f"{path.name} has the arrays {held or 'none'}; offsets, and notes or pitch are needed")
+    rows = [slice(*pair) for pair in zip(arrays["offsets"][:-1], arrays["offsets"][1:], strict=True)]
+    if "notes" in arrays:
+        return [arrays["notes"][part] for part in rows]
+    attack = arrays.get("attack")
+    return [rolls.from_voices(arrays["pitch"][part], None if attack is None else attack[part]) for part in rows]
+
+
+def encoded(notes: np.ndarray, tempo: float = 84.0, velocity: int = 80) -> bytes:
+    """A MIDI file of one track.
+
+    Args:
+        notes: (n, 3), see `rolls.check`; any length and pitch.
+        tempo: quarter notes a minute.
+        velocity: of all notes, 1 to 127.
+    """
+    mido = require("audio", "mido")
+    events = []
+    for start, length, pitch in rolls.check(notes, bounded=False).tolist():
+        events.append((start * TICKS // 4, 1, "note_on", pitch, velocity))
+        events.append(((start + length) * TICKS // 4, 0, "note_off", pitch, 0))
+    track, before = mido.MidiTrack(), 0
+    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(tempo), time=0))
+    for time, _, kind, pitch, loud in sorted(events):
+        track.append(mido.Message(kind, note=pitch, velocity=loud, time=time - before))
+        before = time
+    stream = io.BytesIO()
+    mido.MidiFile(type=0, ticks_per_beat=TICKS, tracks=[track]).save(file=stream)
+    return stream.getvalue()
+
+
+def write_pieces(
+    folder: str | Path, pieces: Sequence[np.ndarray], names: Sequence[str] | None = None, tempo: float = 84.0
+) -> list[str]:
+    """Write every piece as a MIDI file into a folder, made where it is missing; returns the file names.
+
+    Args:
+        folder: where to.
+        pieces: notes (n, 3) each.
+        names: of the files, without suffix; None is sample-00000 and so on.
+        tempo: quarter notes a minute.
+
+    Raises:
+        ValueError: another number of names.
+    """
+    names = [f"sample-{i:05d}" for i in range(len(pieces))] if names is None else list(names)
+    if len(names) != len(pieces):
+        raise ValueError(f"{len(names)} names for {len(pieces)} pieces; give one each")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, notes in zip(names, pieces, strict=True):
+        write_atomic(Path(folder) / f"{name}.mid", encoded(notes, tempo))
+    return [f"{name}.mid" for name in names]

@@ -1,0 +1,190 @@
+"""Image files: npz, folders of pictures and single pictures; a bad one is named, a written one is whole."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from guidekit.files import write_atomic
+
+from .codec import ImageError, check, state_shape
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+MOST_IN_GRID = 1024
+
+
+class ReadResult(NamedTuple):
+    """What a file or folder held.
+
+    Attributes:
+        images: (H, W) or (H, W, 3) uint8, all of one shape.
+        labels: class numbers (n,) int64, -1 where unknown; None where there are none.
+        classes: their names, where the files have some (sub-folders, the array `classes`); else empty.
+        skipped: (name, reason) of what could not be read.
+    """
+
+    images: list[np.ndarray]
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    skipped: list[tuple[str, str]]
+
+
+def read(path: str | Path, shape: Sequence[int] | None = None, on_error: str = "raise") -> ReadResult:
+    """Read an npz (arrays images, labels, classes), a folder of pictures (sub-folders are classes) or one picture.
+
+    Args:
+        path: file or folder.
+        shape: (C, H, W) of every image; None is that of the first.
+        on_error: "raise" stops at the first bad image, "skip" lists it in `skipped`.
+
+    Raises:
+        ValueError: nothing there, another kind of file, a damaged one, no image in it, or a bad image (see on_error).
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error={on_error!r}; accepted: raise, skip")
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"there is no file or folder {path}")
+    if path.is_dir():
+        return _folder(path, shape, on_error)
+    if path.suffix.lower() == ".npz":
+        return _npz(path, shape)
+    if path.suffix.lower() in PICTURES:
+        return ReadResult([check(picture(path), shape, path.name)], None, (), [])
+    raise ValueError(
+        f"{path.name} has suffix {path.suffix!r}; readable are .npz, folders of pictures and {', '.join(PICTURES)}"
+    )
+
+
+def picture(path: str | Path) -> np.ndarray:
+    """One picture file as (H, W) or (H, W, 3) uint8; palettes become RGB, an alpha channel must be opaque.
+
+    Raises:
+        ImageError: a damaged file, one of another kind, or a transparent picture.
+    """
+    from PIL import Image
+
+    name = Path(path).name
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
+                image = image.convert("RGBA" if image.mode not in ("LA",) else "LA")
+                if image.getextrema()[-1][0] < 255:
+                    raise ImageError(f"{name} is transparent in places; lay it on a background first")
+                image = image.convert("L" if image.mode == "LA" else "RGB")
+            if image.mode in ("I", "F") or image.mode.startswith("I;"):
+                raise ImageError(f"{name} has more than 8 bits a channel ({image.mode}); 8 are expected")
+            return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except ImageError:
+        raise
+    except (OSError, ValueError, SyntaxError, zlib.error, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name} is damaged or no picture ({str(error).splitlines()[0]})") from error
+
+
+def _folder(path: Path, shape: Sequence[int] | None, on_error: str) -> ReadResult:
+    """All pictures below a folder, in the order of their paths."""
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
+    if not found:
+        raise ValueError(f"folder {path} holds no pictures; readable are {', '.join(PICTURES)}")
+    classes = tuple(sorted({file.relative_to(path).parts[0] for file in found if file.parent != path}))
+    images, labels, skipped = [], [], []
+    for file in found:
+        name = file.relative_to(path)
+        try:
+            images.append(check(picture(file), shape, str(name)))
+        except ImageError as error:
+            if on_error == "raise":
+                raise ImageError(f"{path.name}: {error}") from error
+            skipped.append((str(name), str(error)))
+            continue
+        shape = shape or state_shape(images[0])
+        labels.append(classes.index(name.parts[0]) if len(name.parts) > 1 else -1)
+    return ReadResult(images, np.array(labels, np.int64) if classes else None, classes, skipped)
+
+
+def _npz(path: Path, shape: Sequence[int] | None) -> ReadResult:
+    """The images of an npz; arr_0 stands for images where there is none (the reference batches of guided-diffusion)."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in ("images", "arr_0", "labels", "classes") if key in file.files}
+            held = ", ".join(file.files)
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, zlib.error, NotImplementedError) as error:
+        raise ValueError(f"{path.name} is damaged or no npz file ({str(error).splitlines()[0]})") from error
+    images = arrays.get("images", arrays.get("arr_0"))
+    if images is None:
+        raise ValueError(f"{path.name} has the arrays {held or 'none'}; images (n, H, W) or (n, H, W, 3) are needed")
+    if images.ndim not in (3, 4) or not len(images):
+        raise ImageError(f"{path.name}: images have shape {images.shape}; (n, H, W) or (n, H, W, 3) is expected")
+    check(images[0], shape, f"{path.name}: every image")
+    labels = arrays.get("labels")
+    if labels is not None and (labels.shape[:1] != images.shape[:1] or labels.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{path.name}: labels have shape {labels.shape} and type {labels.dtype}; ({len(images)},) whole numbers "
+            "are expected"
+        )
+    labels = None if labels is None else labels.reshape(len(labels), -1)[:, 0].astype(np.int64)
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    return ReadResult(list(images), labels, tuple(map(str, arrays.get("classes", ()))), [])
+
+
+def write_npz(path: str | Path, images: np.ndarray, columns: Mapping[str, Any]) -> None:
+    """Write images (n, H, W[, 3]) and a column of n numbers each under its name, compressed, in one step."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, images=images, **{key: np.asarray(column) for key, column in columns.items()})
+    write_atomic(path, stream.getvalue())
+
+
+def write_folder(folder: str | Path, images: Sequence[np.ndarray], names: Sequence[str] | None = None) -> list[str]:
+    """Write every image as a PNG into a folder, made where it is missing; returns the file names.
+
+    Args:
+        folder: where to.
+        images: uint8 (H, W) or (H, W, 3).
+        names: of the files, without suffix; None is image-00000 and so on.
+
+    Raises:
+        ValueError: another number of names.
+    """
+    names = [f"image-{i:05d}" for i in range(len(images))] if names is None else list(names)
+    if len(names) != len(images):
+        raise ValueError(f"{len(names)} names for {len(images)} images; give one each")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, image in zip(names, images, strict=True):
+        write_atomic(Path(folder) / f"{name}.png", png(image))
+    return [f"{name}.png" for name in names]
+
+
+def png(image: np.ndarray) -> bytes:
+    """A PNG file's bytes."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def tiled(images: Sequence[np.ndarray], columns: int | None = None, gap: int = 1, paper: int = 255) -> np.ndarray:
+    """Images row by row in one picture, `gap` pixels of grey level `paper` between them; about square by default.
+
+    Raises:
+        ValueError: no image.
+    """
+    if not len(images):
+        raise ValueError("there are no images to lay out; pass at least one")
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    rows = -(-len(images) // columns)
+    height, width, *channels = images[0].shape
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, *channels), paper, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet

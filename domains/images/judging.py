@@ -1,0 +1,118 @@
+"""Classifiers of pictures in use: log-probabilities for rewards, features and classes for judging."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from guidekit.names import UnknownNameError
+from guidekit.priors.checkpoints import CheckpointError, read_description
+
+from .codec import check_states
+from .data import ASSETS
+from .network import ImageClassifier
+
+BATCH = 512
+"""States in one network call."""
+
+
+class Classifier:
+    """A trained network with the names of its classes.
+
+    Args:
+        network: see `ImageClassifier`; frozen here.
+        shape: of its states, (C, H, W).
+        classes: names.
+        card: how it was made.
+        name: for messages.
+    """
+
+    def __init__(
+        self, network: nn.Module, shape: tuple[int, int, int], classes: tuple[str, ...], card: dict, name: str
+    ) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.shape, self.classes, self.card, self.name = shape, classes, card, name
+
+    def log_probabilities(self, states: Tensor) -> Tensor:
+        """log p(class | state), (B, K) nats, of states (B, C, H, W); has a gradient in the states.
+
+        Raises:
+            ImageError: states of another shape.
+        """
+        self._check(states)
+        return torch.log_softmax(self._on(states)(states.float()), 1)
+
+    def judged(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """The hidden layer (B, F) and p(class | state) (B, K), float64, in calls of `BATCH`, without a gradient."""
+        self._check(states)
+        network = self._on(states)
+        with torch.no_grad():
+            features = torch.cat([network.features(part.float()) for part in states.split(BATCH)])
+            return features.double(), torch.softmax(network.head(features).double(), 1)
+
+    def probabilities(self, states: Tensor) -> Tensor:
+        """p(class | state), (B, K) float64, see `judged`."""
+        return self.judged(states)[1]
+
+    def number(self, label: str | int) -> int:
+        """The number of a class given by name or number.
+
+        Raises:
+            UnknownNameError: no class of that name.
+            ValueError: a number out of range.
+        """
+        return class_number(label, self.classes, self.name)
+
+    def _check(self, states: Tensor) -> None:
+        try:
+            check_states(states, self.shape)
+        except ValueError as error:
+            raise type(error)(f"classifier {self.name}: {error}") from error
+
+    def _on(self, states: Tensor) -> nn.Module:
+        if next(self.network.parameters()).device != states.device:
+            self.network.to(states.device)
+        return self.network
+
+
+def class_number(label: str | int, classes: tuple[str, ...], name: str) -> int:
+    """See `Classifier.number`."""
+    if isinstance(label, int) and not isinstance(label, bool):
+        if not 0 <= label < len(classes):
+            raise ValueError(f"class {label} of {name} is out of range; 0 ({classes[0]}) to {len(classes) - 1} exist")
+        return label
+    wanted = str(label).strip().lower().replace(" ", "_")
+    if wanted in classes:
+        return classes.index(wanted)
+    if str(label) in classes:
+        return classes.index(str(label))
+    raise UnknownNameError(f"class of {name}", str(label), classes)
+
+
+def shipped(kind: str, role: str) -> Path:
+    """The file of a shipped classifier; role "reward" or "judge"."""
+    return ASSETS / "classifiers" / f"{kind}_{role}.safetensors"
+
+
+@functools.lru_cache(maxsize=8)
+def load(path: Path) -> Classifier:
+    """A classifier from a file made by `train_classifier`.
+
+    Raises:
+        CheckpointError: missing, damaged, or no classifier of images.
+    """
+    from safetensors.torch import load_file
+
+    description = read_description(path, "images")
+    if description.get("kind") != "classifier":
+        raise CheckpointError(f"{path} holds a {description.get('kind', 'prior')}, not a classifier")
+    network = ImageClassifier(**description["network"]["options"])
+    try:
+        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit its own description: {error}") from error
+    shape, classes = tuple(description["event_shape"]), tuple(description["classes"])
+    return Classifier(network, shape, classes, description["card"], Path(path).stem)

@@ -1,0 +1,135 @@
+"""Clean estimates kept within bounds: the projection of FGG and of hard box constraints."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
+from guidekit.core.population import Population, Time
+from guidekit.core.predictions import Prediction
+from guidekit.core.run import Run
+from guidekit.core.state import State
+from guidekit.processes import GaussianProcess
+
+Bound = float | Tensor | Callable[[Tensor], Tensor] | None
+"""A number, a tensor that broadcasts against states (B, *S), a function of clean estimates (B, *S) to one, or none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClampCleanEstimate(Guidance):
+    """D' = min(max(D, lower), upper) where the mask is true; the noise then follows from x and D'.
+
+    That is the nearest estimate within the bounds. Finished samples are clamped as well, so the bounds hold for every
+    sample, whatever the last step adds. Numbers outside the mask are left alone; they change only as far as the network
+    answers the clamped ones. Goes outside the guidance whose estimate is to obey: `chain(CFG, ClampCleanEstimate)`.
+
+    Args:
+        lower, upper: bounds in the unit of the data, see `Bound`; None is none. Infinite ones bound nothing.
+        mask: where they hold: a bool tensor, or a function to one; None is everywhere.
+
+    Source: Huang et al. 2024, arXiv:2410.08435, the projection of its sampling control: e' = max(e, (x - a upper) / s).
+    """
+
+    lower: Bound = None
+    upper: Bound = None
+    mask: Tensor | Callable[[Tensor], Tensor] | None = None
+    needs = ("real-valued states",)
+    time_independent = True
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that leave nothing between them."""
+        if isinstance(self.lower, int | float) and isinstance(self.upper, int | float) and self.lower > self.upper:
+            raise ValueError(f"lower={self.lower} is above upper={self.upper}; nothing lies between them")
+
+    def check(self, run: Run) -> None:
+        """Real numbers only, and bounds that fit the prior's states."""
+        prior, name = run.prior, type(self).__name__
+        if not isinstance(prior.process, GaussianProcess):
+            kind = type(prior.process).__name__
+            raise GuidanceError(f"{name} clamps real numbers, and this prior ({prior.name}) is {kind}")
+        shape = (1, *prior.event_shape)
+        for key in ("lower", "upper", "mask"):
+            value = getattr(self, key)
+            try:
+                fits = not isinstance(value, Tensor) or torch.broadcast_shapes(value.shape, shape)[1:] == shape[1:]
+            except RuntimeError:
+                fits = False
+            if not fits:
+                raise GuidanceError(
+                    f"{key} has shape {tuple(value.shape)}, which does not broadcast against the states of this prior "
+                    f"({prior.name}), (B, {', '.join(map(str, prior.event_shape))})"
+                )
+
+    def limits(self, mean: Tensor) -> tuple[Tensor | float | None, Tensor | float | None, Tensor | None]:
+        """Lower and upper bounds and the mask, for clean estimates (B, *S)."""
+        lower, upper, mask = (_evaluated(value, mean) for value in (self.lower, self.upper, self.mask))
+        return lower, upper, mask
+
+    def clamped(self, mean: Tensor) -> Tensor:
+        """Clean estimates (B, *S) within the bounds."""
+        lower, upper, mask = self.limits(mean)
+        made = mean
+        if lower is not None:
+            made = torch.maximum(made, torch.as_tensor(lower, dtype=mean.dtype, device=mean.device))
+        if upper is not None:
+            made = torch.minimum(made, torch.as_tensor(upper, dtype=mean.dtype, device=mean.device))
+        return made if mask is None else torch.where(mask, made, mean)
+
+    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
+        """See `Guidance.denoise`."""
+        prediction = inner(x, t, condition)
+        return dataclasses.replace(prediction, mean=self.clamped(prediction.mean))
+
+    def finish(self, population: Population, run: Run) -> Population:
+        """See `Guidance.finish`."""
+        clamped = self.clamped(population.state)
+        return population if torch.equal(clamped, population.state) else population.advance(clamped)
+
+
+@dataclasses.dataclass(frozen=True)
+class FGG(ClampCleanEstimate):
+    """Fine-grained guidance: what a verifier forbids stays below the threshold at which it would sound, at every step.
+
+    Args:
+        verifier: has `upper(states)`, a bound for every number of states (B, *S), infinite where nothing is forbidden;
+            `load_domain("chorales").verifier(["outside C major"])` is one.
+
+    Source: Huang et al. 2024, arXiv:2410.08435; its control of the number of onsets a step is not here.
+    """
+
+    lower: Bound = dataclasses.field(default=None, init=False)
+    upper: Bound = dataclasses.field(default=None, init=False)
+    mask: Tensor | Callable[[Tensor], Tensor] | None = dataclasses.field(default=None, init=False)
+    verifier: Any = None
+    needs = ("a verifier with bounds",)
+
+    def check(self, run: Run) -> None:
+        """A verifier that gives bounds, for states of this shape."""
+        super().check(run)
+        if not hasattr(self.verifier, "upper"):
+            raise GuidanceError(
+                f"FGG needs a verifier with bounds for the states of this prior ({run.prior.name}), as that of the "
+                f"domain chorales; {type(self.verifier).__name__} has none"
+            )
+        made = self.verifier.upper(torch.zeros(1, *run.prior.event_shape, device=run.device))
+        if made.shape[1:] != run.prior.event_shape:
+            raise GuidanceError(
+                f"the verifier bounds states {tuple(made.shape[1:])}, and this prior ({run.prior.name}) is of "
+                f"{tuple(run.prior.event_shape)}"
+            )
+
+    def limits(self, mean: Tensor) -> tuple[None, Tensor, None]:
+        """The verifier's upper bounds."""
+        return None, self.verifier.upper(mean), None
+
+
+def _evaluated(value: Any, mean: Tensor) -> Any:
+    """A bound or mask for clean estimates, on their device."""
+    if callable(value):
+        value = value(mean)
+    return value.to(mean.device) if isinstance(value, Tensor) else value

@@ -1,0 +1,199 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit.cli import main
+from guidekit.domain import UnknownNameError, load_domain
+from guidekit.domains.images import Images
+from guidekit.domains.images.classifier import ROLES, train_classifier
+from guidekit.domains.images.data import SETS, pictures
+from guidekit.domains.images.figures import grids
+from guidekit.domains.images.judging import load, shipped
+from guidekit.networks import UNet
+from guidekit.priors.checkpoints import save_checkpoint
+
+TEST = pictures("fashion_mnist", "test")
+STATES = Images().encode(list(TEST.images[:5]))
+
+
+def size_of(path):
+    from matplotlib.image import imread
+
+    return imread(path).shape
+
+
+def test_registered():
+    assert isinstance(load_domain("images"), Images) and load_domain("images", set="emoji").shape == (3, 32, 32)
+
+
+def saved_prior(path, shape, dataset, values):
+    """A tiny untrained conditional prior in a checkpoint file."""
+    torch.manual_seed(0)
+    options = {
+        "channels": shape[0],
+        "width": 8,
+        "multipliers": [1],
+        "attention": [],
+        "heads": 2,
+        "labels": [len(values)],
+    }
+    description = {
+        "domain": "images",
+        "network": {"name": "unet", "options": options},
+        "event_shape": shape,
+        "dataset": dataset,
+        "labels": [{"name": "class", "values": values}],
+        "card": {"data": "nothing"},
+    }
+    save_checkpoint(path, UNet(**options), description)
+    return str(path)
+
+
+def test_a_prior_brings_its_set(tmp_path):
+    path = saved_prior(tmp_path / "p.safetensors", (3, 32, 32), "emoji", list(SETS["emoji"].classes))
+    domain = Images()
+    prior = domain.load_prior(path)
+    assert (domain.set, domain.shape) == ("emoji", (3, 32, 32)) and prior.condition("flags").tolist() == [[3]]
+    with pytest.raises(ValueError, match="was trained on emoji, not on domain.set=fashion_mnist"):
+        Images("fashion_mnist").load_prior(path)
+    with pytest.raises(UnknownNameError, match="no prior named 'nothing'"):
+        Images().load_prior("nothing")
+    with pytest.raises(ValueError, match="of domain 'images', not of 'dna'"):
+        load_domain("dna").load_prior(path)
+
+
+def test_a_prior_of_other_data_has_neither_judge_nor_reference(tmp_path):
+    domain = Images()
+    prior = domain.load_prior(saved_prior(tmp_path / "p.safetensors", (1, 8, 8), "mine", ["a", "b"]))
+    assert domain.set is None and domain.judge is None and domain.reference() == []
+    domain.compare_with("b")
+    reward = domain.rewards["symmetry"]
+    guided = gk.sample(prior, gk.guidance.SVDD(reward, 2), 5, steps=4, condition="b")
+    images = domain.decode(guided.samples)
+    rows = domain.table(guided.samples)
+    assert len(rows) == 5 and "class" not in rows[0] and domain.summary(rows, [1.0] * 5)["valid"] == 1.0
+    assert domain.write(tmp_path, guided.samples, {}) == ["samples.npz", "samples.png"]
+    assert domain.figure(guided.samples, [1.0] * 5, "symmetry", tmp_path / "figure.png") == "figure.png"
+    found = domain.evaluate(images)
+    assert found["n_valid"] == 5 and "frechet_judge" not in found and "n_reference" not in found
+    assert domain.evaluate(images, images * 2, training=images)["nearest_mean"] == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind, least", [("fashion_mnist", 0.89), ("emoji", 0.3)])
+def test_shipped_classifiers_are_two_and_know_the_test_set(kind, least):
+    states = Images(kind).encode(list(pictures(kind, "test").images[:500]))
+    labels = torch.from_numpy(pictures(kind, "test").labels[:500])
+    both = [load(shipped(kind, role)) for role in ROLES]
+    for one in both:
+        assert one.classes == SETS[kind].classes and shipped(kind, "judge").stat().st_size <= 1 << 20
+        assert (one.probabilities(states).argmax(1) == labels).double().mean() > least
+    assert both[0].card["half"] != both[1].card["half"]
+    assert {one.network.blocks[0].kernel_size for one in both} == {(3, 3), (5, 5)}
+
+
+def test_table_summary_and_files(tmp_path):
+    domain = Images()
+    domain.compare_with("ankle_boot")
+    states = STATES[[0, 1, 1, 2]].clone()
+    states[3, 0, 0, 0] = math.nan
+    states[1, 0, 0, 0] = -2.0
+    rows = domain.table(states)
+    assert [row["valid"] for row in rows] == [True, True, True, False] and rows[3]["reason"] == "not finite"
+    assert rows[0]["class"] == "ankle_boot" and rows[0]["wanted"] == rows[0]["probability"] > 0.5
+    assert rows[0]["brightness"] == pytest.approx(TEST.images[0].mean() / 255)
+    assert rows[1]["outside"] == pytest.approx(1 / 784) and rows[1]["checksum"] == rows[2]["checksum"]
+    figures = domain.summary(rows, [1.0, 3.0, 3.0, 9.0])
+    assert (figures["valid"], figures["unique"]) == (0.75, pytest.approx(2 / 3))
+    assert (figures["reward"], figures["best"], figures["judged ankle_boot"]) == (2.0, 3.0, 0.5)
+    assert domain.write(tmp_path, states, {"reward": [1.0, 3.0, 3.0, -math.inf]}) == ["samples.npz", "samples.png"]
+    assert size_of(tmp_path / "samples.png")[:2] == (57, 57)
+    back, note = domain.read_samples(tmp_path / "samples.npz")
+    assert note == "" and all(np.array_equal(a, b) for a, b in zip(back, domain.decode(states), strict=False))
+    with np.load(tmp_path / "samples.npz") as file:
+        assert file["labels"].tolist() == [9] * 3 and file["index"].tolist() == [0, 1, 2]
+        assert file["reward"].tolist() == [1.0, 3.0, 3.0]
+    assert domain.summary([rows[3]], [math.nan])["valid"] == 0
+
+
+def test_the_class_wanted_reaches_the_judge(tmp_path):
+    domain = Images()
+    domain.compare_with({"class": "bag"})
+    domain.write(tmp_path, domain.encode(list(TEST.images[TEST.labels == 8][:40])), {})
+    other = Images()  # another process: nothing but the file tells
+    objects, _ = other.read_samples(tmp_path / "samples.npz")
+    found = other.evaluate(objects, training=None)
+    assert found["n_labelled"] == 40 and found["judge_accuracy"] > 0.9 and found["n_reference"] == 1000
+    assert found["classes_reference"] < 3  # real bags, not everything
+    assert other.evaluate(objects, label="sneaker", training=None)["judge_accuracy"] < 0.1
+    real = other.reference()[:200]
+    assert "judge_accuracy" not in other.evaluate(list(objects), real, training=None)
+
+
+@pytest.mark.parametrize(
+    "condition, wanted", [(7, 7), ("sneaker", 7), ([7], 7), (None, None), (-1, None), (True, None)]
+)
+def test_conditions_are_understood(condition, wanted):
+    domain = Images()
+    domain.compare_with(condition)
+    assert domain.wanted == wanted
+
+
+def test_pictures_of_sets(tmp_path):
+    domain, path = Images(), tmp_path / "figure.png"
+    values = [0.1, math.nan, 2.0, -math.inf, 1.0]
+    assert domain.figure(STATES, values, "classifier", path, unguided=(STATES, [0.0] * 5)) == "figure.png"
+    both = size_of(path)
+    assert both[1] > 1200
+    assert domain.figure(STATES, [math.nan] * 5, "", path) == "figure.png"  # beside real ones
+    assert size_of(path)[1] > 1200 and domain.figure(STATES * math.nan, values, "", tmp_path / "no.png") is None
+    assert not (tmp_path / "no.png").exists()
+    emoji = Images("emoji")
+    assert emoji.figure(emoji.encode(emoji.reference()[:3]), [1.0, 2.0, 3.0], "symmetry", path) == "figure.png"
+    with pytest.raises(ValueError, match="no images to draw"):
+        grids([], path)
+
+
+def test_a_classifier_can_be_trained_and_used(tmp_path):
+    images = np.zeros((200, 12, 12), np.uint8)
+    labels = np.arange(200) % 2
+    images[labels == 1, :, 6:] = 255
+    path = tmp_path / "sides.safetensors"
+    report = train_classifier(images, labels, ("left", "right"), path, epochs=8, batch_size=20, test=(images, labels))
+    assert report["test accuracy"] == 1.0 and report["images"] == 100
+    one = load(path)
+    assert one.shape == (1, 12, 12) and one.number("right") == 1
+    reward = Images().rewards.make("classifier", label="right", model=str(path))
+    assert reward(images[1]) > reward(images[0]) + 0.5
+    with pytest.raises(UnknownNameError, match="no role named 'jury'"):
+        train_classifier(images, labels, ("left", "right"), path, role="jury")
+    with pytest.raises(ValueError, match="labels from 0 to 1; expected one each, 0 to 0"):
+        train_classifier(images, labels, ("left",), path)
+
+
+def test_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("samples.npz", images=TEST.images[:60], labels=TEST.labels[:60])
+    assert main(["evaluate", "domain=images", "samples=samples.npz", "reference=samples.npz", "output=f.json"]) == 0
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert found["n_labelled"] == 60 and found["judge_accuracy"] > 0.8 and found["n_training"] == 20_000
+    assert main(["evaluate", "domain=images", "domain.set=emoji", "samples=samples.npz"]) == 2
+    assert "is grey, RGB is expected" in capsys.readouterr().err
+    assert main(["evaluate", "domain=images", "domain.set=emojis", "samples=samples.npz"]) == 2
+    assert "did you mean 'emoji'" in capsys.readouterr().err
+
+
+def test_sampling_from_the_command_line(tmp_path, capsys):
+    path = saved_prior(tmp_path / "p.safetensors", (1, 28, 28), "fashion_mnist", list(SETS["fashion_mnist"].classes))
+    chosen = ["domain=images", f"prior={path}", "reward=brightness", "condition=sneaker", "guidance=gradient"]
+    assert main(["sample", *chosen, "num_samples=3", "steps=4", f"output={tmp_path / 'run'}"]) == 0
+    names = {"samples.csv", "samples.npz", "samples.png", "figure.png", "unguided.csv", "run.json"}
+    assert {item.name for item in (tmp_path / "run").iterdir()} == names
+    with np.load(tmp_path / "run" / "samples.npz") as file:
+        assert file["images"].shape == (3, 28, 28) and file["labels"].tolist() == [7] * 3 and "reward" in file.files
+    assert "judged sneaker" in capsys.readouterr().out
+    assert main(["sample", *chosen, "domain.set=emoji"]) == 2
+    assert "leave domain.set out" in capsys.readouterr().err

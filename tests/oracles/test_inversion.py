@@ -1,0 +1,106 @@
+"""EDICT and BDIA: clean to noise and back, exactly."""
+
+import math
+
+import pytest
+import torch
+
+import guidekit as gk
+
+S, P = gk.samplers, gk.processes
+PROCESSES = {
+    "vp": P.VP(),
+    "cosine": P.VP("cosine"),
+    "edm": P.EDM(0.01, 20.0),
+    "flow": P.Flow(),
+    "discrete": P.DiscreteVP(),
+}
+
+
+def mixture(process):
+    means = torch.tensor([[1.5, 0.0], [-1.5, 1.0]], dtype=torch.float64)
+    return gk.priors.GaussianMixture(means, 0.5, torch.tensor([0.7, 0.3]), process=process)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize(
+    ("method", "bound"),
+    [(S.EDICT(), 1e-8), (S.EDICT(1.0), 1e-9), (S.BDIA(), 1e-9), (S.BDIA(1.0), 1e-9), (S.EDICT(times="karras"), 1e-7)],
+)
+def test_round_trip(process, method, bound):
+    prior = mixture(PROCESSES[process])
+    x = prior.sample(50, torch.Generator().manual_seed(0)).double()
+    for steps in (1, 10, 50):
+        latent = S.encode(prior, x, method, steps)
+        error = float((S.decode(prior, latent, method) - x).abs().max())
+        print(process, method, steps, error)
+        assert error < bound
+
+
+@pytest.mark.parametrize(("method", "bound", "order"), [(S.EDICT(), 0.055, 1), (S.BDIA(1.0), 0.002, 2)])
+def test_latents_of_a_gaussian_are_those_of_its_flow(method, bound, order):
+    """The flow of N(m, C) is linear: x_1 = a m + (x_0 - m) sqrt((a^2 C + s^2) / C) at the first time of the grid."""
+    prior = gk.priors.Gaussian(torch.tensor([0.5], dtype=torch.float64), 0.49, P.VP("cosine"))
+    x = torch.linspace(-1, 2, 30, dtype=torch.float64)[:, None]
+    errors = []
+    for steps in (25, 50, 100):
+        latent = S.encode(prior, x, method, steps)
+        a, s = prior.process.coefficients(latent.times[0])
+        expected = 0.5 * a + (x - 0.5) * ((0.49 * a * a + s * s) / 0.49) ** 0.5
+        errors.append(float((latent.state - expected).abs().max()))
+    assert errors[-1] < bound and math.log2(errors[0] / errors[-1]) / 2 == pytest.approx(order, abs=0.6)
+
+
+@pytest.mark.parametrize("method", [S.EDICT(), S.BDIA()])
+def test_sampling_is_decoding(method):
+    """The sampler of the loop and `decode` take the same steps: the latent of a sample leads to it."""
+    prior = mixture(PROCESSES["vp"])
+    x = gk.sample(prior, num_samples=8, steps=20, sampler=method).samples
+    start = prior.start(gk.core.generators.Draw(gk.core.generators.KeyedRandom(0, 0, 8), -1, "start"), 8)
+    run = gk.core.run.Run(prior, method, None, 20, (0, 8))
+    ask = lambda y, t: prior.predict(y, t)  # noqa: E731
+    if isinstance(method, S.EDICT):
+        partner = start
+    else:
+        partner = prior.process.reverse_kernel(ask(start, 1.0), 1.0, run.grid[1], eta=0.0).mean
+    latent = S.Latent(start, partner, tuple(run.grid))
+    torch.testing.assert_close(S.decode(prior, latent, method), x, atol=1e-10, rtol=0)
+
+
+def test_gamma_and_mixing_at_their_limits():
+    """Small gamma approaches DDIM; without mixing the pair are two interleaved DDIM paths."""
+    prior = mixture(PROCESSES["vp"])
+    options = dict(num_samples=8, steps=30)
+    plain = gk.sample(prior, sampler=S.DDIM(), **options).samples
+    torch.testing.assert_close(gk.sample(prior, sampler=S.BDIA(1e-9), **options).samples, plain, atol=1e-6, rtol=0)
+    many = dict(num_samples=8, steps=1000)
+    plain = gk.sample(prior, sampler=S.DDIM(), **many).samples
+    torch.testing.assert_close(gk.sample(prior, sampler=S.EDICT(1.0), **many).samples, plain, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("method", [S.EDICT(), S.BDIA()])
+def test_editing_under_another_condition(method):
+    """Encoded as component 0 and decoded as component 1, a sample keeps its place within its component."""
+    prior = mixture(PROCESSES["vp"])
+    x = torch.tensor([[1.5, 0.0], [1.9, -0.3]], dtype=torch.float64)
+    latent = S.encode(prior, x, method, 200, condition=0)
+    torch.testing.assert_close(S.decode(prior, latent, method, condition=0), x, atol=1e-7, rtol=0)
+    moved = torch.tensor([[-1.5, 1.0], [-1.1, 0.7]], dtype=torch.float64)
+    torch.testing.assert_close(S.decode(prior, latent, method, condition=1), moved, atol=0.1, rtol=0)
+    guided = S.encode(prior, x, method, 20, condition=0, guidance=gk.guidance.CFG(2.0))
+    back = S.decode(prior, guided, method, condition=0, guidance=gk.guidance.CFG(2.0))
+    torch.testing.assert_close(back, x, atol=1e-7, rtol=0)
+
+
+def test_refusals():
+    prior = mixture(P.VP())
+    for make, words in [
+        (lambda: S.EDICT(0.0), "mixing=0.0"),
+        (lambda: S.BDIA(1.5), "gamma=1.5"),
+        (lambda: S.encode(prior, torch.zeros(3, 5)), "expected (B, *(2,))"),
+        (lambda: S.encode(prior, torch.zeros(3, 2), steps=0), "steps=0"),
+        (lambda: S.encode(gk.priors.CategoricalChain(torch.ones(2, 2)), torch.zeros(1, 2).long()), "EDICT"),
+    ]:
+        with pytest.raises(ValueError) as refusal:
+            make()
+        assert words in str(refusal.value), refusal.value

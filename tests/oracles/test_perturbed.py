@@ -1,0 +1,412 @@
+"""Guidance away from perturbed networks: limits, one joined call, closed forms."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import guidekit as gk
+from guidekit.core.population import Population
+from guidekit.core.run import Run
+from guidekit.core.state import tree_index
+from guidekit.networks import DilatedConvolution, ImageTransformer, SequenceTransformer, UNet, find_sites, installed
+from guidekit.networks.conditioning import waves
+from guidekit.networks.perturbations import DropBlock, IdentityAttention, extrapolated
+from guidekit.networks.smoothing import smoothed
+from guidekit.priors.labels import Label
+from guidekit.priors.neural import NeuralGaussian
+from guidekit.priors.tokens import TokenPrior
+from guidekit.testing import check_guidance
+
+g = gk.guidance
+LABELS = [Label("class", ["a", "b"])]
+
+
+def randomised(network, std=0.2):
+    torch.manual_seed(0)
+    for weight in network.parameters():
+        nn.init.normal_(weight, std=std)
+    return network
+
+
+def sequences(**options):
+    network = SequenceTransformer(6, 7, width=8, depth=4, heads=2, pad_id=0, labels=[2], **options)
+    return TokenPrior(randomised(network, 0.4), 6, [0, 0, 0, 1, 1, 1, 1, 2], labels=LABELS)
+
+
+def convolution():
+    network = randomised(DilatedConvolution(4, 8, 8, 3, (1, 2, 1), labels=[2]), 0.4)
+    return TokenPrior(network, 4, [0] * 8 + [1], pad_id=None, labels=LABELS)
+
+
+def unet():
+    network = randomised(UNet(1, 8, (1, 2), heads=2, patch=1, labels=[2]))
+    return NeuralGaussian(network, gk.processes.EDM(), (1, 8, 8), labels=LABELS)
+
+
+def dit():
+    network = randomised(ImageTransformer(1, 8, 8, 4, 2, patch=2, labels=[2]))
+    return NeuralGaussian(network, gk.processes.EDM(), (1, 8, 8), labels=LABELS)
+
+
+PRIORS = {"sequences": sequences, "timed": lambda: sequences(timed=True), "convolution": convolution}
+PRIORS |= {"unet": unet, "dit": dit}
+PLUGS = {
+    "pag": lambda s, **o: g.PAG(s, **o),
+    "seg": lambda s, **o: g.SEG(s, sigma=1.0, **o),
+    "seg infinite": lambda s, **o: g.SEG(s, **o),
+    "tpg": lambda s, **o: g.TPG(s, **o),
+    "stg": lambda s, **o: g.STG(s, **o),
+    "stg feed": lambda s, **o: g.STG(s, skip="feed", **o),
+    "s2": lambda s, **o: g.S2Guidance(s, rate=0.5, **o),
+}
+WITHOUT = {("convolution", plug) for plug in ("pag", "seg", "seg infinite", "tpg", "stg feed")} | {("unet", "stg feed")}
+BOTH = [pair for pair in itertools.product(PRIORS, PLUGS) if pair not in WITHOUT]
+
+
+def at(prior, plug, rows=4, t=0.6, network_batch=None, condition=1):
+    """A run, and states of it on the way with their conditions."""
+    given = torch.full((rows, 1), condition)
+    run = Run(prior, gk.samplers.Ancestral(), plug, 4, (0, rows), condition=given, network_batch=network_batch)
+    run.step = 1
+    x = prior.start(run.draw("start"), rows)
+    if isinstance(prior, TokenPrior):
+        known = torch.rand(x.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+        x = torch.where(known & (x == prior.process.mask_id), 2, x)
+        x[0] = torch.where(x[0] == prior.process.mask_id, 1, x[0])  # a row about which nothing is asked
+    return run, x, t, given
+
+
+def value(prediction):
+    return prediction.log_probs.exp() if hasattr(prediction, "log_probs") else prediction.mean
+
+
+@pytest.mark.parametrize(("prior", "plug"), BOTH)
+def test_one_call_of_three_branches_equals_three_calls(prior, plug):
+    prior, s, w = PRIORS[prior](), 0.7, 1.8
+    plug = PLUGS[plug](s, weight=w)
+    with torch.no_grad():
+        run, x, t, c = at(prior, plug)
+        found = run.denoise(x, t, c)
+        plan = plug.branches(run)[2].perturbation
+        seeds = plan.seeds(run, len(x))
+        null, conditional = prior.predict(x, t, None), prior.predict(x, t, c)
+        with installed(prior.network, plan.operators, torch.ones(len(x)).long(), seeds):
+            hat = prior.predict(x, t, c)
+        if isinstance(prior, TokenPrior):
+            total = (1 - w) * null.log_probs + (w + s) * conditional.log_probs - s * hat.log_probs
+            expected = torch.softmax(total.where(conditional.log_probs.isfinite(), -torch.inf), -1)
+            assert run.ledger.network_rows == 9  # one row has nothing to ask
+        else:
+            expected = null.mean + w * (conditional.mean - null.mean) + s * (conditional.mean - hat.mean)
+            assert run.ledger.network_rows == 12
+        assert run.ledger.network_calls == 1
+        torch.testing.assert_close(value(found), expected, rtol=1e-5, atol=1e-5)
+        assert (value(found) - value(prior.predict(x, t, c))).abs().max() > 1e-3
+        run, x, t, c = at(prior, plug, network_batch=5)  # branches cut apart
+        torch.testing.assert_close(value(run.denoise(x, t, c)), expected, rtol=1e-5, atol=1e-5)
+        run, x, t, c = at(prior, plug.__class__(**{**vars(plug), "weight": 1.0}))
+        alone = run.denoise(x, t, c)
+        assert run.ledger.network_rows == (6 if isinstance(prior, TokenPrior) else 8)
+        if not isinstance(prior, TokenPrior):
+            torch.testing.assert_close(value(alone), conditional.mean + s * (conditional.mean - hat.mean))
+
+
+@pytest.mark.parametrize(("prior", "plug"), BOTH)
+def test_scale_zero_is_the_prior_or_cfg_bit_for_bit(prior, plug):
+    prior, make = PRIORS[prior](), PLUGS[plug]
+    options = dict(num_samples=3, steps=4, condition=0)
+    plain, cfg = gk.sample(prior, None, **options), gk.sample(prior, g.CFG(2.0), **options)
+    off = gk.sample(prior, make(0.0), **options)
+    assert torch.equal(off.samples, plain.samples) and off.ledger.network_rows == plain.ledger.network_rows
+    off = gk.sample(prior, make(0.0, weight=2.0), **options)
+    assert torch.equal(off.samples, cfg.samples) and off.ledger.network_rows == cfg.ledger.network_rows
+    assert torch.equal(gk.sample(prior, make(1.0, schedule=[1e9, 2e9]), **options).samples, plain.samples)
+
+
+@pytest.mark.parametrize(("prior", "plug"), BOTH)
+def test_contract(prior, plug):
+    check_guidance(PRIORS[prior](), PLUGS[plug](0.7, weight=1.5), num_samples=3, steps=3, condition=1)
+    check_guidance(PRIORS[prior](), PLUGS[plug](0.7, schedule=[0.2, 1.0]), num_samples=3, steps=3)
+
+
+def test_random_perturbations_survive_particles_and_search():
+    prior = sequences()
+    reward = lambda x: (x == 2).sum(1).double()  # noqa: E731
+    for plug in (g.TPG(1.0), g.S2Guidance(1.0, rate=0.5)):
+        check_guidance(prior, g.chain(plug, g.SVDD(reward, 3)), num_samples=3, steps=3)
+        check_guidance(prior, g.chain(plug, g.FKSteering(reward, particles=3)), num_samples=3, steps=3, particles=3)
+
+
+def test_drawn_blocks_change_from_step_to_step_and_average_to_the_naive_version():
+    prior, rows = dit(), 3000
+    with torch.no_grad():
+        plug = g.S2Guidance(1.0, rate=0.4, sites="all", weight=1.5)  # two of four blocks
+        run, x, t, c = at(prior, plug, rows)
+        x = x[:1].expand(rows, -1, -1, -1)
+        drawn = run.denoise(x, t, c).mean
+        run.step = 2
+        assert (run.denoise(x, t, c).mean != drawn).any()
+        one, given = x[:1], c[:1]
+        null, conditional = prior.predict(one, t, None).mean, prior.predict(one, t, given).mean
+        hats = []
+        for pair in itertools.combinations(range(4), 2):
+            with installed(prior.network, DropBlock(1.0, list(pair))):
+                hats.append(prior.predict(one, t, given).mean)
+        naive = null + 1.5 * (conditional - null) + 1.0 * (conditional - torch.stack(hats).mean(0))
+        assert ((drawn.mean(0) - naive[0]).abs() < 5 * drawn.std(0) / math.sqrt(rows) + 1e-5).all()
+
+
+def test_a_single_token_has_nothing_but_itself_to_attend_to():
+    prior = sequences()
+    with torch.no_grad():
+        run, _, t, c = at(prior, g.PAG(5.0, sites="all"))
+        x = torch.zeros(4, 7).long()
+        x[:, 0] = prior.process.mask_id
+        torch.testing.assert_close(run.denoise(x, t, c).probs, prior.predict(x, t, c).probs)
+
+
+def test_order_of_branches_does_not_matter():
+    prior = unet()
+    with torch.no_grad():
+        run, x, t, c = at(prior, g.PAG(2.0, weight=3.0))
+        from guidekit.guidance.contrast.branches import evaluate
+
+        branches = run.plugs[0].branches(run)
+        inner = gk.core.guidance.Denoiser(run, run._network)
+        answers = evaluate(inner, x, t, c, branches)
+        for order in itertools.permutations(range(3)):
+            again = evaluate(inner, x, t, c, [branches[i] for i in order])
+            for i, answer in zip(order, again, strict=True):
+                torch.testing.assert_close(answer.mean, answers[i].mean, rtol=1e-5, atol=1e-5)
+
+
+def test_several_perturbations_in_one_chain_keep_their_own():
+    prior = dit()
+    with torch.no_grad():
+        run, x, t, c = at(prior, g.chain(g.PAG(0.5, sites=[1]), g.CFG(2.0)))
+        found = run.denoise(x, t, c).mean
+        means = {}
+        for name, given in (("null", None), ("condition", c)):
+            plain = prior.predict(x, t, given).mean
+            with installed(prior.network, IdentityAttention([1])):
+                means[name] = plain + 0.5 * (plain - prior.predict(x, t, given).mean)
+        torch.testing.assert_close(
+            found, means["null"] + 2 * (means["condition"] - means["null"]), rtol=1e-5, atol=1e-5
+        )
+        assert run.ledger.network_calls == 1
+
+
+def test_gradients_pass_through():
+    prior = unet()
+    run, x, t, c = at(prior, g.PAG(1.0))
+    x.requires_grad_()
+    slope = torch.autograd.grad(run.denoise(x, t, c).mean[:2].sum(), x)[0]
+    assert slope[:2].abs().max() > 0 and torch.equal(slope[2:], 0 * slope[2:])
+
+
+# SAG ---------------------------------------------------------------------------------------------------------------
+
+
+def field(size=16):
+    """A Gaussian field on a line whose covariance has a falling spectrum, and an orthonormal basis of cosines."""
+    k, i = torch.arange(size).double(), torch.arange(size).double()
+    basis = torch.cos(math.pi * k[:, None] * (i + 0.5) / size) * (2 / size) ** 0.5
+    basis[0] /= 2**0.5
+    spectrum = 1 / (1 + k**2)
+    return gk.priors.Gaussian(
+        torch.zeros(size).double(), basis.T @ (spectrum[:, None] * basis), gk.processes.EDM()
+    ), basis
+
+
+def end_covariance(prior, plug, steps=120):
+    """Covariance of the samples of the deterministic sampler, exactly: it is a linear map of its noise."""
+    size = prior.event_shape[0]
+    run = Run(prior, gk.samplers.DDIM(), plug, steps, (0, size))
+    x = torch.eye(size).double() * prior.process.coefficients(run.grid[0])[1]
+    with torch.no_grad():
+        for step, (t, u) in enumerate(itertools.pairwise(run.grid)):
+            run.step = step
+            x = run.propose(Population(run, size, 1, x, None), t, u).mean
+    return x.T @ x
+
+
+def test_blur_guidance_on_a_gaussian_field_has_its_closed_form():
+    prior, _ = field()
+    for space in ("eps", "x0"):
+        plug = g.SAG(0.8, sigma=1.5, threshold=None, space=space)
+        run = Run(prior, gk.samplers.DDIM(), plug, 10, (0, 4))
+        x, t = torch.randn(4, 16, generator=torch.Generator().manual_seed(0)).double() * 2, run.grid[4]
+        a, s = prior.process.coefficients(t)
+        blur = smoothed(torch.eye(16).double(), (0,), 1.5)
+        c, eye = prior.covariance().double(), torch.eye(16).double()
+        gain = a * c @ torch.linalg.inv(a * a * c + s * s * eye)
+        clean = x @ gain.T
+        noisy = x - a * clean + a * clean @ blur.T
+        worse = noisy @ gain.T
+        noise = [(z - a * d) / s for z, d in ((x, clean), (noisy, worse))]
+        step = -s / a * (noise[0] - noise[1]) if space == "eps" else clean - worse
+        with torch.no_grad():
+            found = run.denoise(x, t, None).mean
+        torch.testing.assert_close(found, clean + 0.8 * step, rtol=1e-6, atol=1e-6)
+        assert run.ledger.network_calls == 2
+
+
+def test_blur_guidance_narrows_fine_scales_of_noises_and_widens_them_of_clean_estimates():
+    prior, basis = field()
+    fine = basis[10:]
+    spread = lambda plug: ((fine @ end_covariance(prior, plug)) * fine).sum(1)  # noqa: E731 - variances of fine scales
+    plain = spread(None)
+    torch.testing.assert_close(plain, 1 / (1 + torch.arange(10, 16).double() ** 2), rtol=0.1, atol=0.0)
+    published, other = (spread(g.SAG(0.5, 1.0, None, space=space)) for space in ("eps", "x0"))
+    assert (published < 0.95 * plain).all() and (other > 1.05 * plain).all()
+    torch.testing.assert_close(spread(g.SAG(0.5, 0.0, None)), plain, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(spread(g.SAG(0.0, 1.0, None)), plain, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("make", [unet, dit])
+def test_self_attention_guidance_on_networks(make):
+    prior = make()
+    with torch.no_grad():
+        run, x, t, c = at(prior, g.SAG(0.8, threshold=1e9))
+        torch.testing.assert_close(run.denoise(x, t, c).mean, prior.predict(x, t, c).mean, rtol=1e-3, atol=1e-3)
+        everywhere = at(prior, g.SAG(0.8, threshold=-1.0))[0].denoise(x, t, c).mean
+        torch.testing.assert_close(everywhere, at(prior, g.SAG(0.8, threshold=None))[0].denoise(x, t, c).mean)
+        run = at(prior, g.SAG(0.8, sigma=2.0, weight=2.0))[0]
+        found = run.denoise(x, t, c)
+        assert (found.mean - everywhere).abs().max() > 1e-3
+        assert (run.ledger.network_calls, run.ledger.network_rows) == (2, 12)
+        # by hand, with the null branch's noise, attention and condition in the second call
+        null, conditional = prior.predict(x, t, None), prior.predict(x, t, c)
+        from guidekit.networks.perturbations import Record
+
+        site = run.plugs[0].recorded(run)
+        with installed(prior.network, Record(site)) as probe:
+            prior.predict(x, t, None)
+        _, received, dims = probe.records[site][0]
+        side = 8 // dims[0]
+        mask = (received > 1).view(4, 1, *dims).repeat_interleave(side, 2).repeat_interleave(side, 3)
+        assert 0 < mask.float().mean() < 1 and dims == (4, 4)
+        low = torch.where(mask, smoothed(null.mean, (2, 3), 2.0), null.mean)
+        worse = prior.predict(null.a * low + null.s * null.noise, t, None)
+        expected = null.mean + 2 * (conditional.mean - null.mean) - 0.8 * null.s / null.a * (null.noise - worse.noise)
+        torch.testing.assert_close(found.mean, expected, rtol=1e-4, atol=1e-4)
+    check_guidance(prior, g.SAG(0.5, weight=1.5), num_samples=3, steps=3, condition=1)
+    options = dict(num_samples=2, steps=3, condition=0)
+    plain = gk.sample(prior, None, **options).samples
+    assert torch.equal(gk.sample(prior, g.SAG(0.0), **options).samples, plain)
+
+
+# NAG ---------------------------------------------------------------------------------------------------------------
+
+
+class Attending(nn.Module):
+    """Vectors of 6 numbers as tokens that attend to two tokens of a label."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.table, self.level = nn.Linear(1, 8), nn.Embedding(3, 16), nn.Linear(32, 8)
+        self.place, self.head = nn.Parameter(torch.zeros(6, 8)), nn.Linear(8, 1)
+        self.cross = CrossAttention(8)
+
+    def context(self, labels, rows):
+        labels = torch.full((rows, 1), -1) if labels is None else labels
+        return self.table(torch.where(labels[:, 0] < 0, 2, labels[:, 0])).view(-1, 2, 8)
+
+    def forward(self, x, level, labels=None):
+        h = self.first(x[..., None]) + self.place + self.level(waves(level.to(x)))[:, None]
+        h = h + self.cross(h, self.context(labels, len(x)))
+        return self.head(F.silu(h))[..., 0]
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.to_q, self.to_k, self.to_v, self.to_out = (nn.Linear(width, width) for _ in range(4))
+
+    def received(self, x, context):
+        cut = lambda z: z.unflatten(-1, (2, -1)).transpose(1, 2)  # noqa: E731
+        q, k, v = cut(self.to_q(x)), cut(self.to_k(context)), cut(self.to_v(context))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+    def forward(self, x, context):
+        return self.to_out(self.received(x, context))
+
+
+def attending():
+    return NeuralGaussian(randomised(Attending(), 0.5), gk.processes.VP("cosine"), (6,), labels=LABELS)
+
+
+def test_negative_condition_inside_attention():
+    prior = attending()
+    assert [site.name for site in find_sites(prior.network)] == ["cross"]
+    network = prior.network
+    with torch.no_grad():
+        run, x, t, c = at(prior, g.NAG(negative="a"), network_batch=3)
+        found = run.denoise(x, t, c).mean
+        assert (run.ledger.network_calls, run.ledger.network_rows) == (2, 8)
+        inner = network.cross.forward
+
+        def by_hand(h, context):
+            other = network.context(torch.zeros(len(h), 1).long(), len(h))
+            z = [network.cross.received(h, told) for told in (context, other)]
+            return network.cross.to_out(extrapolated(*z, 4.0, 2.5, 0.25))
+
+        network.cross.forward = by_hand
+        expected = prior.predict(x, t, c).mean
+        network.cross.forward = inner
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        plain = prior.predict(x, t, c).mean
+        assert (found - plain).abs().max() > 1e-3
+        same = at(prior, g.NAG(negative="b"))[0].denoise(x, t, c).mean
+        torch.testing.assert_close(same, plain, rtol=1e-6, atol=1e-6)
+        mixed = at(prior, g.chain(g.NAG(negative="a"), g.CFG(2.0)))[0].denoise(x, t, c).mean
+        null = at(prior, g.NAG(negative="a"))[0].denoise(x, t, torch.full_like(c, -1)).mean
+        torch.testing.assert_close(mixed, null + 2 * (found - null), rtol=1e-5, atol=1e-5)
+    options = dict(num_samples=3, steps=4, condition=1)
+    assert torch.equal(gk.sample(prior, g.NAG(0.0), **options).samples, gk.sample(prior, None, **options).samples)
+    check_guidance(prior, g.NAG(negative="a", schedule=[0.1, 2.0]), num_samples=3, steps=4, condition=1)
+
+
+# Refusals ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_work_is_refused_with_the_reason():
+    mixture = gk.priors.GaussianMixture(torch.zeros(1, 2), 1.0)
+    cases = [
+        (mixture, g.PAG(), "PAG acts inside a network, and this prior .gaussian mixture. has none"),
+        (mixture, g.SAG(), "SAG acts inside a network"),
+        (convolution(), g.PAG(), "no self_attention or message_passing site in this network .DilatedConvolution"),
+        (sequences(), g.SAG(), "no meaning for tokens"),
+        (sequences(), g.NAG(), "no cross_attention site"),
+        (sequences(), g.chain(g.CFG(2.0), g.PAG()), "give PAG a weight, otherwise write chain.PAG, CFG"),
+        (sequences(), g.chain(g.TPG(), g.CFG(2.0)), "give TPG a weight in place of CFG"),
+        (sequences(), g.PAG(weight=2.0), "needs a condition"),
+    ]
+    for prior, plug, text in cases:
+        given = 0 if "CFG" in text or "cross" in text else None
+        with pytest.raises(gk.GuidanceError, match=text):
+            gk.sample(prior, plug, 2, steps=2, condition=given)
+    with pytest.raises(ValueError, match="did you mean 'blocks.1'"):
+        gk.sample(sequences(), g.STG(sites="block.1"), 2, steps=2)
+    for make, text in (
+        (lambda: g.STG(skip="nothing"), "skip='nothing'; accepted: block, attention, feed, map"),
+        (lambda: g.S2Guidance(rate=2.0), "rate=2.0"),
+        (lambda: g.SEG(sigma=-1.0), "sigma=-1.0"),
+        (lambda: g.SAG(space="v"), "space='v'"),
+        (lambda: g.NAG(norm=0), "norm=0"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            make()
+
+
+def test_rows_of_a_prediction_keep_their_records():
+    prior = unet()
+    with torch.no_grad():
+        run, x, t, c = at(prior, g.SAG(0.5, site=0), network_batch=3)
+        whole = at(prior, g.SAG(0.5, site=0))[0].denoise(x, t, c)
+        torch.testing.assert_close(run.denoise(x, t, c).mean, whole.mean, rtol=1e-5, atol=1e-5)
+        assert "received" not in whole.parts and len(tree_index(whole, slice(2)).mean) == 2

@@ -1,0 +1,100 @@
+"""Folders that diffusers writes become priors: same noise, same beliefs, same DDIM steps."""
+
+import json
+
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit.core.guidance import GuidanceError
+from guidekit.names import UnknownNameError
+from guidekit.priors.checkpoints import CheckpointError
+from guidekit.priors.diffusers_folder import load_diffusers
+
+diffusers = pytest.importorskip("diffusers")
+
+
+def unet(**options):
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ["DownBlock2D", "AttnDownBlock2D"], "up_block_types": ["AttnUpBlock2D", "UpBlock2D"]}
+    sizes = {"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 8}
+    return diffusers.UNet2DModel(sample_size=8, in_channels=1, out_channels=1, **blocks, **sizes, **options)
+
+
+def written(folder, network, scheduler, **index):
+    """A pipeline's folder with given parts."""
+    part = "unet" if isinstance(network, diffusers.UNet2DModel) else "transformer"
+    network.save_pretrained(folder / part)
+    scheduler.save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps({part: ["diffusers", "x"], **index}))
+    return folder
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+def test_a_unet_takes_the_steps_of_its_own_library(tmp_path, prediction, schedule):
+    scheduler = diffusers.DDIMScheduler(
+        100, beta_schedule=schedule, prediction_type=prediction, clip_sample=False, timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(10)
+    network = unet().eval()
+    prior = load_diffusers(written(tmp_path, network, scheduler))
+    assert prior.event_shape == (1, 8, 8) and prior.null_condition is None
+    states = {}
+    sampler = gk.samplers.DDIM(times="trailing")
+    gk.sample(prior, None, 3, 10, sampler=sampler, progress=lambda p: states.update({p.step: p.population.state}))
+    for step, index in enumerate(scheduler.timesteps[1:], 1):
+        with torch.no_grad():
+            theirs = scheduler.step(network(states[step], index).sample, index, states[step]).prev_sample
+        assert torch.allclose(states[step + 1], theirs, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_a_unet_with_classes_has_no_null(tmp_path):
+    folder = written(tmp_path, unet(num_class_embeds=3), diffusers.DDPMScheduler(50))
+    prior = load_diffusers(folder)
+    assert gk.sample(prior, None, 2, 4, condition=2).samples.shape == (2, 1, 8, 8)
+    with pytest.raises(GuidanceError, match="without a null class"):
+        gk.sample(prior, None, 2, 4)
+    with pytest.raises(ValueError, match="class=3 is out of range"):
+        gk.sample(prior, None, 2, 4, condition=3)
+
+
+def test_a_dit_has_named_classes_and_a_null(tmp_path):
+    torch.manual_seed(0)
+    network = diffusers.DiTTransformer2DModel(
+        2, 4, in_channels=2, out_channels=4, num_layers=1, sample_size=8, num_embeds_ada_norm=3, norm_num_groups=2
+    ).eval()
+    names = {"id2label": {"0": "cat", "1": "dog", "2": "owl"}, "vae": ["diffusers", "AutoencoderKL"]}
+    prior = load_diffusers(written(tmp_path, network, diffusers.DDIMScheduler(50), **names))
+    assert prior.card["states"].startswith("latents")
+    x = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    index = 30
+    t = prior.process.schedule.time(index)
+    a, s = prior.process.coefficients(t)
+    for condition, number in ((prior.condition("dog").expand(2, 1), 1), (None, 3)):
+        noise = network(x, torch.full((2,), index), class_labels=torch.full((2,), number)).sample[:, :2]
+        assert torch.allclose(prior.predict(x, t, condition).mean, (x - s * noise) / a, atol=1e-5 / a)
+    guided = gk.sample(prior, gk.guidance.CFG(2.0), 2, 4, condition="dog")
+    assert guided.ledger.network_rows == 2 * 2 * 4
+
+
+def test_bad_folders(tmp_path):
+    folder = written(tmp_path / "good", unet(), diffusers.DDPMScheduler(50))
+    with pytest.raises(CheckpointError, match="there is no .*model_index.json"):
+        load_diffusers(tmp_path)
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    told = scheduler.read_text()
+    scheduler.write_text(told.replace("DDPMScheduler", "EulerScheduler"))
+    with pytest.raises(UnknownNameError, match="no scheduler named 'EulerScheduler'"):
+        load_diffusers(folder)
+    scheduler.write_text("{")
+    with pytest.raises(CheckpointError, match="is no JSON file"):
+        load_diffusers(folder)
+    scheduler.write_text(told)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_diffusers(folder)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="can run code"):
+        load_diffusers(folder)
