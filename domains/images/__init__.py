@@ -60,7 +60,7 @@ class Images(Domain):
         self._read: tuple[Any, np.ndarray | None] = (None, None)
 
     def load_prior(self, name: str = "default") -> Any:
-        """A shipped prior ("default" is that of the set) or one in a checkpoint file; takes over its set and shape.
+        """A shipped prior ("default" is that of the set), a file or a folder of diffusers; takes over its set and shape.
 
         Raises:
             CheckpointError: missing, truncated, or of another domain.
@@ -70,11 +70,11 @@ class Images(Domain):
         from guidekit.priors.checkpoints import load_gaussian_prior
 
         path = self.checkpoint(name)
-        prior, description = load_gaussian_prior(path, self.name), read_description(path, self.name)
-        made = description.get("dataset")
+        prior = load_gaussian_prior(path, self.name)
+        made = None if path.is_dir() else read_description(path, self.name).get("dataset")
         if self.given and made in SETS and made != self.set:
             raise ValueError(f"prior {name} was trained on {made}, not on domain.set={self.set}; leave domain.set out")
-        labels = [label["values"] for label in description.get("labels", ()) if label["name"] == "class"]
+        labels = [label.values for label in prior.labels if label.name == "class"]
         self.set = self.set if self.given else made if made in SETS else None
         self.shape, self.classes = tuple(prior.event_shape), tuple(labels[0]) if labels else ()
         return prior

@@ -53,6 +53,7 @@ from guidekit.guidance.contrast import (
 )
 from guidekit.guidance.gradient import DPS, ClassifierGuidance, GradientGuidance
 from guidekit.guidance.particles import DiscreteFKC, FKSteering, ParticleFilter
+from guidekit.guidance.starts import BoostAndSkip, RefinedNoise
 from guidekit.guidance.transition import (
     DCBG,
     TAG,
@@ -81,6 +82,7 @@ __all__ = [
     "AdaptiveGuidance",
     "Autoguidance",
     "BestOfN",
+    "BoostAndSkip",
     "CFG",
     "CFGPlusPlus",
     "CFGRenorm",
@@ -128,6 +130,7 @@ __all__ = [
     "PredictorGuidance",
     "RLG",
     "Ramp",
+    "RefinedNoise",
     "Reflection",
     "RegionalCFG",
     "Relaxed",

@@ -44,6 +44,15 @@ def test_real_objects_in_place_of_unguided_samples(tmp_path):
     assert main(["train", *chosen, "overwrite=true"]) == 2
 
 
+def test_values_of_pictures_have_files_too(tmp_path):
+    path, run = tmp_path / "bright.safetensors", tmp_path / "run"
+    chosen = ["domain=images", "reward=brightness", "data=fashion_mnist:train", f"output={path}", "trainer.rounds=0"]
+    assert main(["train", "trainer=value", *chosen, *TINY[:-1]]) == 0
+    guided = ["domain=images", "reward=brightness", "guidance=slcd", f"guidance.value={path}", "sampler=ddim"]
+    assert main(["sample", *guided, "num_samples=2", "steps=4", "baseline=false", f"output={run}"]) == 0
+    assert json.loads((run / "run.json").read_text())["ledger"]["guided"]["value_calls"] == 2 * 4
+
+
 def test_an_event_in_place_of_a_temperature(values):
     path = values / "small.safetensors"
     value = load_value(path, above=0.7)

@@ -122,7 +122,7 @@ REFUSED |= {(plug, column) for plug in ("dcbg", "predictor", "tag", "sharpen") f
 REFUSED |= {("tag", column) for column in ("molecules", "proteins")}  # rewards of objects have no gradient
 REFUSED |= {("nos", column) for column in ("masked_chain", "uniform_chain", *REALS)}  # no network, no features
 REFUSED |= {("reflection", column) for column in ("proteins", "uniform_chain", *REALS)}  # nothing can be masked
-REFUSED |= {("clamp", column) for column in TOKENS}
+REFUSED |= {(plug, column) for plug in ("clamp", "boost_and_skip") for column in TOKENS}
 REFUSED |= {("fgg", column) for column in (*TOKENS, *REALS) if column != "chorales"}  # verifiers without bounds
 FAMILY = ("adaptive", "apg", "cfg_renorm", "cfg_rescale", "cfg_zero", "compose", "concepts", "gfcg", "icg", "mambo")
 FAMILY = (*FAMILY, "guidance_interval", "perp_neg", "s_cfg", "tcfg")  # they need a conditional prior

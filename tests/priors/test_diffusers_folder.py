@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.cli import main
 from guidekit.core.guidance import GuidanceError
 from guidekit.names import UnknownNameError
 from guidekit.priors.checkpoints import CheckpointError
@@ -76,6 +77,13 @@ def test_a_dit_has_named_classes_and_a_null(tmp_path):
         assert torch.allclose(prior.predict(x, t, condition).mean, (x - s * noise) / a, atol=1e-5 / a)
     guided = gk.sample(prior, gk.guidance.CFG(2.0), 2, 4, condition="dog")
     assert guided.ledger.network_rows == 2 * 2 * 4
+
+
+def test_a_folder_is_a_prior_of_images(tmp_path):
+    folder = written(tmp_path / "model", unet(), diffusers.DDPMScheduler(50))
+    run = ["domain=images", f"prior={folder}", "sampler=ddim", "num_samples=2", "steps=4", "baseline=false"]
+    assert main(["sample", *run, f"output={tmp_path / 'run'}"]) == 0
+    assert (tmp_path / "run" / "samples.png").is_file()
 
 
 def test_bad_folders(tmp_path):
