@@ -60,7 +60,7 @@ class Images(Domain):
         self._read: tuple[Any, np.ndarray | None] = (None, None)
 
     def load_prior(self, name: str = "default") -> Any:
-        """A shipped prior ("default" is that of the set), a file or a folder of diffusers; takes over its set and shape.
+        """A shipped prior ("default" is that of the set), a file or a folder of diffusers; sets set and shape.
 
         Raises:
             CheckpointError: missing, truncated, or of another domain.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -63,6 +64,8 @@ class ReMDM(Sampler):
         """Refuse settings outside their bounds."""
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule={self.schedule!r}; accepted: {', '.join(SCHEDULES)}")
+        if self.window is not None and (not isinstance(self.window, Sequence) or len(self.window) != 2):
+            raise ValueError(f"window={self.window}; two times are needed, such as (0.55, 0.05)")
         high, low = self.times
         if not 0 <= self.eta <= 1 or not 0 < self.plateau < 1 or not 0 <= low <= high <= 1:
             raise ValueError(
