@@ -13,6 +13,7 @@ from torch import Tensor
 from guidekit.domain import Domain, require
 from guidekit.names import UnknownNameError
 from guidekit.objectives import ObjectReward
+from guidekit.objectives.of_states import StateReward, state_reward
 from guidekit.priors.checkpoints import read_description
 
 from . import codec
@@ -23,7 +24,7 @@ from .files import MOST_IN_GRID, png, read, tiled, write_folder, write_npz
 from .judging import Classifier, class_number, load, shipped
 from .metrics import evaluate
 from .preparation import prepare
-from .rewards import REWARDS, StateReward, state_reward
+from .rewards import REWARDS, ImageModel
 from .tables import rows, summary
 
 
@@ -94,7 +95,7 @@ class Images(Domain):
 
     def bind(self, function: Callable, name: str | None = None) -> StateReward | ObjectReward:
         """A reward of states from a function of an image; rewards of states and torch modules are taken as they are."""
-        found = state_reward(function)
+        found = state_reward(function, ImageModel)
         if found is not None:
             return found
         reward = super().bind(function, name)

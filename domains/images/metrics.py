@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from guidekit.evaluation.frechet import frechet
+
 from .codec import ImageError, encode, state_shape
 from .judging import Classifier
 
@@ -171,21 +173,6 @@ def _classes(
             result[f"judge_confidence{end}"] = float(laws.amax(1).mean())
             result[f"classes{end}"] = float(torch.special.entr(mean).sum().exp())
     return result
-
-
-def frechet(first: Tensor, second: Tensor) -> float:
-    """Frechet distance of the Gaussians with the moments of two sets of features (n, F); NaN for fewer than 2.
-
-    tr (S S')^1/2 is the sum of the roots of the eigenvalues of S^1/2 S' S^1/2.
-    """
-    if min(len(first), len(second)) < 2:
-        return math.nan
-    gap = (first.mean(0) - second.mean(0)).square().sum()
-    a, b = torch.cov(first.T), torch.cov(second.T)
-    values, vectors = torch.linalg.eigh(a)
-    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ b @ root).clamp_min(0).sqrt().sum()
-    return float((gap + a.trace() + b.trace() - 2 * cross).clamp_min(0))
 
 
 def precision_recall(samples: Tensor, real: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, float]:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from guidekit.names import UnknownNameError
-from guidekit.objectives import Negation, Product, Sum
+from guidekit.objectives.of_states import StateReward
 from guidekit.objectives.torch_model import column, load_module
 from guidekit.objectives.window import outside, refuse_empty
 
@@ -27,28 +26,16 @@ from .data import SETS
 from .judging import Classifier, class_number, load, shipped
 
 
-class StateReward:
-    """Base: a reward of states that also takes one image; subclasses have `values`."""
+class PictureReward(StateReward):
+    """Base: a reward of states (B, C, H, W) that also takes one uint8 image (H, W) or (H, W, 3)."""
 
-    of_states = True
-    differentiable = True
-    floor: ClassVar[float | None] = None
-    name: ClassVar[str]
-
-    def __call__(self, states: Tensor | np.ndarray) -> Tensor | float:
-        """Rewards (B,) of states (B, C, H, W); a float for one uint8 image (H, W) or (H, W, 3)."""
-        if isinstance(states, Tensor):
-            return self.values(states.clamp(-1, 1))
-        with torch.no_grad():
-            return float(self.values(encode([states]))[0])
-
-    def values(self, states: Tensor) -> Tensor:
-        """Rewards (B,) of states in [-1, 1]."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement values")
+    def encoded(self, thing: np.ndarray) -> Tensor:
+        """The state (1, C, H, W) of an image."""
+        return encode([thing])
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassLogProbability(StateReward):
+class ClassLogProbability(PictureReward):
     """Log-probability (nats) of a class by a classifier; samples are then judged by another one.
 
     Args:
@@ -97,7 +84,7 @@ class ClassLogProbability(StateReward):
 
 
 @dataclasses.dataclass(frozen=True)
-class Brightness(StateReward):
+class Brightness(PictureReward):
     """Mean brightness (0 black, 1 white, over all channels) in a window: minus the distance to [low, high]."""
 
     low: float = 0.4
@@ -113,7 +100,7 @@ class Brightness(StateReward):
 
 
 @dataclasses.dataclass(frozen=True)
-class Symmetry(StateReward):
+class Symmetry(PictureReward):
     """Minus the mean squared difference to the mirror image (left and right), of brightness 0 to 1; at most 0."""
 
     name: ClassVar[str] = "symmetry"
@@ -125,7 +112,7 @@ class Symmetry(StateReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ImageModel(StateReward):
+class ImageModel(PictureReward):
     """A network of your own on states (B, C, H, W); differentiable.
 
     Args:
@@ -184,39 +171,6 @@ def jpeg_bytes(image: np.ndarray, quality: int = 85) -> int:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "JPEG", quality=quality)
     return stream.tell()
-
-
-class Combined(StateReward):
-    """A sum, product or negation of rewards of states, itself one.
-
-    Args:
-        function: the combination.
-    """
-
-    def __init__(self, function: Sum | Product | Negation) -> None:
-        self.function, self.floor = function, function.floor
-        self.name = type(function).__name__.lower()
-        terms = [function.term] if isinstance(function, Negation) else function.terms
-        self.differentiable = all(term.differentiable for term in terms)
-
-    def values(self, states: Tensor) -> Tensor:
-        """The combination (B,)."""
-        return self.function(states)
-
-
-def state_reward(function: Any) -> StateReward | None:
-    """The reward of states behind a function of images, where there is one; combinations may be nested."""
-    if getattr(function, "of_states", False):
-        return function
-    if isinstance(function, nn.Module):
-        return ImageModel(function)
-    if isinstance(function, Negation):
-        term = state_reward(function.term)
-        return None if term is None else Combined(Negation(term))
-    if isinstance(function, Sum | Product):
-        terms = [state_reward(term) for term in function.terms]
-        return None if None in terms else Combined(dataclasses.replace(function, terms=terms))
-    return None
 
 
 REWARDS: dict[str, type] = {

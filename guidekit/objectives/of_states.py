@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from guidekit.objectives.combination import Negation, Product, Sum
@@ -32,7 +33,8 @@ class StateReward:
         """Rewards (B,) of states, numbers outside [-1, 1] clipped as in decoding; a float for one object."""
         if isinstance(states, Tensor):
             return self.values(states.clamp(-1, 1))
-        return float(self.values(self.encoded(states))[0])
+        with torch.no_grad():
+            return float(self.values(self.encoded(states))[0])
 
     def values(self, states: Tensor) -> Tensor:
         """Rewards (B,) of states in [-1, 1]."""
@@ -94,16 +96,21 @@ class StateModel(StateReward):
         return column(self.module.to(states.device)(states), states, self.output)
 
 
-def state_reward(function: Callable) -> StateReward | None:
-    """The reward of states behind a function of objects, where there is one; combinations may be nested."""
+def state_reward(function: Callable, model: Callable[[nn.Module], StateReward] = StateModel) -> StateReward | None:
+    """The reward of states behind a function of objects, where there is one; combinations may be nested.
+
+    Args:
+        function: of objects, or a reward of states, a torch module, or a combination of them.
+        model: what a torch module becomes.
+    """
     if getattr(function, "of_states", False):
         return function
     if isinstance(function, nn.Module):
-        return StateModel(function)
+        return model(function)
     if isinstance(function, Negation):
-        term = state_reward(function.term)
+        term = state_reward(function.term, model)
         return None if term is None else Combined(Negation(term))
     if isinstance(function, Sum | Product):
-        terms = [state_reward(term) for term in function.terms]
+        terms = [state_reward(term, model) for term in function.terms]
         return None if None in terms else Combined(dataclasses.replace(function, terms=terms))
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
@@ -24,7 +25,7 @@ FUNCTIONS = ("planner", "score", "classifier", "spatial_weight")
 """Settings that are functions: null, or given from Python."""
 
 PRIORS = ("weak", "reference", "synthetic", "pretrained")
-"""Settings of a guidance that are a second prior: in a configuration, the path of its checkpoint."""
+"""Settings of a guidance that are a second prior: in a configuration, its name or the path of its checkpoint."""
 
 VERIFYING = ("forbidden",)
 """Settings of a guidance that go to its domain's verifier."""
@@ -79,7 +80,10 @@ def reward_function(domain: Domain, config: Mapping[str, Any] | str) -> Callable
 
 
 def build_guidance(
-    config: Mapping[str, Any] | None, reward: Callable | None, verifier: Callable[..., Verifier] | None = None
+    config: Mapping[str, Any] | None,
+    reward: Callable | None,
+    verifier: Callable[..., Verifier] | None = None,
+    checkpoint: Callable[[str], str | Path] = Path,
 ) -> Guidance | None:
     """A guidance from configuration, given the reward it should obey; None without one.
 
@@ -87,6 +91,7 @@ def build_guidance(
         config: of the guidance group.
         reward: of states.
         verifier: makes a verifier from the options of `Domain.verifier`.
+        checkpoint: file of a second prior by name, see `Domain.checkpoint`.
 
     Raises:
         GuidanceError: the guidance needs a reward or a verifier and there is none.
@@ -98,11 +103,16 @@ def build_guidance(
         plugs = config.get("plugs") or []
         if not plugs:
             raise ValueError("guidance=chain needs plugs: guidance.plugs=[svdd,best_of_n]")
-        return chain(*(build_guidance(named_guidance(plug), reward, verifier) for plug in plugs))
-    return _make(config, reward, verifier)
+        return chain(*(build_guidance(named_guidance(plug), reward, verifier, checkpoint) for plug in plugs))
+    return _make(config, reward, verifier, checkpoint)
 
 
-def _make(config: Mapping[str, Any], reward: Callable | None, verifier: Callable[..., Verifier] | None = None) -> Any:
+def _make(
+    config: Mapping[str, Any],
+    reward: Callable | None,
+    verifier: Callable[..., Verifier] | None = None,
+    checkpoint: Callable[[str], str | Path] = Path,
+) -> Any:
     """The object of a `_target_`, nested ones first; objectives are filled in with the reward."""
     target = get_object(config["_target_"])
     name = getattr(target, "__name__", str(target))
@@ -124,7 +134,7 @@ def _make(config: Mapping[str, Any], reward: Callable | None, verifier: Callable
         if key == "value" and isinstance(arguments.get(key), str):  # the file of a learned one
             arguments[key] = load_value(arguments[key])
         if key in PRIORS and isinstance(arguments.get(key), str):
-            arguments[key] = load_any_prior(arguments[key])
+            arguments[key] = load_any_prior(checkpoint(arguments[key]))
         if key == "verifier":
             if verifier is None:
                 raise GuidanceError(f"{name} needs a verifier, and there is no domain that could give one")

@@ -6,7 +6,8 @@ import torch
 
 from guidekit.domains.images import ImageError, Images, evaluate
 from guidekit.domains.images.data import pictures
-from guidekit.domains.images.metrics import diversity, frechet, inside, nearest, precision_recall
+from guidekit.domains.images.metrics import diversity, inside, nearest, precision_recall
+from guidekit.evaluation.frechet import frechet
 
 TEST = pictures("fashion_mnist", "test")
 TRAIN = list(pictures("fashion_mnist").images[:2000])

@@ -8,8 +8,9 @@ import guidekit as gk
 from guidekit.domain import UnknownNameError
 from guidekit.domains.images import ImageError, Images
 from guidekit.domains.images.data import pictures
-from guidekit.domains.images.rewards import REWARDS, Compressibility, ImageModel, StateReward, state_reward
+from guidekit.domains.images.rewards import REWARDS, Compressibility, ImageModel
 from guidekit.objectives import Negation, Product, Sum
+from guidekit.objectives.of_states import StateReward, state_reward
 
 DOMAIN = Images("fashion_mnist")
 STATES = DOMAIN.encode(list(pictures("fashion_mnist", "test").images[:6])) * 0.9

@@ -13,6 +13,7 @@ from guidekit.core.run import Run
 from guidekit.guidance.contrast import rules, schedules, spaces
 from guidekit.guidance.contrast.cfg_plus_plus import effective_weight
 from guidekit.guidance.contrast.regions import region_rates
+from guidekit.testing import exact_law
 
 g = gk.guidance
 N = 6000
@@ -304,6 +305,8 @@ def test_schedules_of_numbers_and_of_times_per_sample():
         g.Table([1.0])
     with pytest.raises(ValueError, match="log_snr"):
         g.Interval(by="snr")
+    with pytest.raises(ValueError, match="interval from 3 to 1"):
+        gk.sample(prior, g.CFG(2.0, schedule=[3, 1]), 1, 4, condition=0)
 
 
 def test_and_not_and_negative_conditions_add_means():
@@ -338,7 +341,7 @@ def test_composition_of_tokens_multiplies_laws():
     null = torch.tensor([0.4, 0.35, 0.25], dtype=torch.float64)
     prior = gk.priors.CategoricalChain(null, gk.processes.Masked(), laws)
     plug = g.Compose(2.0, also=[1], avoid=[2], also_weights=[1.0], avoid_weights=[0.5])
-    law = gk.testing.exact_law(prior, gk.samplers.Ancestral(), plug, 3, 0)
+    law = exact_law(prior, gk.samplers.Ancestral(), plug, 3, 0)
     wanted = null * (laws[0] / null) ** 2 * (laws[1] / null) * (null / laws[2]) ** 0.5
     torch.testing.assert_close(law, wanted / wanted.sum(), **EXACT)
 
@@ -348,7 +351,7 @@ def test_tokens_rules_are_free_of_the_constant_of_logits():
     null = torch.tensor([0.4, 0.4, 0.2, 0.0], dtype=torch.float64)
     tilt = torch.tensor([1.0, 3.0, 0.5, 1.0], dtype=torch.float64)
     prior = gk.priors.CategoricalChain(null, gk.processes.Masked(), torch.stack([null * tilt, null * tilt**2]))
-    law = gk.testing.exact_law(prior, gk.samplers.Ancestral(), g.PerpNeg(3.0, negatives=[1]), 3, 0)
+    law = exact_law(prior, gk.samplers.Ancestral(), g.PerpNeg(3.0, negatives=[1]), 3, 0)
     wanted = null * tilt**3
     torch.testing.assert_close(law, wanted / wanted.sum(), **EXACT)
     assert law[3] == 0

@@ -60,7 +60,7 @@ class Interval:
         by: "sigma" for noise levels, "log_snr".
 
     Raises:
-        ValueError: an unknown scale.
+        ValueError: an unknown scale, or a least level above the largest.
 
     Source: Kynkaanniemi et al. 2024, arXiv:2404.07724.
     """
@@ -70,9 +70,11 @@ class Interval:
     by: str = "sigma"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown scale."""
+        """Refuse an unknown scale and a reversed interval."""
         if self.by not in ("sigma", "log_snr"):
             raise ValueError(f"by={self.by!r}; accepted: sigma, log_snr")
+        if self.low > self.high:
+            raise ValueError(f"interval from {self.low} to {self.high}; the least level comes first")
 
     def __call__(self, weight: float, t: Time, run: Run) -> Time:
         """See `Schedule`."""
@@ -145,6 +147,7 @@ def check_schedule(name: str, schedule: object) -> None:
     numbers = isinstance(schedule, Sequence) and all(isinstance(v, int | float) for v in schedule)
     if not numbers or isinstance(schedule, str) or len(schedule) != 2:
         raise GuidanceError(f"{name}: schedule={schedule!r}; two noise levels [low, high] are needed, or a schedule")
+    Interval(*schedule)
 
 
 def weight_at(weight: object, schedule: object, t: Time, run: Run) -> Time:
