@@ -16,7 +16,9 @@ import guidekit as gk
 from guidekit.core.generators import Draw, KeyedRandom
 from guidekit.core.guidance import Guidance
 from guidekit.domain import MissingExtraError, load_domain
-from guidekit.networks import DilatedConvolution
+from guidekit.networks import DilatedConvolution, UNet
+from guidekit.priors.labels import Label
+from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
 
 LONGEST = 20.0
@@ -148,20 +150,40 @@ def first_order(steps: int = 16, rows: int = 8) -> dict[str, tuple[Callable, Cal
     }
 
 
+def joined(steps: int = 8, rows: int = 32) -> dict[str, tuple[Callable, Callable]]:
+    """Classifier-free guidance against no guidance of twice as many images: both branches are one call.
+
+    On the network of configs/trainer/images.yaml with random weights.
+    """
+    network = UNet(1, labels=[10])
+    prior = NeuralGaussian(
+        network, gk.processes.EDM(), (1, 28, 28), labels=[Label("class", [str(i) for i in range(10)])]
+    )
+    heun, guidance = gk.samplers.Heun(), gk.guidance.CFG(2.0)
+    return {
+        JOINED: (
+            lambda: gk.sample(prior, guidance, rows, steps, sampler=heun, condition=3),
+            lambda: gk.sample(prior, None, 2 * rows, steps, sampler=heun, condition=3),
+        )
+    }
+
+
 CACHED, TAG = "molecules, 1,000 ancestral steps: cached / uncached", "DNA of 256 letters, jumps: TAG / unguided"
+JOINED = "28 x 28 pixels, Heun: CFG of 32 / unguided 64"
 TARGETS = {
     "2-D mixture, no guidance": 1.5,
     "2-D mixture, three pass-through plugs": 1.8,
     "molecule prior, no guidance": 1.03,
     CACHED: 0.5,
     TAG: 1.3,
+    JOINED: 1.05,
 }
 
 
 def run(repeats: int = 5, only: Sequence[str] | None = None) -> Table:
     """Measure all loops and return a table of ratios with their spread."""
     loops = mixture_loops()
-    for more in (molecule_loops, caching, first_order):
+    for more in (molecule_loops, caching, first_order, joined):
         with contextlib.suppress(MissingExtraError):  # the table shows what can be measured
             loops.update(more())
     table = Table(
