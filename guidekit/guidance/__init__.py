@@ -75,6 +75,7 @@ from guidekit.guidance.values import (
     load_value,
     save_value,
 )
+from guidekit.guidance.values.minority import MinorityGuidance, MinorityScore
 from guidekit.guidance.values.slcd import SLCD
 
 __all__ = [
@@ -118,6 +119,8 @@ __all__ = [
     "LinearCoefficients",
     "LinearModel",
     "MagnitudeAware",
+    "MinorityGuidance",
+    "MinorityScore",
     "MonteCarlo",
     "NAG",
     "NOS",

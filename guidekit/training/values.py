@@ -82,6 +82,7 @@ def train_value(
     log: Callable[[str], None] | None = None,
     after: Callable[[int, LearnedValue], None] | None = None,
     data: Tensor | None = None,
+    equal_counts: bool = False,
 ) -> LearnedValue:
     """Learn the law of the reward given a noisy state, by supervised learning on the policy that will be used.
 
@@ -102,6 +103,7 @@ def train_value(
         after: called with the round (0 is the first fit) and its value.
         data: clean states (N, *S) in place of unguided samples, such as those the prior was trained on; they are taken
             for draws from its law.
+        equal_counts: bins hold equal numbers of the rewards seen, in place of being equally wide.
 
     Source: Oertell et al. 2025, arXiv:2505.21666, algorithm 1.
 
@@ -118,7 +120,7 @@ def train_value(
     for step in range(schedule.rounds + 1):
         if step:
             seen = seen.join(_roll_out(prior, reward, value, schedule, condition, seed + step))
-        value, loss = _fit(prior, seen, trunk, schedule, bins, seed + step)
+        value, loss = _fit(prior, seen, trunk, schedule, bins, seed + step, equal_counts)
         if log is not None:
             best = seen.rewards[len(base) :] if step else seen.rewards
             log(f"round {step}: {len(seen.rewards)} samples, last mean reward {_mean(best):.4g}, {loss:.3f} nats")
@@ -220,8 +222,8 @@ def shared_trunk(prior: Prior, outputs: int) -> ValueNetwork:
     return ValueNetwork(copy.deepcopy(prior.network).requires_grad_(False), outputs)
 
 
-def bin_edges(rewards: Tensor, bins: int) -> Tensor:
-    """Edges (bins + 1,) of even bins over all finite rewards.
+def bin_edges(rewards: Tensor, bins: int, equal_counts: bool = False) -> Tensor:
+    """Edges (bins + 1,) over all finite rewards, of equally wide bins or of bins with equal numbers of rewards.
 
     Raises:
         ValueError: none is finite.
@@ -229,6 +231,8 @@ def bin_edges(rewards: Tensor, bins: int) -> Tensor:
     finite = rewards[rewards.isfinite()].double()
     if len(finite) == 0:
         raise ValueError(f"none of {len(rewards)} samples has a reward, so there is nothing to learn from")
+    if equal_counts:
+        return torch.quantile(finite, torch.linspace(0, 1, bins + 1, dtype=torch.float64))
     low, high = float(finite.min()), float(finite.max())
     return torch.linspace(low, high if high > low else low + 1, bins + 1, dtype=torch.float64)
 
@@ -252,10 +256,16 @@ def bin_means(rewards: Tensor, edges: Tensor) -> Tensor:
 
 
 def _fit(
-    prior: Prior, data: Collected, trunk: Mapping[str, Any] | str, schedule: Schedule, bins: int, seed: int
+    prior: Prior,
+    data: Collected,
+    trunk: Mapping[str, Any] | str,
+    schedule: Schedule,
+    bins: int,
+    seed: int,
+    equal_counts: bool = False,
 ) -> tuple[LearnedValue, float]:
     """A value trained from new weights on all data, and the mean loss of its last updates."""
-    edges = bin_edges(data.rewards, bins)
+    edges = bin_edges(data.rewards, bins, equal_counts)
     torch.manual_seed(seed)
     network = shared_trunk(prior, bins + 1) if trunk == "prior" else ValueNetwork(trunk, bins + 1)
     value = LearnedValue(network, prior.process, bin_means(data.rewards, edges))

@@ -1,0 +1,67 @@
+"""Rare samples: the score tells them apart where the denoiser is exact, and guidance by a learned value finds them."""
+
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit.guidance.values.minority import MinorityGuidance, MinorityScore
+from guidekit.training.values import Schedule, bin_edges, train_value
+
+RARE = gk.priors.GaussianMixture(
+    torch.tensor([[-2.0], [2.0]]), 0.3, torch.tensor([0.95, 0.05]), gk.processes.VP("cosine")
+)
+
+
+def test_the_score_is_higher_for_what_is_rare():
+    score = MinorityScore(RARE, 0.6, 256)
+    x = RARE.sample(4000, torch.Generator().manual_seed(0))
+    rare = x[:, 0] > 0
+    values = score(x)
+    assert float(values[rare].mean()) > 3 * float(values[~rare].mean())
+    # the same by the definition: noise and restore, here with fresh noise for every state
+    t, (a, s) = 0.6, RARE.process.coefficients(0.6)
+    total = torch.zeros(4000)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(64):
+        noisy = a * x + s * torch.randn(x.shape, generator=generator)
+        total += (x - RARE.predict(noisy, t).mean).square()[:, 0] / 64
+    for part in (rare, ~rare):  # 256 draws that all states share
+        assert float(values[part].mean()) == pytest.approx(float(total[part].mean()), rel=0.5)
+    assert torch.equal(score(x[:3]), values[:3])
+
+
+def test_tokens_are_scored_by_their_likelihood_given_the_rest():
+    law = torch.tensor([[0.5, 0.02], [0.03, 0.45]])
+    chain = gk.priors.CategoricalChain(law)
+    states = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
+    values = MinorityScore(chain, 0.5, 64)(states)
+    assert values[1] > 2 * values[0] and values[2] > 2 * values[3]
+
+
+def test_bins_of_equal_counts():
+    rewards = torch.cat([torch.zeros(50), torch.linspace(1, 2, 50)])
+    edges = bin_edges(rewards, 4, equal_counts=True)
+    assert edges.tolist() == pytest.approx([0.0, 0.0, 0.5, 1.505, 2.0], abs=0.02)
+
+
+def test_guidance_finds_the_rare_component():
+    score = MinorityScore(RARE, 0.6, 64)
+    trunk = {"name": "perceptron", "options": {"size": 1, "width": 32, "depth": 2}}
+    amount = Schedule(rounds=0, base=4000, sampling_steps=16, updates=800, learning_rate=5e-3)
+    value = train_value(RARE, score, trunk, amount, bins=20, equal_counts=True)
+    sampler = gk.samplers.Ancestral()
+
+    def share(plug):
+        return float((gk.sample(RARE, plug, 1000, 40, sampler=sampler).samples[:, 0] > 0).double().mean())
+
+    # 5 % to within 4 standard errors of 0.7 %
+    assert share(None) == pytest.approx(0.05, abs=0.028)
+    assert share(MinorityGuidance(value, 0.05, scale=0.0)) == share(None)
+    x = RARE.sample(20_000, torch.Generator().manual_seed(0))
+    values = score(x)
+    assert float((x[values >= values.quantile(0.95), 0] > 0).double().mean()) > 0.95  # what is wanted
+    # With the exact classifier all samples would be of it (test_learned_values); a small learned one is less sure.
+    once, twice = (share(MinorityGuidance(value, 0.05, scale)) for scale in (1.0, 2.0))
+    assert once > 0.4 and twice > 0.75
+    with pytest.raises(gk.GuidanceError, match="share=2"):
+        MinorityGuidance(value, 2)
