@@ -41,6 +41,8 @@ class BoostAndSkip(Guidance):
 
     def check(self, run: Run) -> None:
         """There must be noise with a variance, and a step left."""
+        if self.skip >= run.steps:
+            raise GuidanceError(f"skip={self.skip} of {run.steps} steps leaves none: take more steps")
         if not isinstance(run.prior.process, GaussianProcess):
             kind = type(run.prior.process).__name__
             raise GuidanceError(
@@ -49,12 +51,6 @@ class BoostAndSkip(Guidance):
             )
 
     def start(self, population: Population, run: Run) -> Population:
-        """The widened start, and a shorter grid.
-
-        Raises:
-            GuidanceError: fewer steps than are to be skipped.
-        """
-        if self.skip >= len(run.grid) - 1:
-            raise GuidanceError(f"skip={self.skip} of {len(run.grid) - 1} steps leaves none: take more steps")
+        """The widened start, and a shorter grid."""
         run.grid = run.grid[self.skip :]
         return population.advance(self.boost * population.state)
