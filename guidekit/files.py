@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
@@ -17,3 +19,28 @@ def write_atomic(path: str | Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_each(
+    folder: str | Path, things: Sequence[Any], made: Callable[[Any], bytes], pattern: str, names: Sequence[str] | None
+) -> list[str]:
+    """Write a file for every thing into a folder, made where it is missing; returns the file names.
+
+    Args:
+        folder: where to.
+        things: what is written.
+        made: the bytes of a thing.
+        pattern: of names that are not given, with their suffix: "sample-{:05d}.wav".
+        names: of the files, without suffix; None is by pattern.
+
+    Raises:
+        ValueError: another number of names.
+    """
+    if names is not None and len(names) != len(things):
+        raise ValueError(f"{len(names)} names for {len(things)} files; give one each")
+    suffix = Path(pattern).suffix
+    files = [pattern.format(i) if names is None else f"{names[i]}{suffix}" for i in range(len(things))]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for file, thing in zip(files, things, strict=True):
+        write_atomic(Path(folder) / file, made(thing))
+    return files

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from guidekit.domain import require
-from guidekit.files import write_atomic
+from guidekit.files import write_atomic, write_each
 
 from . import mel
 from .codec import SILENT, AudioError, Sound, check
@@ -212,13 +212,7 @@ def write_sounds(folder: str | Path, sounds: Sequence[Sound], names: Sequence[st
     Raises:
         ValueError: another number of names.
     """
-    names = [f"sample-{i:05d}" for i in range(len(sounds))] if names is None else list(names)
-    if len(names) != len(sounds):
-        raise ValueError(f"{len(names)} names for {len(sounds)} sounds; give one each")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, sound in zip(names, sounds, strict=True):
-        write_atomic(Path(folder) / f"{name}.wav", wav(sound))
-    return [f"{name}.wav" for name in names]
+    return write_each(folder, sounds, wav, "sample-{:05d}.wav", names)
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:

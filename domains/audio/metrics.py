@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from guidekit.evaluation.frechet import frechet
+from guidekit.evaluation.pairs import random_pairs
 
 from . import mel, rewards
 from .codec import AudioError, Sound, encode
@@ -155,12 +156,7 @@ def diversity(heights: Tensor) -> float:
     n = len(heights)
     if n < 2:
         return math.nan
-    if n * (n - 1) // 2 <= PAIRS:
-        first, second = torch.triu_indices(n, n, 1)
-    else:
-        generator = torch.Generator().manual_seed(0)
-        first = torch.randint(n, (PAIRS,), generator=generator)
-        second = (first + torch.randint(1, n, (PAIRS,), generator=generator)) % n
+    first, second = random_pairs(n, PAIRS)
     return float(log_spectral_distance(heights[first], heights[second]).double().mean())
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from guidekit.domain import require
-from guidekit.files import write_atomic
+from guidekit.files import write_each
 
 from . import rolls
 from .rolls import RollError
@@ -184,10 +184,4 @@ def write_pieces(
     Raises:
         ValueError: another number of names.
     """
-    names = [f"sample-{i:05d}" for i in range(len(pieces))] if names is None else list(names)
-    if len(names) != len(pieces):
-        raise ValueError(f"{len(names)} names for {len(pieces)} pieces; give one each")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, notes in zip(names, pieces, strict=True):
-        write_atomic(Path(folder) / f"{name}.mid", encoded(notes, tempo))
-    return [f"{name}.mid" for name in names]
+    return write_each(folder, pieces, lambda notes: encoded(notes, tempo), "sample-{:05d}.mid", names)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from guidekit.files import write_atomic
+from guidekit.files import write_atomic, write_each
 
 from .codec import ImageError, check, state_shape
 
@@ -154,13 +154,7 @@ def write_folder(folder: str | Path, images: Sequence[np.ndarray], names: Sequen
     Raises:
         ValueError: another number of names.
     """
-    names = [f"image-{i:05d}" for i in range(len(images))] if names is None else list(names)
-    if len(names) != len(images):
-        raise ValueError(f"{len(names)} names for {len(images)} images; give one each")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, image in zip(names, images, strict=True):
-        write_atomic(Path(folder) / f"{name}.png", png(image))
-    return [f"{name}.png" for name in names]
+    return write_each(folder, images, png, "image-{:05d}.png", names)
 
 
 def png(image: np.ndarray) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from guidekit.evaluation.frechet import frechet
+from guidekit.evaluation.pairs import random_pairs
 
 from .codec import ImageError, encode, state_shape
 from .judging import Classifier
@@ -195,12 +196,7 @@ def diversity(features: Tensor) -> float:
     n = len(features)
     if n < 2:
         return math.nan
-    if n * (n - 1) // 2 <= PAIRS:
-        first, second = torch.triu_indices(n, n, 1)
-    else:
-        generator = torch.Generator().manual_seed(0)
-        first = torch.randint(n, (PAIRS,), generator=generator)
-        second = (first + torch.randint(1, n, (PAIRS,), generator=generator)) % n
+    first, second = random_pairs(n, PAIRS)
     return float((features[first] - features[second]).norm(dim=1).mean())
 
 

@@ -98,6 +98,9 @@ def refuse_settings(trainer: dict[str, Any], job: str) -> None:
     for kind, name, choices in [("network", network["name"], NETWORKS), *choices_of(trainer, job)]:
         if name not in choices:
             raise UnknownNameError(kind, str(name), choices)
+    levels = trainer.get("levels")
+    if levels is not None and (len(levels) != 2 or not levels[1] > 0):
+        raise ValueError(f"trainer.levels={levels}; mean and standard deviation of the log noise level are needed")
     if trainer.get("guided"):
         guided_loss(None, trainer["guided"])
     known = inspect.signature(NETWORKS[network["name"]]).parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ class NeuralGaussian(Prior):
         self.process, self.event_shape = process, tuple(event_shape)
         self.parametrization, self.sigma_data = parametrization, sigma_data
         self.labels, self.card = tuple(labels), card or {}
-        self.network_batch = max(1, NUMBERS_A_CALL // max(1, int(torch.tensor(self.event_shape).prod())))
+        self.network_batch = max(1, NUMBERS_A_CALL // math.prod(self.event_shape))
         if labels:
             self.null_condition = torch.full((len(labels),), -1)
 

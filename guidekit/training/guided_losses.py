@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,8 @@ class GuidedError:
 
     def __post_init__(self) -> None:
         """Refuse settings outside their range."""
-        if not self.weights[0] <= self.weights[1] or not 0 <= self.mix <= 1:
+        low, high = self.weights
+        if not low <= high or not 0 <= self.mix <= 1:
             raise ValueError(
                 f"weights={list(self.weights)}, mix={self.mix}; least and largest weight, a share of 0 to 1"
             )
@@ -108,7 +110,7 @@ class GuidedError:
 LOSSES = {"model_guidance": ModelGuidance, "cfg_consistent": GuidedError}
 
 
-def guided_loss(loss: DenoisingError, made: dict | None) -> DenoisingError | ModelGuidance | GuidedError:
+def guided_loss(loss: DenoisingError, made: Mapping[str, Any] | None) -> DenoisingError | ModelGuidance | GuidedError:
     """The loss that trainer.guided = {name, ...} asks for; None is the plain one.
 
     Raises:
@@ -117,6 +119,10 @@ def guided_loss(loss: DenoisingError, made: dict | None) -> DenoisingError | Mod
     """
     if made is None:
         return loss
+    if not isinstance(made, Mapping):
+        raise ValueError(
+            f"trainer.guided={made!r}; a mapping is needed, such as {{name: model_guidance, strength: 0.5}}"
+        )
     name, options = made.get("name"), {key: value for key, value in made.items() if key != "name"}
     if name not in LOSSES:
         raise UnknownNameError("guided loss", str(name), LOSSES)
@@ -124,7 +130,10 @@ def guided_loss(loss: DenoisingError, made: dict | None) -> DenoisingError | Mod
     for key in options:
         if key not in known:
             raise UnknownNameError(f"setting of trainer.guided.name={name}", key, known)
-    return LOSSES[name](loss, **options)
+    try:
+        return LOSSES[name](loss, **options)
+    except TypeError as error:
+        raise ValueError(f"trainer.guided={dict(made)}: {error}") from error
 
 
 def _both(loss: DenoisingError, network: nn.Module, noisy, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,8 +33,8 @@ def run(
             `<output stem>_early.safetensors`: a weak model for autoguidance.
         output: checkpoint to write.
         resume: go on from `<output>.ckpt`.
-        description: of the checkpoint, with "network" and "card"; see `save_checkpoint`. A "unit" in the card's place
-            of the loss is that of the validation loss.
+        description: of the checkpoint, with "network" and "card"; see `save_checkpoint`. "unit" is that of the
+            validation loss, nats by default.
 
     Returns:
         updates done, samples seen, seconds of this session and validation loss.

@@ -87,6 +87,13 @@ def test_settings():
     assert guided_loss(PLAIN, {"name": "model_guidance", "strength": 0.25}) == ModelGuidance(PLAIN, 0.25)
     with pytest.raises(ValueError, match="strength=1"):
         guided_loss(PLAIN, {"name": "model_guidance", "strength": 1})
+    for wrong in (
+        "model_guidance",
+        {"name": "model_guidance", "strength": "much"},
+        {"name": "cfg_consistent", "weights": 3},
+    ):
+        with pytest.raises(ValueError, match="trainer.guided="):
+            guided_loss(PLAIN, wrong)
     with pytest.raises(UnknownNameError, match="did you mean 'cfg_consistent'"):
         guided_loss(PLAIN, {"name": "cfg_consistant"})
     with pytest.raises(UnknownNameError, match="did you mean 'strength'"):
