@@ -11,6 +11,7 @@ from typing import Any
 
 from guidekit.core.state import State
 from guidekit.names import UnknownNameError
+from guidekit.objectives.measurements import Task
 from guidekit.objectives.rewards import ObjectReward
 from guidekit.objectives.verifiers import Verifier
 from guidekit.priors.base import Prior
@@ -49,9 +50,13 @@ class Domain:
         objects: what a decoded state is, for messages ("molecules").
         suffix: file suffix of `write` in the field's own format.
         assets: folder of the shipped checkpoints.
+        default: the shipped prior that "default" stands for.
         kinds: reward classes by name, for `rewards`.
         settings: keys of configs/domain/ that the constructor takes; the others go to `evaluate`.
         shows_unguided: `figure` takes unguided=(states, values) and shows them beside the guided ones.
+        judges_labels: `evaluate` takes labels=, the number of the class wanted of each object, -1 for none.
+        tasks: on given objects, by name: functions (shape of a state, options) to a `Task`. A domain with some has
+            `reference()`, shipped objects, and `compared(groups, path)`, which draws groups of states side by side.
         job: module of guidekit.training that trains its priors: "token_job" or "array_job".
     """
 
@@ -59,9 +64,12 @@ class Domain:
     objects: str
     suffix: str
     assets: Path
+    default: str = "default"
     kinds: Mapping[str, type] = {}
     settings: tuple[str, ...] = ()
     shows_unguided: bool = False
+    judges_labels: bool = False
+    tasks: Mapping[str, Callable[..., Task]] = {}
     job: str = "token_job"
 
     def load_prior(self, name: str = "default") -> Prior:
@@ -86,9 +94,12 @@ class Domain:
         return Rewards(self)
 
     def bind(self, function: Callable[[Any], float], name: str | None = None) -> Callable:
-        """A reward of states from a function of a decoded object."""
+        """A reward of states from a function of a decoded object; it keeps the function's `temperature`, if any."""
         title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
-        return ObjectReward(function, self.decode, title)
+        reward = ObjectReward(function, self.decode, title)
+        if hasattr(function, "temperature"):
+            reward.temperature = function.temperature
+        return reward
 
     def verifier(self, forbidden: Sequence[str] = ()) -> Verifier:
         """What tells where a sequence of states first breaks a rule, see `guidekit.objectives.verifiers`.
@@ -105,6 +116,10 @@ class Domain:
     def compare_with(self, condition: Any) -> None:
         """Told the condition of samples, as users write it, before they are judged; may choose the real ones by it."""
 
+    def judges(self) -> Sequence[Path]:
+        """Files of the networks that judge samples; none where formulas do."""
+        return ()
+
     def checkpoint(self, name: str) -> Path:
         """The file of a prior: a shipped one by name, a path ending in .safetensors, or a folder of diffusers.
 
@@ -112,18 +127,19 @@ class Domain:
             UnknownNameError: neither of both.
         """
         shipped = {path.stem: path for path in self.assets.glob("*.safetensors")}
-        path = shipped.get(name, Path(name))
+        path = shipped.get(self.default if name == "default" else name, Path(name))
         if path.suffix != ".safetensors" and not (path / "model_index.json").is_file():
             if not shipped:
                 raise UnknownNameError(
                     "prior", name, [f"a path ending in .safetensors, made by guidekit train domain={self.name}"]
                 )
-            raise UnknownNameError("prior", name, [*shipped, "a path ending in .safetensors"])
+            raise UnknownNameError("prior", name, [*self.priors(), "a path ending in .safetensors"])
         return path
 
     def priors(self) -> dict[str, str]:
-        """Shipped priors and what they were made from."""
-        cards = {path.stem: read_description(path)["card"] for path in sorted(self.assets.glob("*.safetensors"))}
+        """Shipped priors of this domain, which may share its folder with another, and what they were made from."""
+        found = {path.stem: read_description(path) for path in sorted(self.assets.glob("*.safetensors"))}
+        cards = {name: made["card"] for name, made in found.items() if made["domain"] == self.name}
         return {name: f"{card.get('data', '')}; {card.get('summary', '')}" for name, card in cards.items()}
 
     def evaluate(

@@ -1,13 +1,17 @@
 """Files that are either complete or not there."""
 
+import io
+import lzma
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-def write_atomic(path: str | Path, data: bytes) -> None:
+
+def write_atomic(path: str | Path, data: bytes | memoryview) -> None:
     """Write `data` beside `path` and rename, so that a reader sees the old file or the new one, never a half."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -44,3 +48,17 @@ def write_each(
     for file, thing in zip(files, things, strict=True):
         write_atomic(Path(folder) / file, made(thing))
     return files
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays, and what can be made into some, into a compressed npz, in one step."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{key: np.asarray(array) for key, array in arrays.items()})
+    write_atomic(path, stream.getbuffer())
+
+
+def write_packed(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays into an npz compressed by xz as a whole, for data in a package; `reading.packed` reads it."""
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    write_atomic(path, lzma.compress(stream.getvalue(), preset=9 | lzma.PRESET_EXTREME))

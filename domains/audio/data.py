@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
-import lzma
 import re
 import zlib
 from pathlib import Path
@@ -12,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from guidekit.files import write_atomic
+from guidekit.files import write_packed
 from guidekit.names import UnknownNameError
+from guidekit.reading import packed
 
 from . import mel, rolls
 
@@ -73,7 +72,7 @@ def clips(split: str = "train") -> Clips:
         UnknownNameError: no such split.
         ValueError: the file is damaged.
     """
-    file = _load("one_shots.npz.xz")
+    file = packed(ASSETS / "one_shots.npz.xz")
     names, ends = _names(file), file["offsets"]
     keep = part(names, file["label"], split, 5)
     waves = [file["wave"][ends[i] : ends[i + 1]] for i in keep]
@@ -83,7 +82,7 @@ def clips(split: str = "train") -> Clips:
 @functools.lru_cache(maxsize=2)
 def chorales(split: str = "train") -> Pieces:
     """Shipped chorales, whole, 326 for training and 35 for testing. Raises as `clips`."""
-    file = _load("chorales.npz.xz")
+    file = packed(ASSETS / "chorales.npz.xz")
     names, ends = _names(file), file["offsets"]
     keep = part(names, file["minor"], split, 10)
     made = []
@@ -96,16 +95,6 @@ def chorales(split: str = "train") -> Pieces:
 
 def _names(file: dict[str, np.ndarray]) -> list[str]:
     return file["names"].tobytes().decode().split("\n")
-
-
-def _load(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a file in the assets folder."""
-    path = ASSETS / name
-    try:
-        with np.load(io.BytesIO(lzma.decompress(path.read_bytes()))) as file:
-            return dict(file)
-    except (lzma.LZMAError, EOFError, OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from the package") from error
 
 
 def fitted(wave: np.ndarray, samples: int = mel.SAMPLES) -> np.ndarray:
@@ -165,6 +154,4 @@ def build_assets(source: str | Path, folder: str | Path = ASSETS) -> None:
 
 
 def _write(path: Path, names: list[str], **arrays: np.ndarray) -> None:
-    stream = io.BytesIO()
-    np.savez(stream, names=np.frombuffer("\n".join(names).encode(), np.uint8), **arrays)
-    write_atomic(path, lzma.compress(stream.getvalue(), preset=9 | lzma.PRESET_EXTREME))
+    write_packed(path, {"names": np.frombuffer("\n".join(names).encode(), np.uint8), **arrays})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,14 +11,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from guidekit.classes import class_names, class_number, condition_class
 from guidekit.domain import Domain, require
+from guidekit.evaluation.panels import Layout, Panel, best, draw, spread
+from guidekit.evaluation.summary import STATISTICS, means, ranked, summarised
+from guidekit.files import write_npz
 from guidekit.objectives import ObjectReward
+from guidekit.objectives.of_states import StateReward, state_reward
 from guidekit.priors.base import Prior
-from guidekit.priors.checkpoints import read_description
+from guidekit.reading import note
 
 from .data import ASSETS
-from .figures import Panel, sheet
-from .rewards import StateReward, state_reward
+from .tasks import TASKS
 
 
 class SoundDomain(Domain):
@@ -28,30 +31,22 @@ class SoundDomain(Domain):
     assets = ASSETS
     job = "array_job"
     shows_unguided = True
+    judges_labels = True
+    tasks = TASKS
     libraries: tuple[str, ...]
     """Modules of the extra that are needed for anything but training."""
     default: str
-    """Name of the shipped prior that "default" stands for."""
-    classes: tuple[str, ...]
+    """Name of the shipped data, and of the prior made from them."""
+    known: tuple[str, ...]
+    """Classes of the shipped data."""
+    layout: Layout
+    """Of pictures."""
 
     def __init__(self) -> None:
         for module in self.libraries:  # say so now, not after an hour of sampling
             require("audio", module)
+        self.classes = self.known
         self.wanted: int | None = None
-
-    def checkpoint(self, name: str) -> Path:
-        """See `Domain.checkpoint`; "default" is the shipped prior of this domain, where there is one."""
-        own = self.assets / f"{self.default}.safetensors"
-        return own if name == "default" and own.is_file() else super().checkpoint(name)
-
-    def priors(self) -> dict[str, str]:
-        """Shipped priors of this domain and what they were made from."""
-        found = {path.stem: read_description(path) for path in sorted(self.assets.glob("*.safetensors"))}
-        return {
-            name: f"{made['card'].get('data', '')}; {made['card'].get('summary', '')}"
-            for name, made in found.items()
-            if made.get("domain") == self.name
-        }
 
     def load_prior(self, name: str = "default") -> Prior:
         """A shipped prior or one in a checkpoint file; takes over its classes.
@@ -59,25 +54,23 @@ class SoundDomain(Domain):
         Raises:
             CheckpointError: missing, truncated, or of another domain.
             UnknownNameError: neither a shipped prior nor a file.
+            ValueError: of other states.
         """
         from guidekit.priors.checkpoints import load_gaussian_prior
 
-        path = self.checkpoint(name)
-        prior = load_gaussian_prior(path, self.name)
-        labels = [label["values"] for label in read_description(path).get("labels", ()) if label["name"] == "class"]
-        self.classes = tuple(labels[0]) if labels else ()
+        prior = load_gaussian_prior(self.checkpoint(name), self.name)
+        if tuple(prior.event_shape) != self.shape:
+            raise ValueError(f"prior {name} is of states {tuple(prior.event_shape)}; {self.shape} are expected here")
+        self.classes = class_names(prior)
         return prior
 
     def bind(self, function: Callable, name: str | None = None) -> StateReward | ObjectReward:
         """A reward of states from a function of an object; those of states and torch modules are taken as they are."""
         found = state_reward(function)
-        if found is not None:
-            found.refuse_shape(self.shape)
-            return found
-        reward = super().bind(function, name)
-        if hasattr(function, "temperature"):
-            reward.temperature = function.temperature
-        return reward
+        if found is None:
+            return super().bind(function, name)
+        found.refuse_shape(self.shape)
+        return found
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,13 +79,18 @@ class SoundDomain(Domain):
 
     def compare_with(self, condition: Any) -> None:
         """Samples of one class are compared with real ones of it."""
-        named = condition.get("class") if isinstance(condition, Mapping) else condition
-        if isinstance(named, Sequence) and not isinstance(named, str) and len(named) == 1:
-            named = named[0]
-        if isinstance(named, str) and named in self.classes:
-            self.wanted = self.classes.index(named)
-        elif isinstance(named, int) and not isinstance(named, bool) and 0 <= named < len(self.classes):
-            self.wanted = named
+        self.wanted = condition_class(condition, self.classes)
+
+    def label_wanted(self, label: str | int | None = None) -> int | None:
+        """The number, among the classes of the shipped data, of the class that samples were to be of.
+
+        Args:
+            label: its name or number; None is what the condition said, which may be a class of other data.
+        """
+        if label is not None:
+            return class_number(label, self.known, f"class of {self.default}")
+        name = None if self.wanted is None else self.classes[self.wanted]
+        return self.known.index(name) if name in self.known else None
 
     def rows(self, states: Tensor) -> tuple[list[Any | None], list[str]]:
         """Objects of states and why there is none, empty where there is one."""
@@ -120,30 +118,11 @@ class SoundDomain(Domain):
 
     def summary(self, rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
-        distinct = {row["checksum"]: (value, row) for row, value in zip(rows, values, strict=True) if row["valid"]}
-        scored = [value for value, _ in distinct.values() if math.isfinite(value)]
-        valid = sum(row["valid"] for row in rows)
-        figures = {"valid": valid / len(rows), "unique": len(distinct) / valid if valid else math.nan}
-        figures["reward"] = statistics.fmean(scored) if scored else math.nan
-        figures["reward sd"] = statistics.stdev(scored) if len(scored) > 1 else math.nan
-        figures["median reward"] = statistics.median(scored) if scored else math.nan
-        figures["best"] = max(scored, default=math.nan)
-        for name in rows[0]:
-            if name not in ("checksum", "valid", "reason"):
-                column = [row[name] for _, row in distinct.values()]
-                figures[name] = statistics.fmean(column) if column else math.nan
-        return figures
-
-    def chosen(self, states: Tensor, values: Sequence[float]) -> list[tuple[float, int, Any]]:
-        """(value, row, object) of the distinct valid samples, best first."""
-        best: dict[bytes, tuple[float, int, Any]] = {}
-        for i, (one, value) in enumerate(zip(self.rows(states)[0], values, strict=True)):
-            if one is not None:
-                best.setdefault(self.stored(one), (value, i, one))
-        return sorted(best.values(), key=lambda row: -math.inf if math.isnan(row[0]) else row[0], reverse=True)
+        figures, kept = summarised(rows, values, "checksum", tuple(STATISTICS))
+        return figures | means(kept, [name for name in rows[0] if name not in ("checksum", "valid", "reason")])
 
     def picture(self, thing: Any) -> np.ndarray:
-        """An object as numbers (H, W) or colours (H, W, 3) for `figures.sheet`, low pitches at the bottom."""
+        """An object as numbers (H, W) or colours (H, W, 3) for `figure`, low pitches first."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement picture")
 
     def reference(self, label: int | None = None, split: str = "test") -> list[Any]:
@@ -169,31 +148,78 @@ class SoundDomain(Domain):
             most: pictures a panel.
             unguided: states and rewards of samples without guidance.
         """
-        title = "guided" if unguided is not None else "samples"
-        panels = [self._panel(title, states, values, label, most)]
-        if unguided is not None:
-            panels.append(self._panel("unguided", *unguided, label, most))
-        else:
-            real = self.reference(self.wanted)
-            shown = [real[i] for i in np.linspace(0, len(real) - 1, min(most, len(real))).round().astype(int)]
-            panels.append(Panel("real", [self.picture(one) for one in shown], [math.nan] * len(shown)))
-        if not panels[0].pictures:
+        guided = self._panel("samples" if unguided is None else "guided", states, values, label, most)
+        if not guided.pictures:
             return None
-        sheet([panel for panel in panels if panel.pictures], path, *self.axes)
+        if unguided is None:
+            beside = spread("real", self.reference(self.label_wanted()), most, self.picture)
+        else:
+            beside = self._panel("unguided", *unguided, label, most)
+        draw([guided, beside], self.layout, path)
         return path.name
 
-    axes: tuple[str, str] = ("", "")
-    """What the two directions of a picture are."""
+    def compared(self, groups: Mapping[str, Tensor], path: Path, most: int = 12) -> str | None:
+        """Draw groups of states side by side; returns the file name, None where nothing is valid.
+
+        Args:
+            groups: states (B, *S) by title; those without an object are left out.
+            path: PNG to write.
+            most: pictures a panel.
+        """
+        found = {title: [one for one in self.decode(states) if one is not None] for title, states in groups.items()}
+        if not any(found.values()):
+            return None
+        draw([spread(title, things, most, self.picture) for title, things in found.items()], self.layout, path)
+        return path.name
 
     def _panel(self, title: str, states: Tensor, values: Sequence[float], label: str, most: int) -> Panel:
-        found = self.chosen(states, values)
-        scored = [value for value, _, _ in found if math.isfinite(value)]
-        if scored:
-            title += f": best {min(most, len(found))} of {len(values)} by {label}, mean {statistics.fmean(scored):.3g}"
-        return Panel(title, [self.picture(one) for _, _, one in found[:most]], [value for value, _, _ in found[:most]])
+        found = ranked(self.decode(states), values, lambda one: None if one is None else self.stored(one))
+        return best(title, found, len(values), label, most, self.picture)
 
-    @staticmethod
-    def note(path: str | Path, skipped: Sequence[tuple[str, str]], fate: str, notes: Sequence[str]) -> str:
-        """What is to be said of a file that was read."""
-        told = [f"{path}: {len(skipped)} files {fate}; the first: {skipped[0][1]}"] if skipped else []
-        return "; ".join([*told, *notes])
+    def read(self, path: str | Path, on_error: str) -> tuple[list[Any], list[tuple[str, str]], list[str]]:
+        """Objects of a file or folder, (name, reason) of what is unusable, and notes on what was changed."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement read")
+
+    def read_samples(self, path: str | Path, column: str | None = None) -> tuple[list[Any | None], str]:
+        """Generated objects of a file or folder, None for unusable ones, and a note on what was changed."""
+        if column is not None:
+            raise ValueError(f"column={column!r} is for tables; {self.objects} are read from files, folders or an npz")
+        objects, skipped, notes = self._usable(path, "skip")
+        return [*objects, *[None] * len(skipped)], note(path, skipped, "count as invalid", "files", notes)
+
+    def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[Any], str]:
+        """Real objects of a file or folder, or shipped ones: "one_shots" (those for training), "one_shots:test"."""
+        name, _, split = str(path).partition(":")
+        if name == self.default:
+            return self.reference(split=split or "train"), ""
+        objects, skipped, notes = self._usable(path, on_error)
+        return objects, note(path, skipped, "are left out", "files", notes)
+
+    def _usable(self, path: str | Path, on_error: str) -> tuple[list[Any], list[tuple[str, str]], list[str]]:
+        objects, skipped, notes = self.read(path, on_error)
+        if not objects:
+            raise ValueError(f"{path}: none of {len(skipped)} {self.objects} is usable: {skipped[0][1]}")
+        return objects, skipped, notes
+
+    def write(self, folder: Path, states: Tensor, columns: Mapping[str, Sequence[float]]) -> list[str]:
+        """Write samples/sample-00000 and so on (valid ones) and samples.npz into a folder; returns the file names.
+
+        The npz has the arrays of `saved`, the columns and `index`, the row of samples.csv.
+
+        Args:
+            folder: existing folder.
+            states: (B, ...).
+            columns: numbers per sample.
+        """
+        objects = self.decode(states)
+        valid = [i for i, one in enumerate(objects) if one is not None]
+        if not valid:
+            return []
+        kept = {key: [column[i] for i in valid] for key, column in columns.items()}
+        arrays = self.saved(folder / "samples", [objects[i] for i in valid], [f"sample-{i:05d}" for i in valid])
+        write_npz(folder / "samples.npz", {**arrays, "index": valid, **kept})
+        return ["samples", "samples.npz"]
+
+    def saved(self, folder: Path, objects: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+        """Write objects into a folder in the field's format, and return all of them as arrays that `read` takes."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement saved")

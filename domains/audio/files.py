@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +11,8 @@ import numpy as np
 import torch
 
 from guidekit.domain import require
-from guidekit.files import write_atomic, write_each
+from guidekit.files import write_each
+from guidekit.reading import files_below, folder_classes, npz, npz_classes, source
 
 from . import mel
 from .codec import SILENT, AudioError, Sound, check
@@ -55,27 +54,15 @@ def read(path: str | Path, on_error: str = "raise") -> Read:
     Raises:
         ValueError: nothing there, another kind of file, no sound in it, or an unusable one (see on_error).
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error={on_error!r}; accepted: raise, skip")
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"there is no file or folder {path}")
+    path = source(path, SOUNDS, "sounds", on_error)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SOUNDS and file.is_file())
-        if not found:
-            raise ValueError(f"folder {path} holds no sounds; readable are {', '.join(SOUNDS)}")
+        found = files_below(path, SOUNDS, "sounds")
         names = [str(file.relative_to(path)) for file in found]
-        folders = [Path(name).parts[0] if len(Path(name).parts) > 1 else None for name in names]
-        classes = tuple(sorted({folder for folder in folders if folder is not None}))
-        labels = np.array([-1 if folder is None else classes.index(folder) for folder in folders]) if classes else None
-        return _usable(names, [lambda file=file: samples(file) for file in found], labels, classes, on_error)
+        loaders = [lambda file=file: samples(file) for file in found]
+        return _usable(names, loaders, *folder_classes(path, found), on_error)
     if path.suffix.lower() == ".npz":
         return _npz(path, on_error)
-    if path.suffix.lower() in SOUNDS:
-        return _usable([path.name], [lambda: samples(path)], None, (), on_error)
-    raise ValueError(
-        f"{path.name} has suffix {path.suffix!r}; readable are .npz, folders of sounds and {', '.join(SOUNDS)}"
-    )
+    return _usable([path.name], [lambda: samples(path)], None, (), on_error)
 
 
 def samples(path: str | Path) -> tuple[np.ndarray, int]:
@@ -152,35 +139,28 @@ def _usable(
         for one in done:
             counts.setdefault(one, []).append(name)
     notes = [f"{len(where)} sounds: {what} (the first: {where[0]})" for what, where in counts.items()]
-    return Read(sounds, None if labels is None else labels[kept].astype(np.int64), classes, skipped, notes)
+    return Read(sounds, None if labels is None else labels[kept], classes, skipped, notes)
 
 
 def _npz(path: Path, on_error: str) -> Read:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ("waves", "lengths", "rate", "labels", "classes") if key in file.files}
-            held = ", ".join(file.files)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{path.name} is damaged or no npz file ({str(error).splitlines()[0]})") from error
+    arrays, held = npz(path, ("waves", "lengths", "rate", "labels", "classes"))
     waves = arrays.get("waves")
     if waves is None or "rate" not in arrays:
-        raise ValueError(
-            f"{path.name} has the arrays {held or 'none'}; waves (n, T) and rate (samples a second) are needed"
-        )
+        raise ValueError(f"{path.name} has the arrays {held}; waves (n, T) and rate (samples a second) are needed")
     if waves.ndim != 2 or not len(waves) or waves.dtype not in (np.int16, np.float32, np.float64):
         raise AudioError(f"{path.name}: waves are {waves.shape} {waves.dtype}; (n, T) of int16 or floats is expected")
-    labels = arrays.get("labels")
-    if labels is not None and (labels.shape[:1] != waves.shape[:1] or labels.dtype.kind not in "iu"):
+    rate, lengths = arrays["rate"], arrays.get("lengths", np.full(len(waves), waves.shape[1]))
+    if rate.size != 1 or rate.dtype.kind not in "iuf" or not rate.item() >= 1:
+        raise ValueError(f"{path.name}: rate is {rate.tolist()}; one number of samples a second is expected")
+    if lengths.shape != waves.shape[:1] or lengths.dtype.kind not in "iu":
         raise ValueError(
-            f"{path.name}: labels are {labels.shape} {labels.dtype}; ({len(waves)},) whole numbers are expected"
+            f"{path.name}: lengths are {lengths.shape} {lengths.dtype}; ({len(waves)},) whole numbers are expected"
         )
-    labels = None if labels is None else labels.reshape(len(labels), -1)[:, 0]
-    classes = tuple(map(str, arrays.get("classes", ())))
+    labels, classes = npz_classes(arrays, len(waves), path.name)
     if labels is not None and not classes:
         classes = tuple(map(str, range(int(labels.max()) + 1)))
-    scale, rate = np.float32(32768 if waves.dtype == np.int16 else 1), int(np.ravel(arrays["rate"])[0])
-    lengths = arrays.get("lengths", np.full(len(waves), waves.shape[1]))
-    rows = [lambda i=i: (waves[i, : lengths[i], None] / scale, rate) for i in range(len(waves))]
+    scale = np.float32(32768 if waves.dtype == np.int16 else 1)
+    rows = [lambda i=i: (waves[i, : lengths[i], None] / scale, int(rate.item())) for i in range(len(waves))]
     return _usable([f"{path.name}, wave {i}" for i in range(len(waves))], rows, labels, classes, on_error)
 
 
@@ -213,10 +193,3 @@ def write_sounds(folder: str | Path, sounds: Sequence[Sound], names: Sequence[st
         ValueError: another number of names.
     """
     return write_each(folder, sounds, wav, "sample-{:05d}.wav", names)
-
-
-def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays compressed, in one step."""
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **{key: np.asarray(array) for key, array in arrays.items()})
-    write_atomic(path, stream.getvalue())

@@ -1,4 +1,4 @@
-"""Pitches that must not sound: where the rule is broken, and the bounds that keep it."""
+"""Pitches that must not sound and notes that must begin: where the rule is broken, and the bounds that keep it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from . import rolls
 
 THRESHOLD = 0.0
 """A cell above this begins or holds a note."""
+LEAST = 0.002
+"""Least value of a cell that must begin a note."""
 
 
 class ForbiddenPitches:
@@ -34,6 +36,46 @@ class ForbiddenPitches:
         """Bound (1, 2, steps, pitches) of every number of states: `THRESHOLD` where forbidden, infinite elsewhere."""
         bound = torch.where(self.cells, THRESHOLD, torch.inf).to(states)
         return bound.expand(1, *rolls.SHAPE)
+
+    def onsets(self, states: Tensor, counts: Sequence[int | None]) -> tuple[Tensor, Tensor]:
+        """Bounds (B, 2, steps, pitches) within which so many notes begin at each step, and nothing forbidden sounds.
+
+        Of the cells that are allowed, those with the largest onsets in states begin a note: of all bounds with such
+        counts these are nearest to the states.
+
+        Args:
+            states: (B, 2, steps, pitches).
+            counts: notes that begin at a step, None where any number may; repeated until the last step.
+
+        Raises:
+            RollError: counts that are none, more than pitches that may sound, or do not fill the steps evenly.
+        """
+        wanted = self._counts(counts).to(states.device)[:, None]
+        lower, upper = torch.full_like(states, -torch.inf), self.upper(states).expand(states.shape).clone()
+        onset = states[:, 0].masked_fill(self.cells.to(states.device), -torch.inf)
+        begins = onset.argsort(dim=-1, descending=True, stable=True).argsort(-1) < wanted
+        lower[:, 0].masked_fill_(begins, LEAST)
+        upper[:, 0] = torch.where(begins | (wanted < 0), upper[:, 0], THRESHOLD)
+        return lower, upper
+
+    def _counts(self, counts: Sequence[int | None]) -> Tensor:
+        """Notes that begin at every step (steps,), -1 where any number may."""
+        steps, given = len(self.cells), list(counts)
+        if not all(n is None or (isinstance(n, int) and not isinstance(n, bool) and n >= 0) for n in given):
+            raise rolls.RollError(f"rhythm {given}; whole numbers from 0, and null where any number may begin")
+        if not given or steps % len(given):
+            raise rolls.RollError(
+                f"rhythm of {len(given)} steps; a number that divides {steps} is expected, such as 4, 8 or 16"
+            )
+        wanted = torch.tensor([-1 if n is None else n for n in given]).repeat(steps // len(given))
+        allowed = (~self.cells).sum(1)
+        over = (wanted > allowed).nonzero()[:, 0].tolist()
+        if over:
+            step = over[0]
+            raise rolls.RollError(
+                f"rhythm: {wanted[step]} notes at step {step}, where {allowed[step]} pitches may sound"
+            )
+        return wanted
 
     def count(self, states: Tensor) -> Tensor:
         """Forbidden cells that sound, (B,)."""

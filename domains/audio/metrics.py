@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from guidekit.evaluation.checks import check_labels, check_sets
 from guidekit.evaluation.frechet import frechet
 from guidekit.evaluation.pairs import random_pairs
 
@@ -54,19 +55,9 @@ def evaluate(
         ValueError: no sounds, an empty reference or training set, or labels that do not fit.
         AudioError: real sounds that are unusable.
     """
-    if not len(sounds):
-        raise ValueError("there are no sounds to evaluate; pass at least one (None stands for an invalid one)")
-    for name, given in (("reference", reference), ("training set", training)):
-        if given is not None and not len(given):
-            raise ValueError(f"the {name} is empty; pass real sounds or None")
-    pairs = (
-        ("labels", labels, sounds),
-        ("training_labels", training_labels, training),
-        ("reference_labels", reference_labels, reference),
-    )
-    for name, numbers, of in pairs:
-        if numbers is not None and len(numbers) != len(of or ()):
-            raise ValueError(f"{len(numbers)} {name} for {len(of or ())} sounds; give one each, -1 for none")
+    check_sets("sounds", sounds, reference=reference, training_set=training)
+    given = {"labels": (labels, sounds), "training_labels": (training_labels, training)}
+    check_labels("sounds", {**given, "reference_labels": (reference_labels, reference)})
     kept = [i for i, sound in enumerate(sounds) if sound is not None]
     valid = [sounds[i] for i in kept]
     result: dict[str, float | int | str] = {"n": len(sounds), "n_valid": len(valid)}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +11,7 @@ import numpy as np
 
 from guidekit.domain import require
 from guidekit.files import write_each
+from guidekit.reading import files_below, npz, source
 
 from . import rolls
 from .rolls import RollError
@@ -45,24 +44,14 @@ def read(path: str | Path, on_error: str = "raise", whole: bool = False) -> Read
     Raises:
         ValueError: nothing there, another kind of file, no piece in it, or an unusable one (see on_error).
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error={on_error!r}; accepted: raise, skip")
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"there is no file or folder {path}")
+    path = source(path, SUFFIXES, "MIDI files", on_error)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        if not files:
-            raise ValueError(f"folder {path} holds no MIDI files; readable are {', '.join(SUFFIXES)}")
+        files = files_below(path, SUFFIXES, "MIDI files")
         loaders = [(str(file.relative_to(path)), lambda file=file: midi(file)) for file in files]
     elif path.suffix.lower() == ".npz":
         loaders = [(f"{path.name}, piece {i}", lambda notes=notes: (notes, "")) for i, notes in enumerate(_npz(path))]
-    elif path.suffix.lower() in SUFFIXES:
-        loaders = [(path.name, lambda: midi(path))]
     else:
-        raise ValueError(
-            f"{path.name} has suffix {path.suffix!r}; readable are .npz, folders and {', '.join(SUFFIXES)}"
-        )
+        loaders = [(path.name, lambda: midi(path))]
     pieces, skipped, told = [], [], []
     for name, load in loaders:
         try:
@@ -132,19 +121,23 @@ def midi(path: str | Path) -> tuple[np.ndarray, str]:
 
 
 def _npz(path: Path) -> list[np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ("notes", "pitch", "attack", "offsets") if key in file.files}
-            held = ", ".join(file.files)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{path.name} is damaged or no npz file ({str(error).splitlines()[0]})") from error
+    arrays, held = npz(path, ("notes", "pitch", "attack", "offsets"))
     if "offsets" not in arrays or not ("notes" in arrays or "pitch" in arrays):
-        raise ValueError(f"{path.name} has the arrays {held or 'none'}; offsets, and notes or pitch are needed")
-    rows = [slice(*pair) for pair in zip(arrays["offsets"][:-1], arrays["offsets"][1:], strict=True)]
+        raise ValueError(f"{path.name} has the arrays {held}; offsets, and notes or pitch are needed")
+    ends, steps = arrays["offsets"], arrays.get("notes", arrays.get("pitch"))
+    rising = ends.ndim == 1 and ends.dtype.kind in "iu" and len(ends) > 1 and (ends[1:] >= ends[:-1]).all()
+    if steps.ndim != 2 or not rising or ends[0] != 0 or ends[-1] != len(steps):
+        raise ValueError(
+            f"{path.name}: offsets are {ends.shape} {ends.dtype} for arrays {steps.shape}; whole numbers are expected "
+            "from 0 to the number of rows, which end one piece and begin the next"
+        )
+    rows = [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
     if "notes" in arrays:
-        return [arrays["notes"][part] for part in rows]
+        return [steps[part] for part in rows]
     attack = arrays.get("attack")
-    return [rolls.from_voices(arrays["pitch"][part], None if attack is None else attack[part]) for part in rows]
+    if attack is not None and attack.shape != steps.shape:
+        raise ValueError(f"{path.name}: attack is {attack.shape}, pitch is {steps.shape}; one shape is expected")
+    return [rolls.from_voices(steps[part], None if attack is None else attack[part]) for part in rows]
 
 
 def encoded(notes: np.ndarray, tempo: float = 84.0, velocity: int = 80) -> bytes:

@@ -12,15 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import codec, data, mel, rolls
+from . import codec, data, files, mel, rolls
 from .files import fit, read
 from .midi import read as read_pieces
 
 BLOCK = 512  # clips a spectrogram call
 
 
-def prepare_sounds(path: Path, source: str | None, trainer: Mapping[str, Any]) -> None:
-    """Write log-mel pictures as `guidekit.training.array_job` reads them: images (n, 64, 64) uint8, class numbers.
+NETWORKS = {"mel": ("unet", "image_transformer"), "waveform": ("waveform_unet",)}
+"""Networks for the two kinds of states."""
+
+
+def prepare_sounds(path: Path, source: str | None, trainer: Mapping[str, Any], kind: str = "mel") -> None:
+    """Write sounds as `guidekit.training.array_job` reads them, with class numbers.
+
+    Log-mel pictures are images (n, 64, 64) uint8, waveforms images (n, 16384) int16.
 
     Of every training sound there are `trainer.variants` versions: played 1.5 semitones slower to 1.5 faster, its peak
     between -14 and 0 dB re full scale, up to 40 ms later (seed 0). Sounds that are held out come once, at -1 dB.
@@ -29,10 +35,19 @@ def prepare_sounds(path: Path, source: str | None, trainer: Mapping[str, Any]) -
         path: npz file to write.
         source: what `files.read` accepts; None is the shipped training part.
         trainer: settings of configs/trainer/audio.yaml: `variants`, and `validation` sounds to hold out.
+        kind: of states, a key of `codec.STATES`.
 
     Raises:
-        ValueError: unreadable data, or fewer than five times as many sounds as are to be held out.
+        ValueError: unreadable data, fewer than five times as many sounds as are to be held out, or a network for the
+            other kind of states.
     """
+    network, other = trainer["network"]["name"], {"mel": "waveform", "waveform": "mel"}[kind]
+    if network not in NETWORKS[kind]:
+        choices = {"mel": "trainer=audio", "waveform": "trainer=waveforms"}
+        raise ValueError(
+            f"network {network} is for domain.state={other}; with domain.state={kind} take {choices[kind]}, or "
+            f"trainer.network.name={NETWORKS[kind][0]}"
+        )
     if source is None:
         shipped = data.clips("train")
         waves, labels, classes = [wave / np.float32(32768) for wave in shipped.waves], shipped.labels, data.CLASSES
@@ -44,14 +59,15 @@ def prepare_sounds(path: Path, source: str | None, trainer: Mapping[str, Any]) -
     train, held = divided(len(waves), trainer["validation"], 5, "sounds")
     rng = np.random.default_rng(0)
     made = [variant(waves[i], rng) for i in train for _ in range(trainer["variants"])]
+    drawn = pictures if kind == "mel" else integers
     arrays = {
-        "images": pictures(made),
-        "val_images": pictures([scaled(waves[i], -1.0) for i in held]),
+        "images": drawn(made),
+        "val_images": drawn([scaled(waves[i], -1.0) for i in held]),
         "labels": None if labels is None else np.repeat(labels[train], trainer["variants"]),
         "val_labels": None if labels is None else labels[held],
     }
     card = {"data": f"{title}, {len(train)} sounds in {trainer['variants']} versions each", "rate": mel.RATE}
-    _write(path, "audio", list(codec.STATES["mel"]), arrays, classes if labels is not None else (), dataset, card)
+    _write(path, "audio", list(codec.STATES[kind]), arrays, classes if labels is not None else (), dataset, card)
 
 
 def prepare_chorales(path: Path, source: str | None, trainer: Mapping[str, Any]) -> None:
@@ -124,6 +140,11 @@ def pictures(waves: Sequence[np.ndarray]) -> np.ndarray:
     """Log-mel pictures (n, 64, 64) uint8 of waves of at most 16,384 samples."""
     blocks = [waves[i : i + BLOCK] for i in range(0, len(waves), BLOCK)]
     return np.concatenate([as_bytes(codec.encode([fit(wave) for wave in block]))[..., 0] for block in blocks])
+
+
+def integers(waves: Sequence[np.ndarray]) -> np.ndarray:
+    """Waveforms (n, 16384) int16 of waves of at most 16,384 samples, with silence behind."""
+    return np.stack([files.integers(np.pad(fit(wave), (0, mel.SAMPLES - len(fit(wave))))) for wave in waves])
 
 
 def as_bytes(states: Tensor) -> np.ndarray:

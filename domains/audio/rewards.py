@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from guidekit.objectives.of_states import StateReward, state_reward
+from guidekit.objectives.of_states import StateReward
 from guidekit.objectives.window import Window, outside, refuse_empty
 
 from . import codec, mel
@@ -162,19 +162,3 @@ class Duration(Window):
 
 
 REWARDS: dict[str, type] = {reward.name: reward for reward in (Centroid, Loudness, Onsets, Duration)}
-
-__all__ = [
-    "REWARDS",
-    "Centroid",
-    "Duration",
-    "Loudness",
-    "Onsets",
-    "SoundReward",
-    "StateReward",
-    "centroids",
-    "levels",
-    "onset_times",
-    "powers",
-    "sounding",
-    "state_reward",
-]

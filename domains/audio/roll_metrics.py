@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from guidekit.evaluation.checks import check_labels, check_sets
+
 from . import rolls
 from .data import MODES
 
@@ -50,20 +52,15 @@ def evaluate(
         ValueError: no pieces, an empty reference or training set, or labels that do not fit.
         RollError: pieces that do not fit a roll.
     """
-    if not len(pieces):
-        raise ValueError("there are no pieces to evaluate; pass at least one (None stands for an invalid one)")
-    for name, given in (("reference", reference), ("training set", training)):
-        if given is not None and not len(given):
-            raise ValueError(f"the {name} is empty; pass real pieces or None")
-    for numbers, of in ((labels, pieces), (reference_labels, reference)):
-        if numbers is not None and len(numbers) != len(of or ()):
-            raise ValueError(f"{len(numbers)} labels for {len(of or ())} pieces; give one each, -1 for none")
+    check_sets("pieces", pieces, reference=reference, training_set=training)
+    check_labels("pieces", {"labels": (labels, pieces), "reference_labels": (reference_labels, reference)})
     kept = [i for i, piece in enumerate(pieces) if piece is not None]
     valid = [rolls.check(pieces[i], f"piece {i}") for i in kept]
     result: dict[str, float | int] = {"n": len(pieces), "n_valid": len(valid), "validity": len(valid) / len(pieces)}
     result["uniqueness"] = len({piece.tobytes() for piece in valid}) / len(valid) if valid else math.nan
     if not valid:
         return result
+    reference, training = _checked(reference, "reference"), _checked(training, "training piece")
     result |= described(valid)
     if labels is not None:
         wanted = np.asarray(labels)[kept]
@@ -91,6 +88,10 @@ def evaluate(
             result["nearest_reference"] = float(usual.mean())
             result["copied"] = float((distances < np.quantile(usual, 0.01)).mean())
     return result
+
+
+def _checked(pieces: Sequence[np.ndarray] | None, what: str) -> list[np.ndarray] | None:
+    return None if pieces is None else [rolls.check(piece, f"{what} {i}") for i, piece in enumerate(pieces)]
 
 
 def agreement(pieces: Sequence[np.ndarray], wanted: np.ndarray) -> float:

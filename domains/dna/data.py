@@ -7,7 +7,6 @@ import functools
 import gzip
 import io
 import json
-import lzma
 import re
 import zlib
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from guidekit.domain import UnknownNameError
-from guidekit.files import write_atomic
+from guidekit.files import write_atomic, write_packed
+from guidekit.reading import packed
 
 from .alphabet import DNA
 
@@ -49,14 +49,12 @@ def unpack(packed: np.ndarray, count: int) -> np.ndarray:
 
 def write_genome(path: str | Path, blocks: Sequence[Block]) -> None:
     """Write blocks as an xz-compressed npz: `letters` (packed end to end), `starts` and `lengths`, int32."""
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        letters=pack(np.concatenate([block.codes for block in blocks])),
-        starts=np.array([block.start for block in blocks], np.int32),
-        lengths=np.array([len(block.codes) for block in blocks], np.int32),
-    )
-    write_atomic(path, lzma.compress(stream.getvalue(), preset=9))
+    arrays = {
+        "letters": pack(np.concatenate([block.codes for block in blocks])),
+        "starts": np.array([block.start for block in blocks], np.int32),
+        "lengths": np.array([len(block.codes) for block in blocks], np.int32),
+    }
+    write_packed(path, arrays)
 
 
 @functools.lru_cache(maxsize=2)
@@ -69,13 +67,9 @@ def training_blocks(species: str = "human") -> list[Block]:
     """
     if species not in SPLIT_AT:
         raise UnknownNameError("species", species, SPLIT_AT)
-    path = ASSETS / f"{species}.npz.xz"
-    try:
-        with np.load(io.BytesIO(lzma.decompress(path.read_bytes()))) as file:
-            starts, ends = file["starts"].tolist(), file["lengths"].cumsum().tolist()
-            codes = unpack(file["letters"], ends[-1])
-    except (lzma.LZMAError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from the package") from error
+    file = packed(ASSETS / f"{species}.npz.xz")
+    starts, ends = file["starts"].tolist(), file["lengths"].cumsum().tolist()
+    codes = unpack(file["letters"], ends[-1])
     pieces = zip(starts, [0, *ends], ends, strict=False)
     return [Block(CHROMOSOME[species], start, codes[first:last]) for start, first, last in pieces]
 

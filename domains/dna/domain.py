@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from guidekit.domain import Domain, require
+from guidekit.evaluation.summary import STATISTICS, means, ranked, summarised
 from guidekit.objectives import ForbiddenWords
 from guidekit.priors.checkpoints import load_token_prior
 from guidekit.priors.tokens import TokenPrior
+from guidekit.reading import note
 
 from .alphabet import Alphabet
 from .figures import sheet
@@ -93,17 +94,12 @@ class SequenceDomain(Domain):
         if not result.sequences:
             reason = result.skipped[0][1]
             raise ValueError(f"{path}: none of {len(sequences)} records is a {self.alphabet.name} sequence: {reason}")
-        return sequences, self._note(path, result.skipped, "count as invalid", result.notes)
+        return sequences, note(path, result.skipped, "count as invalid", "records", result.notes)
 
     def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str], str]:
         """Real sequences to compare with or trained on; on_error "skip" leaves bad records out, with a note."""
         result = read(path, self.alphabet, on_error=on_error)
-        return result.sequences, self._note(path, result.skipped, "are left out", result.notes)
-
-    @staticmethod
-    def _note(path: str | Path, skipped: Sequence[tuple[str, str]], fate: str, notes: Sequence[str]) -> str:
-        told = [f"{path}: {len(skipped)} records {fate}; the first: {skipped[0][1]}"] if skipped else []
-        return "; ".join([*told, *notes])
+        return result.sequences, note(path, result.skipped, "are left out", "records", result.notes)
 
     def write(self, folder: Path, states: Tensor, columns: Mapping[str, Sequence[float]]) -> list[str]:
         """Write samples.fasta (valid sequences only) into a folder; returns the file names.
@@ -132,18 +128,8 @@ class SequenceDomain(Domain):
 
     def summary(self, rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
-        distinct = {row["sequence"]: (value, row) for row, value in zip(rows, values, strict=True) if row["valid"]}
-        scored = [value for value, _ in distinct.values() if math.isfinite(value)]
-        valid = sum(row["valid"] for row in rows)
-        figures = {"valid": valid / len(rows), "unique": len(distinct) / valid if valid else math.nan}
-        figures["reward"] = statistics.fmean(scored) if scored else math.nan
-        figures["reward sd"] = statistics.stdev(scored) if len(scored) > 1 else math.nan
-        figures["median reward"] = statistics.median(scored) if scored else math.nan
-        figures["best"] = max(scored, default=math.nan)
-        for name in ("length", *self.properties):
-            column = [row[name] for _, row in distinct.values()]
-            figures[name] = statistics.fmean(column) if column else math.nan
-        return figures
+        figures, kept = summarised(rows, values, "sequence", tuple(STATISTICS))
+        return figures | means(kept, ("length", *self.properties))
 
     def reference(self) -> list[str]:
         """Held-out real sequences, shipped with the domain."""
@@ -155,14 +141,10 @@ class SequenceDomain(Domain):
         None without any valid sequence. Values that are NaN (there was no reward) are not shown.
         """
         sequences = self.decode(states)
-        best: dict[str, float] = {}
-        for sequence, value in zip(sequences, values, strict=True):
-            if sequence is not None:
-                best.setdefault(sequence, value)
-        chosen = sorted(best.items(), key=lambda pair: -math.inf if math.isnan(pair[1]) else pair[1], reverse=True)
+        chosen = ranked(sequences, values, lambda sequence: sequence)
         if not chosen:
             return None
-        shown, numbers = zip(*chosen[:most], strict=True)
+        numbers, shown = zip(*chosen[:most], strict=True)
         valid = [sequence for sequence in sequences if sequence is not None]
         measure = next(iter(self.properties.items()))
         sheet(shown, numbers, label, path, valid, self.reference(), measure, self.shown_motifs(), self.alphabet)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from guidekit.evaluation.checks import check_sets
+
 from .alphabet import DNA, Alphabet
 from .kmers import copied, js_distance, kmer_frequencies, pearson
 from .motifs import Motif, hit_counts, load_motif
@@ -63,10 +65,7 @@ def evaluate(
         ValueError: `sequences` or the reference is empty, or a motif that cannot reach p < 1e-4.
         UnknownNameError: no such motif.
     """
-    if not len(sequences):
-        raise ValueError("there are no sequences to evaluate; pass at least one (None stands for an invalid one)")
-    if reference is not None and not len(reference):
-        raise ValueError("the reference is empty; pass real sequences or None")
+    check_sets("sequences", sequences, reference=reference)
     motifs = [load_motif(motif) for motif in motifs]
     properties = properties if properties is not None else {"gc": gc_content}
     valid, notes = [s for s in sequences if s], []

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from guidekit.names import UnknownNameError
 from guidekit.priors.checkpoints import save_checkpoint
+from guidekit.reading import refuse_classes, renumbered
 
 from .codec import encode, state_shape
 from .data import SETS, pictures
@@ -56,8 +57,9 @@ def train_classifier(
 ) -> dict[str, float]:
     """Train a classifier on its half of the images and write it in half precision.
 
-    Cross-entropy with AdamW, one cycle of the learning rate, random shifts of up to 1 pixel, mirror images where
-    `flips`, and for rewards Gaussian noise of a random size, so that gradients at blurred estimates are of use.
+    Cross-entropy with labels smoothed by .05, AdamW, one cycle of the learning rate, random shifts of up to 1 pixel,
+    mirror images where `flips`, and for rewards Gaussian noise of a random size, so that gradients at blurred estimates
+    are of use.
 
     Args:
         images: uint8 (n, H, W) or (n, H, W, 3).
@@ -80,6 +82,8 @@ def train_classifier(
     """
     if role not in ROLES:
         raise UnknownNameError("role", str(role), ROLES)
+    if epochs < 1:
+        raise ValueError(f"epochs={epochs}; at least 1 pass is needed")
     if len(labels) != len(images) or labels.min() < 0 or labels.max() >= len(classes):
         raise ValueError(
             f"{len(images)} images with {len(labels)} labels from {labels.min()} to {labels.max()}; expected one each, "
@@ -87,12 +91,13 @@ def train_classifier(
         )
     made = ROLES[role]
     generator = torch.Generator().manual_seed(made["seed"])
-    torch.manual_seed(made["seed"])
     rows = np.random.default_rng(0).permutation(len(images))[made["half"] :: 2]
     x, y = torch.from_numpy(images[rows]), torch.from_numpy(labels[rows].astype(np.int64))
     shape = state_shape(images[0])
     options = {"channels": shape[0], "classes": len(classes), "size": list(shape[1:]), **made["network"]}
-    network = ImageClassifier(**options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(made["seed"])
+        network = ImageClassifier(**options)
     steps = max(1, len(x) // batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps)
@@ -151,17 +156,33 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, help="safetensors file to write")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    kind = SETS[given.set]
-    images, labels, _ = pictures(given.set)
-    title = f"{kind.title}, shipped training part"
-    if given.data:
-        found = read(given.data, kind.shape)
-        if found.labels is None:
-            raise SystemExit(f"{given.data} has no labels")
-        images, labels, title = np.stack(found.images), found.labels, f"{kind.title}, {Path(given.data).name}"
-    options = dict(role=given.role, epochs=given.epochs or EPOCHS[given.set], flips=given.set == "emoji", data=title)
-    test = pictures(given.set, "test")
-    print(json.dumps(train_classifier(images, labels, kind.classes, given.output, test=test[:2], **options)))
+    epochs = EPOCHS[given.set] if given.epochs is None else given.epochs
+    options = dict(role=given.role, epochs=epochs, flips=given.set == "emoji")
+    try:
+        images, labels, title = training_data(given.set, given.data)
+        test, classes = pictures(given.set, "test")[:2], SETS[given.set].classes
+        report = train_classifier(images, labels, classes, given.output, test=test, data=title, **options)
+    except ValueError as error:
+        parser.error(str(error))
+    print(json.dumps(report))
+
+
+def training_data(kind: str, source: str | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Images, their class numbers in the set, and a title: of a file or folder, or the shipped training part.
+
+    Raises:
+        ValueError: unreadable data, no labels, or a class that the set does not have.
+    """
+    one = SETS[kind]
+    if source is None:
+        images, labels, _ = pictures(kind)
+        return images, labels, f"{one.title}, shipped training part"
+    found = read(source, one.shape)
+    if found.labels is None:
+        raise ValueError(f"{source} has no labels; sub-folders named after classes, or the array labels, are needed")
+    refuse_classes(found.classes, one.classes, f"class of {kind}")
+    labels = renumbered(found.labels, found.classes, one.classes) if found.classes else found.labels
+    return np.stack(found.images), labels, f"{one.title}, {Path(source).name}"
 
 
 if __name__ == "__main__":

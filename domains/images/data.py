@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import json
-import lzma
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from guidekit.files import write_atomic
+from guidekit.files import write_packed
 from guidekit.names import UnknownNameError
+from guidekit.reading import packed
 
 ASSETS = Path(__file__).parent / "assets"
 SHIPPED_TRAINING = 20_000
@@ -93,32 +92,15 @@ def pictures(name: str = "fashion_mnist", split: str = "train") -> Pictures:
     if split not in SPLITS or (split == "variants" and name != "emoji"):
         raise UnknownNameError(f"split of {name}", str(split), SPLITS[: 2 + (name == "emoji")])
     if name == "fashion_mnist":
-        file = _load(f"fashion_mnist_{split}.npz.xz")
+        file = packed(ASSETS / f"fashion_mnist_{split}.npz.xz")
         return Pictures(file["images"], file["labels"].astype(np.int64))
-    file = _load("emoji.npz.xz")
+    file = packed(ASSETS / "emoji.npz.xz")
     held = np.array([zlib.crc32(str(base).encode()) % 10 == 0 for base in file["base"]])
     keep = held if split == "test" else ~held
     if split != "variants":
         keep = keep & ~file["skin_tone"]
     captions = np.array(file["captions"].tobytes().decode().split("\n"))
     return Pictures(file["images"][keep], file["category"][keep].astype(np.int64), tuple(captions[keep].tolist()))
-
-
-def _load(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a file in the assets folder."""
-    path = ASSETS / name
-    try:
-        with np.load(io.BytesIO(lzma.decompress(path.read_bytes()))) as file:
-            return dict(file)
-    except (lzma.LZMAError, EOFError, OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from the package") from error
-
-
-def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
-    """Write arrays as an xz-compressed npz, in one step."""
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)
-    write_atomic(path, lzma.compress(stream.getvalue(), preset=9 | lzma.PRESET_EXTREME))
 
 
 def build_assets(source: str | Path, folder: str | Path = ASSETS) -> None:
@@ -133,11 +115,11 @@ def build_assets(source: str | Path, folder: str | Path = ASSETS) -> None:
     for split, most in (("train", SHIPPED_TRAINING), ("test", None)):
         with np.load(source / "fashion_mnist" / f"{split}.npz") as file:
             images, labels = file["images"][:most], file["labels"][:most].astype(np.uint8)
-        write_arrays(folder / f"fashion_mnist_{split}.npz.xz", images=images, labels=labels)
+        write_packed(folder / f"fashion_mnist_{split}.npz.xz", {"images": images, "labels": labels})
     with np.load(source / "emoji" / "emoji32.npz") as file:
         arrays = {key: file[key] for key in ("images", "category", "base", "skin_tone")}
     names = json.loads((source / "emoji" / "names.json").read_text())["names"]
     if len(names) != len(arrays["images"]):
         raise ValueError(f"{len(names)} names for {len(arrays['images'])} emoji; they belong to different versions")
     captions = np.frombuffer("\n".join(name.lower() for name in names).encode(), np.uint8)
-    write_arrays(folder / "emoji.npz.xz", **arrays, captions=captions)
+    write_packed(folder / "emoji.npz.xz", {**arrays, "captions": captions})

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from guidekit.files import write_atomic, write_each
+from guidekit.files import write_each
+from guidekit.reading import files_below, folder_classes, npz, npz_classes, source
 
 from .codec import ImageError, check, state_shape
 
@@ -47,20 +47,12 @@ def read(path: str | Path, shape: Sequence[int] | None = None, on_error: str = "
     Raises:
         ValueError: nothing there, another kind of file, a damaged one, no image in it, or a bad image (see on_error).
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error={on_error!r}; accepted: raise, skip")
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"there is no file or folder {path}")
+    path = source(path, PICTURES, "pictures", on_error)
     if path.is_dir():
         return _folder(path, shape, on_error)
     if path.suffix.lower() == ".npz":
         return _npz(path, shape)
-    if path.suffix.lower() in PICTURES:
-        return ReadResult([check(picture(path), shape, path.name)], None, (), [])
-    raise ValueError(
-        f"{path.name} has suffix {path.suffix!r}; readable are .npz, folders of pictures and {', '.join(PICTURES)}"
-    )
+    return ReadResult([check(picture(path), shape, path.name)], None, (), [])
 
 
 def picture(path: str | Path) -> np.ndarray:
@@ -69,14 +61,15 @@ def picture(path: str | Path) -> np.ndarray:
     Raises:
         ImageError: a damaged file, one of another kind, or a transparent picture.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     name = Path(path).name
     try:
         with Image.open(path) as image:
             image.load()
+            image = ImageOps.exif_transpose(image)
             if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
-                image = image.convert("RGBA" if image.mode not in ("LA",) else "LA")
+                image = image.convert("LA" if image.mode == "LA" else "RGBA")
                 if image.getextrema()[-1][0] < 255:
                     raise ImageError(f"{name} is transparent in places; lay it on a background first")
                 image = image.convert("L" if image.mode == "LA" else "RGB")
@@ -91,12 +84,9 @@ def picture(path: str | Path) -> np.ndarray:
 
 def _folder(path: Path, shape: Sequence[int] | None, on_error: str) -> ReadResult:
     """All pictures below a folder, in the order of their paths."""
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
-    if not found:
-        raise ValueError(f"folder {path} holds no pictures; readable are {', '.join(PICTURES)}")
-    classes = tuple(sorted({file.relative_to(path).parts[0] for file in found if file.parent != path}))
-    images, labels, skipped = [], [], []
-    for file in found:
+    found = files_below(path, PICTURES, "pictures")
+    images, kept, skipped = [], [], []
+    for i, file in enumerate(found):
         name = file.relative_to(path)
         try:
             images.append(check(picture(file), shape, str(name)))
@@ -106,41 +96,23 @@ def _folder(path: Path, shape: Sequence[int] | None, on_error: str) -> ReadResul
             skipped.append((str(name), str(error)))
             continue
         shape = shape or state_shape(images[0])
-        labels.append(classes.index(name.parts[0]) if len(name.parts) > 1 else -1)
-    return ReadResult(images, np.array(labels, np.int64) if classes else None, classes, skipped)
+        kept.append(i)
+    labels, classes = folder_classes(path, found)
+    return ReadResult(images, None if labels is None else labels[kept], classes, skipped)
 
 
 def _npz(path: Path, shape: Sequence[int] | None) -> ReadResult:
     """The images of an npz; arr_0 stands for images where there is none (the reference batches of guided-diffusion)."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ("images", "arr_0", "labels", "classes") if key in file.files}
-            held = ", ".join(file.files)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{path.name} is damaged or no npz file ({str(error).splitlines()[0]})") from error
+    arrays, held = npz(path, ("images", "arr_0", "labels", "classes"))
     images = arrays.get("images", arrays.get("arr_0"))
     if images is None:
-        raise ValueError(f"{path.name} has the arrays {held or 'none'}; images (n, H, W) or (n, H, W, 3) are needed")
+        raise ValueError(f"{path.name} has the arrays {held}; images (n, H, W) or (n, H, W, 3) are needed")
     if images.ndim not in (3, 4) or not len(images):
         raise ImageError(f"{path.name}: images have shape {images.shape}; (n, H, W) or (n, H, W, 3) is expected")
     check(images[0], shape, f"{path.name}: every image")
-    labels = arrays.get("labels")
-    if labels is not None and (labels.shape[:1] != images.shape[:1] or labels.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{path.name}: labels have shape {labels.shape} and type {labels.dtype}; ({len(images)},) whole numbers "
-            "are expected"
-        )
-    labels = None if labels is None else labels.reshape(len(labels), -1)[:, 0].astype(np.int64)
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
-    return ReadResult(list(images), labels, tuple(map(str, arrays.get("classes", ()))), [])
-
-
-def write_npz(path: str | Path, images: np.ndarray, columns: Mapping[str, Any]) -> None:
-    """Write images (n, H, W[, 3]) and a column of n numbers each under its name, compressed, in one step."""
-    stream = io.BytesIO()
-    np.savez_compressed(stream, images=images, **{key: np.asarray(column) for key, column in columns.items()})
-    write_atomic(path, stream.getvalue())
+    return ReadResult(list(images), *npz_classes(arrays, len(images), path.name), [])
 
 
 def write_folder(folder: str | Path, images: Sequence[np.ndarray], names: Sequence[str] | None = None) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from guidekit.names import UnknownNameError
+from guidekit.classes import class_number
 from guidekit.priors.checkpoints import CheckpointError, read_description
 
 from .codec import check_states
@@ -64,7 +64,7 @@ class Classifier:
             UnknownNameError: no class of that name.
             ValueError: a number out of range.
         """
-        return class_number(label, self.classes, self.name)
+        return class_number(label, self.classes, f"class of {self.name}")
 
     def _check(self, states: Tensor) -> None:
         try:
@@ -78,32 +78,23 @@ class Classifier:
         return self.network
 
 
-def class_number(label: str | int, classes: tuple[str, ...], name: str) -> int:
-    """See `Classifier.number`."""
-    if isinstance(label, int) and not isinstance(label, bool):
-        if not 0 <= label < len(classes):
-            raise ValueError(f"class {label} of {name} is out of range; 0 ({classes[0]}) to {len(classes) - 1} exist")
-        return label
-    wanted = str(label).strip().lower().replace(" ", "_")
-    if wanted in classes:
-        return classes.index(wanted)
-    if str(label) in classes:
-        return classes.index(str(label))
-    raise UnknownNameError(f"class of {name}", str(label), classes)
-
-
 def shipped(kind: str, role: str) -> Path:
     """The file of a shipped classifier; role "reward" or "judge"."""
     return ASSETS / "classifiers" / f"{kind}_{role}.safetensors"
 
 
-@functools.lru_cache(maxsize=8)
 def load(path: Path) -> Classifier:
     """A classifier from a file made by `train_classifier`.
 
     Raises:
         CheckpointError: missing, damaged, or no classifier of images.
     """
+    return _load(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@functools.lru_cache(maxsize=8)
+def _load(path: Path, written: int) -> Classifier:
+    """See `load`; `written` is when the file was, so that a file made anew is read anew."""
     from safetensors.torch import load_file
 
     description = read_description(path, "images")
@@ -115,4 +106,4 @@ def load(path: Path) -> Classifier:
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its own description: {error}") from error
     shape, classes = tuple(description["event_shape"]), tuple(description["classes"])
-    return Classifier(network, shape, classes, description["card"], Path(path).stem)
+    return Classifier(network, shape, classes, description["card"], path.stem)

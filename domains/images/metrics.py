@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from guidekit.evaluation.checks import check_labels, check_sets
 from guidekit.evaluation.frechet import frechet
+from guidekit.evaluation.kernel import kernel_distance
 from guidekit.evaluation.pairs import random_pairs
 
+from . import paired as pairs
 from .codec import ImageError, encode, state_shape
 from .judging import Classifier
 
@@ -27,8 +30,9 @@ def evaluate(
     judge: Classifier | None = None,
     labels: Sequence[int] | None = None,
     reference_labels: Sequence[int] | None = None,
+    paired: bool = False,
 ) -> dict[str, float | int | str]:
-    """Judge generated images; 1,000 of 28 x 28 against 10,000 real ones take some 6 s on one thread.
+    """Judge generated images; 1,000 of 28 x 28 against 10,000 real ones take some 10 s on one thread.
 
     Features are the hidden layer of the judge, a classifier of the same set: these are no Inception features, and the
     Frechet distance here is not comparable with any published FID.
@@ -39,7 +43,8 @@ def evaluate(
         training: images trained on, for the nearest neighbours.
         judge: which classifier judges; better not the one that was the reward. None leaves classes and features out.
         labels: class number wanted of each image, -1 where none was.
-        reference_labels: class numbers of the reference, for what the judge's accuracy is on real images.
+        reference_labels: class numbers of the reference, for what the judge's accuracy is on real images; -1 for none.
+        paired: the reference is what each image should have been, in this order; adds the figures of `paired.paired`.
 
     Returns:
         n, n_valid, n_reference, n_training: images, those that are not None, real ones, those trained on.
@@ -52,8 +57,10 @@ def evaluate(
         frechet_judge: |m - m'|^2 + tr(S + S' - 2 (S S')^1/2) of mean and covariance of the features, samples against
             the whole reference; frechet_judge_floor: of n_floor random reference images (seed 0; as many as samples,
             at most half) against the rest: what real images get.
-        precision, recall: share of samples in the manifold of n_floor real images, and of these in that of the samples;
-            the manifold of a set is the balls to the third nearest neighbour in the set. precision_floor,
+        kernel_judge, kernel_judge_error: squared maximum mean discrepancy of the features, of samples and the whole
+            reference, without bias (0 on average for real images), and its standard error; see `kernel_distance`.
+        precision, recall: share of samples in the manifold of n_floor real images, and of these in that of as many
+            samples; the manifold of a set is the balls to the third nearest neighbour in the set. precision_floor,
             recall_floor: of as many other real images.
         mean_pixel, sd_pixel: of all pixels, 0 to 1; each with _reference.
         diversity: mean distance in features of random pairs (at most 2,000, seed 0), with _reference.
@@ -69,14 +76,8 @@ def evaluate(
     Source: Frechet distance, Heusel et al. 2017, arXiv:1706.08500, eq. 6, on other features; precision and recall,
     Kynkaanniemi et al. 2019, arXiv:1904.06991, eq. 1 and 2.
     """
-    if not len(images):
-        raise ValueError("there are no images to evaluate; pass at least one (None stands for an invalid one)")
-    for name, given in (("reference", reference), ("training set", training)):
-        if given is not None and not len(given):
-            raise ValueError(f"the {name} is empty; pass real images or None")
-    for name, numbers, of in (("labels", labels, images), ("reference_labels", reference_labels, reference)):
-        if numbers is not None and len(numbers) != len(of or ()):
-            raise ValueError(f"{len(numbers)} {name} for {len(of or ())} images; give one each, -1 for none")
+    check_sets("images", images, reference=reference, training_set=training)
+    check_labels("images", {"labels": (labels, images), "reference_labels": (reference_labels, reference)})
     kept = [i for i, image in enumerate(images) if image is not None]
     valid = [images[i] for i in kept]
     result: dict[str, float | int | str] = {
@@ -85,6 +86,8 @@ def evaluate(
         "validity": len(valid) / len(images),
         "uniqueness": len({image.tobytes() for image in valid}) / len(valid) if valid else math.nan,
     }
+    if paired:
+        result |= pairs.paired(images, reference)
     if not valid:
         return result
     notes: list[str] = []
@@ -106,13 +109,14 @@ def evaluate(
         if true is not None:
             result["frechet_judge"] = frechet(features, true)
             result["frechet_judge_floor"] = frechet(true[drawn], true[rest])
+            result["kernel_judge"], result["kernel_judge_error"] = kernel_distance(features, true)
             few = min(len(valid), len(drawn))
             if few <= features.shape[1]:
                 notes.append(
                     f"{few} images in {features.shape[1]} features: frechet_judge and its floor are biased upwards"
                 )
             others = rest[: len(drawn)]
-            result["precision"], result["recall"] = precision_recall(features, true[drawn])
+            result["precision"], result["recall"] = precision_recall(features[_order(len(valid))[:few]], true[drawn])
             floors = precision_recall(true[others], true[drawn])
             result["precision_floor"], result["recall_floor"] = floors
         result["diversity"] = diversity(features)
@@ -144,9 +148,13 @@ def _real(images: Sequence[np.ndarray], shape: tuple[int, int, int], what: str) 
 
 def _divide(total: int, count: int) -> tuple[Tensor, Tensor]:
     """Numbers of `count` random reference images (at most half) and of the rest."""
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
-    cut = min(count, total // 2)
+    order, cut = _order(total), min(count, total // 2)
     return order[:cut], order[cut:]
+
+
+def _order(count: int) -> Tensor:
+    """Numbers of so many things in a random order (seed 0)."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
 
 
 def _classes(
@@ -166,8 +174,10 @@ def _classes(
         result["n_labelled"] = int(asked.sum())
         result["judge_accuracy"] = float((found.argmax(1) == given)[asked].double().mean())
     if true is not None and real_labels is not None:
-        hits = true.argmax(1) == torch.as_tensor(np.asarray(real_labels)).long()
-        result["judge_accuracy_reference"] = float(hits.double().mean())
+        given = torch.as_tensor(np.asarray(real_labels)).long()
+        if (given >= 0).any():
+            hits = (true.argmax(1) == given)[given >= 0]
+            result["judge_accuracy_reference"] = float(hits.double().mean())
     for end, laws in (("", found), ("_reference", true)):
         if laws is not None:
             mean = laws.mean(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ class ImageClassifier(nn.Module):
         channels: C of the pictures.
         classes: number of classes.
         size: (H, W).
-        widths: channels of the blocks.
+        widths: channels of the blocks, multiples of 8.
         kernel: side of the convolutions, odd.
         features: width of the hidden layer.
         activation: "silu" or "relu".
@@ -37,7 +38,7 @@ class ImageClassifier(nn.Module):
     ) -> None:
         super().__init__()
         blocks, height, width = [], *size
-        for before, after in zip([channels, *widths], widths, strict=False):
+        for before, after in itertools.pairwise([channels, *widths]):
             blocks += [
                 nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False),
                 nn.GroupNorm(8, after),

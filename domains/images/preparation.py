@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from guidekit.reading import refuse_classes, refuse_labels, renumbered
+
 from .codec import state_shape
 from .data import SETS, pictures, split_name
 from .files import read
@@ -31,6 +33,7 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], kind: str,
         given: the user named the set: data of a file are of it, with its shape and class names.
 
     Raises:
+        UnknownNameError: a class that the set does not have.
         ValueError: unreadable data, labels that no class has, or fewer than ten times as many images as are to be held
             out.
     """
@@ -45,10 +48,14 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], kind: str,
         images, labels = np.stack(found.images), found.labels
         dataset = kind if given else Path(source).stem
         title = f"{SETS[kind].title}, {Path(source).name}" if given else Path(source).name
-        classes = found.classes or (SETS[kind].classes if given else ())
+        classes = found.classes
+        if given and labels is not None and classes:  # they may be in another order, or fewer
+            refuse_classes(classes, SETS[kind].classes, f"class of {kind}")
+            labels = renumbered(labels, classes, SETS[kind].classes)
+        classes = SETS[kind].classes if given else classes
         if labels is not None:
             classes = classes or tuple(map(str, range(labels.max() + 1)))
-            refuse_labels(source, labels, len(classes))
+            refuse_labels(str(source), labels, len(classes))
     order, held = np.random.default_rng(0).permutation(len(images)), trainer["validation"]
     if len(images) < 10 * held:
         raise ValueError(
@@ -71,12 +78,3 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], kind: str,
     with part.open("wb") as file:
         np.savez_compressed(file, description=np.array(json.dumps(description)), **arrays)
     os.replace(part, path)
-
-
-def refuse_labels(source: str | Path, labels: np.ndarray, count: int) -> None:
-    """Raise ValueError where a label is none of `count` classes nor -1 (unknown)."""
-    if labels.min() < -1 or labels.max() >= count:
-        raise ValueError(
-            f"{source}: labels from {labels.min()} to {labels.max()}, and there are {count} classes; 0 to {count - 1} "
-            "and -1 for unknown are accepted"
-        )

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from guidekit.classes import class_number
 from guidekit.names import UnknownNameError
 from guidekit.objectives.of_states import StateReward
 from guidekit.objectives.torch_model import column, load_module
@@ -23,7 +24,7 @@ from guidekit.objectives.window import outside, refuse_empty
 
 from .codec import encode
 from .data import SETS
-from .judging import Classifier, class_number, load, shipped
+from .judging import Classifier, load, shipped
 
 
 class PictureReward(StateReward):
@@ -57,10 +58,15 @@ class ClassLogProbability(PictureReward):
     def __post_init__(self) -> None:
         self._number  # noqa: B018  fail here, not at the first state
 
+    @property
+    def file(self) -> Path:
+        """Where the network is."""
+        return Path(self.model) if self.model is not None else shipped(self._set, "reward")
+
     @functools.cached_property
     def classifier(self) -> Classifier:
         """The network with its classes."""
-        return load(Path(self.model) if self.model is not None else shipped(self._set, "reward"))
+        return load(self.file)
 
     @property
     def _set(self) -> str:
@@ -72,7 +78,7 @@ class ClassLogProbability(PictureReward):
             return "fashion_mnist"
         choices = {name: kind for kind, one in SETS.items() for name in one.classes}
         names = list(choices)
-        return choices[names[class_number(self.label, tuple(names), "the shipped sets")]]
+        return choices[names[class_number(self.label, names, "class of the shipped sets")]]
 
     @functools.cached_property
     def _number(self) -> int:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from guidekit.evaluation.summary import means, summarised
+
 from .judging import Classifier
 from .rewards import jpeg_bytes
 
@@ -20,7 +22,7 @@ MEANS = ("brightness", "contrast", "jpeg_bytes", "outside")
 
 
 def rows(
-    states: Tensor, images: Sequence[np.ndarray | None], judge: Classifier | None, wanted: int | None
+    states: Tensor, images: Sequence[np.ndarray | None], judge: Classifier | None, wanted: str | None
 ) -> list[dict[str, Any]]:
     """One row a sample: checksum, judged class and its probability, that of the wanted class, pixels, validity.
 
@@ -28,13 +30,14 @@ def rows(
         states: (B, C, H, W).
         images: what they decode to, None where a state is not finite.
         judge: None leaves the classes out.
-        wanted: number of the class that was asked for.
+        wanted: the class that was asked for; left out where the judge does not know it.
 
     Returns:
         rows; brightness and contrast (standard deviation) are of numbers from 0 to 1, `outside` is the share of numbers
         of the state beyond `OUTSIDE`, which decoding clips.
     """
     laws = None if judge is None else judge.probabilities(states.cpu().nan_to_num().clamp(-1, 1)).tolist()
+    asked = judge.classes.index(wanted) if judge is not None and wanted in judge.classes else None
     found = []
     for i, image in enumerate(images):
         valid = image is not None
@@ -43,8 +46,8 @@ def rows(
             top = int(np.argmax(laws[i]))
             row["class"] = judge.classes[top] if valid else ""
             row["probability"] = laws[i][top] if valid else math.nan
-            if wanted is not None:
-                row["wanted"] = laws[i][wanted] if valid else math.nan
+            if asked is not None:
+                row["wanted"] = laws[i][asked] if valid else math.nan
         numbers = image / 255 if valid else np.full(1, math.nan)
         row |= {"brightness": float(numbers.mean()), "contrast": float(numbers.std())}
         row["jpeg_bytes"] = jpeg_bytes(image) if valid else math.nan
@@ -56,18 +59,9 @@ def rows(
 def summary(rows: Sequence[Mapping[str, Any]], values: Sequence[float], wanted: str | None = None) -> dict[str, float]:
     """Figures of rows and their rewards; means over distinct valid images.
 
-    With the name of a wanted class also the share that is judged to be of it.
+    With a wanted class that the judge knows also the share that is judged to be of it.
     """
-    distinct = {row["checksum"]: (value, row) for row, value in zip(rows, values, strict=True) if row["valid"]}
-    scored = [value for value, _ in distinct.values() if math.isfinite(value)]
-    kept = [row for _, row in distinct.values()]
-    valid = sum(row["valid"] for row in rows)
-    figures = {"valid": valid / len(rows), "unique": len(distinct) / valid if valid else math.nan}
-    figures["reward"] = statistics.fmean(scored) if scored else math.nan
-    figures["reward sd"] = statistics.stdev(scored) if len(scored) > 1 else math.nan
-    figures["best"] = max(scored, default=math.nan)
-    if wanted is not None:
+    figures, kept = summarised(rows, values, "checksum")
+    if "wanted" in rows[0]:
         figures[f"judged {wanted}"] = statistics.fmean(row["class"] == wanted for row in kept) if kept else math.nan
-    for name in MEANS:
-        figures[name.replace("_", " ")] = statistics.fmean(row[name] for row in kept) if kept else math.nan
-    return figures
+    return figures | {name.replace("_", " "): value for name, value in means(kept, MEANS).items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rdkit import Chem
 from torch import Tensor
 
 from guidekit.domain import Domain
+from guidekit.evaluation.summary import means, ranked, summarised
 from guidekit.priors.checkpoints import load_token_prior, read_description
 from guidekit.priors.tokens import TokenPrior
 
@@ -173,28 +173,15 @@ class Molecules(Domain):
 
     def summary(self, rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
-        distinct = {row["canonical"]: (value, row) for row, value in zip(rows, values, strict=True) if row["valid"]}
-        scored = [value for value, _ in distinct.values() if math.isfinite(value)]
-        valid = sum(row["valid"] for row in rows)
-        figures = {"valid": valid / len(rows), "unique": len(distinct) / valid if valid else math.nan}
-        figures["reward"] = statistics.fmean(scored) if scored else math.nan
-        figures["reward sd"] = statistics.stdev(scored) if len(scored) > 1 else math.nan
-        figures["best"] = max(scored, default=math.nan)
-        for name in PROPERTIES:
-            column = [row[name] for _, row in distinct.values()]
-            figures[name] = statistics.fmean(column) if column else math.nan
-        return figures
+        figures, kept = summarised(rows, values, "canonical")
+        return figures | means(kept, PROPERTIES)
 
     def figure(self, states: Tensor, values: Sequence[float], label: str, path: Path, most: int = 16) -> str | None:
         """A grid of the best distinct valid molecules with their rewards; returns the file name, None without any.
 
         Values that are NaN (there was no reward) are not shown.
         """
-        best: dict[str, tuple[float, Chem.Mol]] = {}
-        for molecule, value in zip(self.decode(states), values, strict=True):
-            if molecule is not None:
-                best.setdefault(Chem.MolToSmiles(molecule), (value, molecule))
-        chosen = sorted(best.values(), key=lambda pair: -pair[0])[:most]
+        chosen = ranked(self.decode(states), values, lambda one: None if one is None else Chem.MolToSmiles(one))[:most]
         if not chosen:
             return None
         captions = ["" if math.isnan(value) else f"{label} {value:.3f}" for value, _ in chosen]

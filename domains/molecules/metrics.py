@@ -11,6 +11,8 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import Crippen, Descriptors, rdMolDescriptors
 from rdkit.Chem.QED import qed
 
+from guidekit.evaluation.checks import check_sets
+
 from .fcd import fcd_entries
 from .files import parse
 from .rewards import morgan, sa_score
@@ -68,8 +70,7 @@ def evaluate(
     Raises:
         ValueError: `molecules` is empty, `raw` has another length, or no reference molecule can be read.
     """
-    if not len(molecules):
-        raise ValueError("there are no molecules to evaluate; pass at least one (None stands for an invalid one)")
+    check_sets("molecules", molecules)
     if raw is not None and len(raw) != len(molecules):
         raise ValueError(f"{len(raw)} raw strings for {len(molecules)} molecules; give one each")
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""`guidekit bench`: ratios measured in one run on this machine."""
+"""`guidekit bench`: ratios of seconds, or figures of several guidances, measured in one run on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from guidekit.domain import UnknownNameError
 
-SUITES = ("speed",)
+SUITES = ("speed", "guidance")
 
 
 def run(config: dict[str, Any]) -> None:
@@ -19,11 +19,18 @@ def run(config: dict[str, Any]) -> None:
         raise UnknownNameError("suite", config["suite"], SUITES)
     if config["repeats"] < 1:
         raise ValueError(f"repeats={config['repeats']}; at least 1 is needed")
-    from guidekit.bench import speed
-
-    torch.manual_seed(config["seed"])
     console = Console()
-    console.print(speed.run(config["repeats"]))
+    if not console.is_terminal:
+        console = Console(width=160)  # tables in files are not cut
+    if config["suite"] == "guidance":
+        from guidekit.bench import guidance
+
+        guidance.run(config, console)
+    else:
+        from guidekit.bench import speed
+
+        torch.manual_seed(config["seed"])
+        console.print(speed.run(config["repeats"]))
     console.print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )

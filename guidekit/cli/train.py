@@ -21,20 +21,27 @@ from guidekit.running.folder import OutputError
 from guidekit.training.guided_losses import guided_loss
 from guidekit.training.objectives import OBJECTIVES
 
+OF_SAMPLES = ("value", "refiner")
+"""Kinds of trainers that learn from samples of a prior; each is a module <kind>_job of guidekit.training."""
+
 
 def run(config: dict[str, Any]) -> None:
     """Prepare the data of the domain, train, write the checkpoint; `prepare` stops after the first part."""
     console, (domain, _) = Console(), configured(config["domain"])
-    if config["trainer"].get("kind") == "value":
-        from guidekit.training.value_job import train
-
+    kind = config["trainer"].get("kind")
+    if kind is not None:
+        if kind not in OF_SAMPLES:
+            raise UnknownNameError("trainer.kind", str(kind), OF_SAMPLES)
         for name in ("init", "prepare", "resume"):
             if config[name]:
-                raise ValueError(f"{name}= is for priors; trainer=value learns from samples of prior=")
-        return train(config, domain, free_output(config), console)
+                raise ValueError(f"{name}= is for priors; trainer={kind} learns from samples of prior=")
+        job = importlib.import_module(f"guidekit.training.{kind}_job")
+        return job.train(config, domain, free_output(config), console)
     for name, given in (("reward", config["reward"].get("name")), ("condition", config["condition"])):
         if given is not None:
-            raise ValueError(f"{name}= is for values; priors are trained without one, or use trainer=value")
+            raise ValueError(
+                f"{name}= is for values and refiners; priors are trained without one, or use trainer=value"
+            )
     refuse_settings(config["trainer"], domain.job)
     if config["init"] is not None:
         refuse_other_network(read_description(config["init"], domain.name)["network"], config["trainer"]["network"])

@@ -52,8 +52,9 @@ from guidekit.guidance.contrast import (
     interpolate,
 )
 from guidekit.guidance.gradient import DPS, ClassifierGuidance, GradientGuidance
+from guidekit.guidance.inverse import Replacement
 from guidekit.guidance.particles import DiscreteFKC, FKSteering, ParticleFilter
-from guidekit.guidance.starts import BoostAndSkip, RefinedNoise
+from guidekit.guidance.starts import BoostAndSkip, FromSample, RefinedNoise
 from guidekit.guidance.transition import (
     DCBG,
     TAG,
@@ -104,6 +105,7 @@ __all__ = [
     "FGG",
     "FKSteering",
     "FrequencyCFG",
+    "FromSample",
     "GFCG",
     "GradientEdits",
     "GradientGuidance",
@@ -137,6 +139,7 @@ __all__ = [
     "Reflection",
     "RegionalCFG",
     "Relaxed",
+    "Replacement",
     "S2Guidance",
     "SAG",
     "SEG",

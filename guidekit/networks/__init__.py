@@ -9,12 +9,14 @@ from guidekit.networks.sequence_transformer import SequenceTransformer
 from guidekit.networks.sites import choose, describe, find_sites
 from guidekit.networks.unet import UNet
 from guidekit.networks.value_network import ValueNetwork
+from guidekit.networks.waveform_unet import WaveformUNet
 
 NETWORKS = {
     "sequence_transformer": SequenceTransformer,
     "dilated_convolution": DilatedConvolution,
     "unet": UNet,
     "image_transformer": ImageTransformer,
+    "waveform_unet": WaveformUNet,
     "value_network": ValueNetwork,
 }
 
@@ -31,4 +33,5 @@ __all__ = [
     "SequenceTransformer",
     "UNet",
     "ValueNetwork",
+    "WaveformUNet",
 ]

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from guidekit.networks.installation import stream_of
-from guidekit.networks.numbers import keyed_uniform
+from guidekit.networks.numbers import keyed_uniform, stream_of
+from guidekit.networks.perturbations.operator import Operator
 from guidekit.networks.sites import Site, SiteError
 
 
 def changed_edges(
-    module: nn.Module, args: tuple, kwargs: dict, operator: Any, rows: Tensor, seed: Tensor, nodes: Tensor, site: Site
+    module: nn.Module,
+    args: tuple,
+    kwargs: dict,
+    operator: Operator,
+    rows: Tensor,
+    seed: Tensor,
+    nodes: Tensor,
+    site: Site,
 ) -> tuple[tuple, dict]:
     """The arguments of a layer's call with the edges that lead to nodes of the given rows changed.
 
     Args:
         module: a layer (x (N, C), edge_index (2, E), ...).
         args, kwargs: of its call.
-        operator: with `kept` and `loops`.
+        operator: one that acts on message passing.
         rows: nodes that are perturbed, (n,) int64.
         seed: of their graphs, (n,) int64.
         nodes: the graph of every node, (N,).

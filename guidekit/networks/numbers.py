@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from torch import Tensor
 
 STEP, FIRST, SECOND = -7046029254386353131, -4658895280553007687, -7723592293110705685
@@ -29,3 +31,8 @@ def keyed_uniform(seed: Tensor, stream: int, numbers: Tensor) -> Tensor:
     base = mixed(mixed(seed + STEP) ^ stream)
     bits = mixed(base[:, None] + (numbers + 1) * STEP)
     return (((bits >> 11) & ((1 << 53) - 1)).double() + 0.5) * 2.0**-53
+
+
+def stream_of(name: str) -> int:
+    """The stream of what is called so, a number of 63 bits."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") >> 1

@@ -218,6 +218,11 @@ def _told(name: str, module: nn.Module, network: nn.Module) -> Site | None:
     return None
 
 
+def _diffusers_time(name: str, module: nn.Module, network: nn.Module) -> Site | None:
+    """The embedding of the time of diffusers, which is not imported for it."""
+    return Site(name, {"time_embedding": module}) if type(module).__name__ == "TimestepEmbedding" else None
+
+
 def _multihead(name: str, module: nn.Module, network: nn.Module) -> Site | None:
     if not isinstance(module, nn.MultiheadAttention):
         return None
@@ -301,6 +306,7 @@ RULES: list[Rule] = [
     _residual_block,
     _added_outside,
     _told,
+    _diffusers_time,
     _multihead,
     _encoder_layer,
     _separate_projections,

@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import platform
+import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from guidekit.objectives.rewards import score
 from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.chunks import sample_on_disk
 from guidekit.running.folder import RunFolder
+from guidekit.running.tasks import Given, build_task
 from guidekit.sampling import Result, sample_chunks
 
 NOT_SETTINGS = ("output", "overwrite", "resume")
@@ -39,9 +41,15 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     """
     console = console or Console()
     domain, _ = configured(config["domain"])
-    reward = build_reward(domain, config["reward"])
-    prior = domain.load_prior(config["prior"])  # first, as a verifier reads the prior's tokens
-    guidance = build_guidance(config["guidance"], reward, domain.verifier, domain.checkpoint)
+    prior = domain.load_prior(config["prior"])  # first, as a verifier reads its tokens, and a reward may look at it
+    reward = build_reward(domain, config["reward"], prior)
+    given = build_task(domain, config["task"], tuple(prior.event_shape))
+    if given is not None and reward is not None:
+        raise ValueError(f"task={given.task.name} is what the guidance obeys; leave reward= out")
+    wanted = reward if given is None else given.likelihood
+    guidance = build_guidance(config["guidance"], wanted, domain.verifier, domain.checkpoint)
+    if given is not None:
+        guidance = given.guided(guidance)
     arguments = dict(
         prior=prior,
         sampler=build_sampler(config["sampler"]),
@@ -65,7 +73,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
             for name, plug in versions:
                 particles = config["particles"] if plug is not None else 1
                 results[name] = _sample(bar, folder, name, config["num_samples"], plug, particles, arguments)
-        write(folder.partial, domain, results, reward, config, label)
+        write(folder.partial, domain, results, reward, config, label, given)
         folder.complete()
     except BaseException:  # an interrupt, a full disk, a failure deep inside: finished samples are never thrown away
         if any(folder.chunks.glob("*.safetensors")):
@@ -74,6 +82,8 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
             folder.abandon()
             console.print("interrupted before the first samples were finished: nothing is kept")
         raise
+    for note in [] if given is None else given.notes:
+        console.print(note)
     report(console, domain, results, path)
     return path
 
@@ -86,8 +96,8 @@ def free_folder(label: str) -> Path:
 
 
 def label_of(config: Mapping[str, Any]) -> str:
-    """domain-reward-guidance, for folder names."""
-    reward = config["reward"].get("name")
+    """domain-reward-guidance, or domain-task-guidance, for folder names."""
+    reward = config["reward"].get("name") or config["task"].get("name")
     guidance = (config["guidance"].get("_target_") or "").rpartition(".")[2].lower()
     return "-".join(part for part in (config["domain"]["name"], reward, guidance) if part)
 
@@ -122,7 +132,15 @@ def _sample(
     )
 
 
-def write(folder: Path, domain: Domain, results: dict[str, Result], reward: Any, config: dict, label: str) -> None:
+def write(
+    folder: Path,
+    domain: Domain,
+    results: dict[str, Result],
+    reward: Any,
+    config: dict,
+    label: str,
+    given: Given | None = None,
+) -> None:
     """Samples in the domain's formats, samples.csv, a picture and run.json; the unguided ones go to unguided.csv."""
     figures: dict[str, Any] = {}
     for name, result in results.items():
@@ -132,11 +150,19 @@ def write(folder: Path, domain: Domain, results: dict[str, Result], reward: Any,
         figures[name] = domain.summary(rows, values)
         weights = result.log_weights.flatten().tolist()
         extra = {"log_weight": weights} if reward is None else {"reward": values, "log_weight": weights}
+        if given is not None:
+            judged = given.judged(result.samples)
+            figures[name] |= {key: statistics.fmean(column) for key, column in judged.items()}
+            extra |= judged
         for i, row in enumerate(rows):
             row.update({key: column[i] for key, column in extra.items()})
         write_csv(folder / ("samples.csv" if main else "unguided.csv"), rows)
         if main:
             domain.write(folder, result.samples, extra)
+            if given is not None:
+                drawn = {key: other.samples for key, other in results.items()}
+                domain.compared(given.panels() | drawn, folder / "figure.png")
+                continue
             shown = values if reward is not None else [math.nan] * len(rows)
             title = "" if reward is None else reward.name
             beside = {}

@@ -2,6 +2,7 @@
 
 from guidekit.samplers.ancestral import DDIM, Ancestral
 from guidekit.samplers.base import Sampler, TimedSampler
+from guidekit.samplers.ddim_inversion import DDIMInversion
 from guidekit.samplers.first_hitting import FirstHitting
 from guidekit.samplers.inversion import BDIA, EDICT, Latent, decode, encode
 from guidekit.samplers.jumps import Jumps, PredictorCorrector, TauLeaping
@@ -37,6 +38,7 @@ SAMPLERS = {
 __all__ = [
     "BDIA",
     "DDIM",
+    "DDIMInversion",
     "EDICT",
     "SAMPLERS",
     "AdamsBashforth",

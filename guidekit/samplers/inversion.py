@@ -1,7 +1,8 @@
-"""Samplers that can be run backwards exactly: clean states to noise and the same states back.
+"""Samplers that can be run backwards: clean states to noise and back.
 
-Both keep a second state beside the sampled one; the network is asked at the same states and times in both directions,
-so that the way back is algebra. It is exact up to rounding: use float64 where it matters.
+EDICT and BDIA keep a second state beside the sampled one; the network is asked at the same states and times in both
+directions, so that the way back is algebra and exact up to rounding: use float64 where it matters. `DDIMInversion` is
+the approximate one.
 """
 
 from __future__ import annotations
@@ -40,16 +41,26 @@ class Latent:
 
     Args:
         state: (B, *S) at the first time.
-        partner: the second state (B, *S): the coupled one of `EDICT`, the next one of `BDIA`.
+        partner: the second state (B, *S): the coupled one of `EDICT`, the next one of `BDIA`; None of `DDIMInversion`.
         times: the grid, from noise to clean.
     """
 
     state: Tensor
-    partner: Tensor
+    partner: Tensor | None
     times: tuple[float, ...]
 
 
-class _Invertible(TimedSampler):
+class Invertible(TimedSampler):
+    """A sampler with a way back."""
+
+    def encode(self, run: Run, x: Tensor) -> Latent:
+        """The latent of clean states x (B, *S) on the grid of a run."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement encode(run, x)")
+
+    def decode(self, run: Run, latent: Latent) -> Tensor:
+        """The clean states (B, *S) of a latent."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement decode(run, latent)")
+
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """The grid, from where a thousandth of the signal is left: with less, a step could not be undone."""
         first, *rest = super().grid(prior, steps)
@@ -58,7 +69,7 @@ class _Invertible(TimedSampler):
 
 
 @dataclasses.dataclass(frozen=True)
-class EDICT(_Invertible):
+class EDICT(Invertible):
     """Two coupled states, each moved by DDIM with the noise predicted at the other and then mixed; invertible.
 
     x' = c x + d eps(y), y' = c y + d eps(x'), then x'' = p x' + (1 - p) y', y'' = p y' + (1 - p) x'', with c = b / a
@@ -119,23 +130,23 @@ class EDICT(_Invertible):
         x = (x - d * denoise(y, t).noise) / c
         return (x, y) if left % 2 else (y, x)
 
-    def encode(self, denoise: Ask, process: GaussianProcess, x: Tensor, times: tuple[float, ...]) -> Latent:
-        """See `encode`."""
-        pair = (x, x)
-        for left, (u, t) in enumerate(pairwise(reversed(times)), 1):
-            pair = self.back(denoise, process, pair, t, u, left)
-        return Latent(*pair, times)
+    def encode(self, run: Run, x: Tensor) -> Latent:
+        """See `Invertible.encode`."""
+        pair, denoise = (x, x), _asking(run)
+        for left, (u, t) in enumerate(pairwise(reversed(run.grid)), 1):
+            pair = self.back(denoise, run.prior.process, pair, t, u, left)
+        return Latent(*pair, tuple(run.grid))
 
-    def decode(self, denoise: Ask, process: GaussianProcess, latent: Latent) -> Tensor:
-        """See `decode`."""
-        pair = (latent.state, latent.partner)
+    def decode(self, run: Run, latent: Latent) -> Tensor:
+        """See `Invertible.decode`."""
+        pair, denoise = (latent.state, latent.partner), _asking(run)
         for left, (t, u) in zip(range(len(latent.times) - 1, 0, -1), pairwise(latent.times), strict=True):
-            pair = self.step(denoise, process, pair, t, u, left)
+            pair = self.step(denoise, run.prior.process, pair, t, u, left)
         return pair[0]
 
 
 @dataclasses.dataclass(frozen=True)
-class BDIA(_Invertible):
+class BDIA(Invertible):
     """A DDIM step forward from the present state joined with one undone from it to the state before; invertible.
 
     With D(t -> u) what a DDIM step from the present state adds, z_next = gamma (z_before - D(t -> before)) +
@@ -176,8 +187,9 @@ class BDIA(_Invertible):
         undone = _ddim(process, prediction, before.time)
         return forward + self.gamma * (before.x - undone)
 
-    def encode(self, denoise: Ask, process: GaussianProcess, x: Tensor, times: tuple[float, ...]) -> Latent:
-        """See `encode`. The state next to the clean one is chosen as by an inverted DDIM step; any choice is exact."""
+    def encode(self, run: Run, x: Tensor) -> Latent:
+        """See `Invertible.encode`. The state next to the clean one is as by an inverted DDIM step; any is exact."""
+        process, times, denoise = run.prior.process, tuple(run.grid), _asking(run)
         (t, u), clean = times[-2:], process.coefficients(times[-1])[0]
         a, s = process.coefficients(t)
         x = torch.as_tensor(x)
@@ -188,8 +200,9 @@ class BDIA(_Invertible):
             now, after = before, now
         return Latent(now, after, times)
 
-    def decode(self, denoise: Ask, process: GaussianProcess, latent: Latent) -> Tensor:
-        """See `decode`."""
+    def decode(self, run: Run, latent: Latent) -> Tensor:
+        """See `Invertible.decode`."""
+        process, denoise = run.prior.process, _asking(run)
         before, now = Before(latent.state, latent.times[0]), latent.partner
         for t, u in pairwise(latent.times[1:]):
             now, before = self.step(process, denoise(now, t), before, u), Before(now, t)
@@ -218,7 +231,7 @@ def _ddim(process: GaussianProcess, prediction: GaussianPrediction, u: float) ->
 def encode(
     prior: Prior,
     states: Tensor,
-    method: EDICT | BDIA | None = None,
+    method: Invertible | None = None,
     steps: int = 50,
     condition: State | None = None,
     guidance: Guidance | None = None,
@@ -228,10 +241,11 @@ def encode(
     Args:
         prior: with a Gaussian process.
         states: clean (B, *S).
-        method: None is `EDICT()`.
+        method: `EDICT`, `BDIA` or `DDIMInversion`; None is `EDICT()`.
         steps: of its time grid.
         condition: see `guidekit.sample`: one for all states, or one row a state.
-        guidance: plugs that act on the prediction (CFG, say); others have no effect here.
+        guidance: plugs that act on the prediction (CFG, say), of `DDIMInversion` also on the step (CFG++); others have
+            no effect here.
 
     Returns:
         the latent, for `decode` with the same method.
@@ -245,13 +259,13 @@ def encode(
         raise ValueError(f"states have shape {tuple(states.shape)}; expected (B, *{tuple(prior.event_shape)}), B >= 1")
     run = _run(prior, states, method, steps, condition, guidance)
     with torch.no_grad():
-        return method.encode(_asking(run), prior.process, states, tuple(run.grid))
+        return method.encode(run, states)
 
 
 def decode(
     prior: Prior,
     latent: Latent,
-    method: EDICT | BDIA | None = None,
+    method: Invertible | None = None,
     condition: State | None = None,
     guidance: Guidance | None = None,
 ) -> Tensor:
@@ -264,11 +278,11 @@ def decode(
     method = method or EDICT()
     run = _run(prior, latent.state, method, len(latent.times) - 1, condition, guidance)
     with torch.no_grad():
-        return method.decode(_asking(run), prior.process, latent)
+        return method.decode(run, latent)
 
 
 def _run(
-    prior: Prior, x: Tensor, method: EDICT | BDIA, steps: int, condition: State | None, guidance: Guidance | None
+    prior: Prior, x: Tensor, method: Invertible, steps: int, condition: State | None, guidance: Guidance | None
 ) -> Run:
     from guidekit.core.run import Run
     from guidekit.sampling import _per_group

@@ -25,33 +25,50 @@ from guidekit.training.guided_losses import guided_loss
 from guidekit.training.regression import DenoisingError
 
 
+def numbers(arrays: np.ndarray) -> np.ndarray:
+    """Real numbers float32 of what is stored: bytes 0 to 255 and 16-bit integers become [-1, 1], floats stay."""
+    if arrays.dtype == np.uint8:
+        return arrays.astype(np.float32) / np.float32(127.5) - 1
+    return arrays.astype(np.float32) / np.float32(32768 if arrays.dtype == np.int16 else 1)
+
+
 class Arrays(IterableDataset):
-    """Endless batches of bytes as numbers in [-1, 1], channels first, and labels.
+    """Endless batches of stored arrays as real numbers, channels first, and labels.
 
     Args:
-        images: (n, H, W) or (n, H, W, C) uint8.
+        images: (n, *S) or (n, *S, C), uint8, int16 or floats, see `numbers`; S is (H, W) for pictures, (T,) for
+            waveforms.
         labels: (n, K) int or None.
         batch_size: states a batch.
         seed: of the order.
         batches: end after this many, in the order of the data; None runs for ever at random.
+        axes: of a state, channels among them.
     """
 
     def __init__(
-        self, images: np.ndarray, labels: np.ndarray | None, batch_size: int, seed: int, batches: int | None = None
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        batch_size: int,
+        seed: int,
+        batches: int | None = None,
+        axes: int = 3,
     ) -> None:
-        self.images = images[..., None] if images.ndim == 3 else images
+        self.images = images[..., None] if images.ndim == axes else images
         self.labels, self.batch_size, self.seed, self.batches = labels, batch_size, seed, batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Batches ((B, C, H, W) float32, (B, K) int64 or None)."""
+        """Batches ((B, C, *S) float32, (B, K) int64 or None)."""
         rng, served = np.random.default_rng(self.seed), 0
         while self.batches is None or served < self.batches:
             rows = rng.integers(len(self.images), size=self.batch_size)
             if self.batches is not None:
                 rows = np.arange(served * self.batch_size, (served + 1) * self.batch_size) % len(self.images)
             served += 1
-            x = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
-            yield x, None if self.labels is None else torch.from_numpy(self.labels[rows].astype(np.int64))
+            yield (
+                torch.from_numpy(numbers(self.images[rows])).movedim(-1, 1),
+                None if self.labels is None else torch.from_numpy(self.labels[rows].astype(np.int64)),
+            )
 
 
 def fit(
@@ -60,7 +77,7 @@ def fit(
     """Train, keep `<output>.ckpt` for resuming and write the averaged weights to `output`.
 
     Args:
-        prepared: npz with images (n, H, W[, C]) uint8, labels (n, K), val_images, val_labels and description (JSON).
+        prepared: npz with images and val_images (see `Arrays`), labels (n, K), val_labels and description (JSON).
         trainer, output, init, resume, seed: see `guidekit.training.token_job.fit`.
 
     Returns:
@@ -83,7 +100,7 @@ def fit(
     network = NETWORKS[made["name"]](**options)
     if init is not None:
         loop.start_from(network, init, description["domain"])
-    sigma_data = round(float((data["images"][:10_000] / 127.5 - 1).std()), 4)
+    sigma_data = round(float(numbers(data["images"][:10_000]).std()), 4)
     description |= {
         "network": {"name": made["name"], "options": options},
         "process": trainer["process"],
@@ -98,8 +115,9 @@ def fit(
     module = DenoisingModule(network, objective, total_steps=trainer["steps"], **settings)
     done = loop.updates_done(output.with_name(output.name + ".ckpt") if resume else None)
     held = max(1, len(data["val_images"]) // size)
-    train = Arrays(data["images"], data.get("labels"), size, seed + done)
-    validation = Arrays(data["val_images"], data.get("val_labels"), size, 0, held)
+    axes = len(description["event_shape"])
+    train = Arrays(data["images"], data.get("labels"), size, seed + done, axes=axes)
+    validation = Arrays(data["val_images"], data.get("val_labels"), size, 0, held, axes)
     loaders = (DataLoader(train, batch_size=None), DataLoader(validation, batch_size=None))
     return loop.run(module, loaders, trainer, output, resume, description)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from guidekit.core.guidance import Guidance, chain
 from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.guidance.starts.refined_noise import Refiner
+from guidekit.core.run import Progress, Run
+from guidekit.guidance.starts.refined_noise import Refiner, fingerprint
 from guidekit.priors.base import Prior
 from guidekit.samplers import DDIM
 from guidekit.sampling import sample
+
+PAIRS_AT_ONCE = 256
+"""Guided samples drawn together."""
 
 
 class _KeepStart(Guidance):
@@ -32,20 +35,46 @@ class _KeepStart(Guidance):
 
 
 def guided_pairs(
-    prior: Prior, guidance: Guidance | None, count: int, steps: int, seed: int = 0, condition: Any = None
+    prior: Prior,
+    guidance: Guidance | None,
+    count: int,
+    steps: int,
+    seed: int = 0,
+    condition: Any = None,
+    sampler: DDIM = DDIM(),  # noqa: B008 - frozen
+    progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Noise (count, *S) and the guided samples (count, *S) that `steps` of DDIM make of it."""
+    """Noise (count, *S) and the guided samples (count, *S) that `steps` of DDIM make of it.
+
+    Args:
+        prior, guidance, steps, seed, condition, progress: as of `guidekit.sample`.
+        count: pairs.
+        sampler: with the time grid of the steps.
+    """
     kept = _KeepStart()
-    result = sample(prior, chain(guidance, kept), count, steps, seed, DDIM(), condition=condition)
+    options = dict(condition=condition, batch_size=PAIRS_AT_ONCE, progress=progress)
+    result = sample(prior, chain(kept, guidance), count, steps, seed, sampler, **options)
     return torch.cat(kept.noise), result.samples
 
 
-def unguided(prior: Prior, x: Tensor, steps: int, condition: Tensor | None = None) -> Tensor:
-    """The unguided DDIM samples (B, *S) of noise x (B, *S)."""
-    process = prior.process
-    for t, u in pairwise(process.grid(steps)):
-        x = process.reverse_kernel(prior.predict(x, t, condition), t, u, eta=0.0).mean
-    return x
+def unguided(
+    prior: Prior,
+    x: Tensor,
+    times: Sequence[float],
+    condition: Tensor | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Unguided DDIM samples (B, *S) of noise x (B, *S) at the first of `times`; progress is told how many are made."""
+    process, done = prior.process, []
+    for rows in torch.arange(len(x)).split(min(PAIRS_AT_ONCE, prior.network_batch or len(x))):
+        part, given = x[rows], None if condition is None else condition[rows]
+        with torch.no_grad():
+            for t, u in pairwise(times):
+                part = process.reverse_kernel(prior.predict(part, t, given), t, u, eta=0.0).mean
+        done.append(part)
+        if progress is not None:
+            progress(int(rows[-1]) + 1)
+    return torch.cat(done)
 
 
 def train_refiner(
@@ -54,47 +83,97 @@ def train_refiner(
     noise: Tensor,
     targets: Tensor,
     steps: int = 10,
+    rounds: int = 2,
     updates: int = 500,
     batch_size: int = 64,
     learning_rate: float = 1e-3,
     penalty: float = 0.0,
     condition: Tensor | None = None,
     seed: int = 0,
-    log: Callable[[str], None] | None = None,
+    sampler: DDIM = DDIM(),  # noqa: B008 - frozen
+    progress: Callable[[str], None] | None = None,
 ) -> Refiner:
     """Learn to map noise to noise whose unguided sample is the target.
 
     With the predicted noise held fixed in every step, the derivative of the sample in the noise is one positive number,
-    which the learning rate takes up: the error of a sample is the gradient, and no graph of the sampler is kept.
+    so the error of a sample is the direction in which its noise has to move, and no graph of the sampler is kept. The
+    sampler is dear, and the network is small. So every round samples all pairs once, moves the noise of each by one
+    gradient step, and fits the network to these moves by many updates; one round of one update is the published rule.
 
     Args:
         prior: Gaussian prior, unguided.
         network: see `Refiner`.
         noise, targets: (N, *S) pairs, see `guided_pairs`.
-        steps: of unguided DDIM.
-        updates, batch_size, learning_rate: of Adam, with linear decay.
+        steps, sampler: of unguided DDIM, as for `guided_pairs`.
+        rounds: of sampling and fitting.
+        updates, batch_size, learning_rate: of Adam in a round, with linear decay.
         penalty: weight of the mean square of the change, which keeps the noise near the Gaussian shell.
         condition: (N, ...) of the pairs, or None.
         seed: of the order.
-        log: told the error of every hundredth update.
+        progress: told in words what is being done.
 
     Source: Ahn et al. 2024, arXiv:2412.03895, section 4.2 (multistep score distillation).
     """
-    refiner, random = Refiner(copy.deepcopy(network)), torch.Generator().manual_seed(seed)
-    adam = torch.optim.Adam(refiner.parameters(), learning_rate)
-    std = float(prior.process.coefficients(1.0)[1])
-    for update in range(updates):
-        rows = torch.randint(len(noise), (batch_size,), generator=random)
-        given = None if condition is None else condition[rows]
-        refined = refiner(noise[rows], std, given)
-        with torch.no_grad():
-            error = unguided(prior, refined, steps, given) - targets[rows]
-        change = (refined - noise[rows]) / std
-        loss = (error * refined / std).flatten(1).sum(1).mean() + penalty * change.square().flatten(1).sum(1).mean()
-        adam.param_groups[0]["lr"] = learning_rate * (1 - update / updates)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        if log is not None and update % 100 == 0:
-            log(f"update {update}: mean square error {float(error.square().mean()):.4g}")
-    return refiner.eval().requires_grad_(False)
+    say = progress or (lambda text: None)
+    times = tuple(sampler.grid(prior, steps))
+    seen = None if condition is None else condition.unique(dim=0)
+    network = copy.deepcopy(network)
+    refiner = Refiner(network, prior.process, tuple(prior.event_shape), times, seen, fingerprint(prior))
+    random, std = torch.Generator().manual_seed(seed), float(prior.process.coefficients(times[0])[1])
+    for number in range(1, rounds + 1):
+        name = f"round {number} of {rounds}"
+        start = refined(refiner, noise, condition)
+        ends = unguided(prior, start, times, condition, lambda done, name=name: say(f"{name}: {done} sampled"))
+        error = ends - targets
+        few = slice(0, FEW)
+        gain = gain_of(prior, start[few], ends[few], error[few], times, None if condition is None else condition[few])
+        wanted = (start - noise) / std - error / gain
+        found = f"{name}: mean square error {float(error.square().mean()):.4g}"
+        network.train().requires_grad_()
+        adam = torch.optim.Adam(network.parameters(), learning_rate)
+        for update in range(updates):
+            rows = torch.randint(len(noise), (batch_size,), generator=random)
+            given = None if condition is None else condition[rows]
+            change = (refiner(noise[rows], given) - noise[rows]) / std
+            loss = (change - wanted[rows]).square().mean() + penalty * change.square().mean()
+            adam.param_groups[0]["lr"] = learning_rate * (1 - update / updates)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            say(f"{found}, {update + 1} of {updates} updates")
+        network.eval().requires_grad_(False)
+    return refiner
+
+
+FEW = 64
+"""Pairs that the size of a gradient step is measured on."""
+
+
+def gain_of(
+    prior: Prior, noise: Tensor, ends: Tensor, error: Tensor, times: Sequence[float], condition: Tensor | None
+) -> float:
+    """How far samples move against their error, when their noise (in units of its deviation) moves by minus the error.
+
+    Args:
+        prior, times, condition: as for `unguided`.
+        noise, ends, error: (B, *S) noise, its samples, and their distance from the targets.
+    """
+    std = float(prior.process.coefficients(times[0])[1])
+    size = float(error.square().mean().sqrt())
+    if size == 0:
+        return 1.0
+    little = PROBE / size
+    moved = unguided(prior, noise - std * little * error, times, condition) - ends
+    gain = -float((moved * error).sum() / (little * error.square().sum()))
+    return max(gain, LEAST_GAIN)
+
+
+PROBE, LEAST_GAIN = 0.02, 0.1
+"""Root mean square of the change of noise that a gain is measured by, and the least one that is believed."""
+
+
+def refined(refiner: Refiner, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+    """Refined noise (N, *S) of noise (N, *S)."""
+    parts = torch.arange(len(noise)).split(PAIRS_AT_ONCE)
+    with torch.no_grad():
+        return torch.cat([refiner(noise[rows], None if condition is None else condition[rows]) for rows in parts])

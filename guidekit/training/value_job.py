@@ -28,14 +28,14 @@ def train(config: dict[str, Any], domain: Domain, output: Path, console: Console
     Raises:
         ValueError: no reward, or settings outside their range.
     """
-    reward = build_reward(domain, config["reward"])
-    if reward is None:
+    if config["reward"].get("name") is None:
         raise ValueError("trainer=value learns a reward: give reward=")
     settings = {field.name: config["trainer"][field.name] for field in dataclasses.fields(Schedule)}
     if settings["eta"] is not None:
         settings["eta"] = tuple(settings["eta"])
     schedule = Schedule(**settings)
     prior = domain.load_prior(config["prior"])
+    reward = build_reward(domain, config["reward"], prior)
     trunk = config["trainer"]["network"] or small_trunk(prior)
     if trunk != "prior" and (not isinstance(trunk, dict) or trunk.get("name") not in TRUNKS):
         name = trunk.get("name") if isinstance(trunk, dict) else trunk
@@ -45,7 +45,9 @@ def train(config: dict[str, Any], domain: Domain, output: Path, console: Console
     began = time.perf_counter()
     condition, bins, seed = config["condition"], config["trainer"]["bins"], config["seed"]
     data = read_data(config["data"], domain, prior, schedule.base) if config["data"] else None
-    value = train_value(prior, reward, trunk, schedule, bins, condition, seed, console.print, data=data)
+    by_rank = getattr(reward, "by_rank", False)
+    options = dict(data=data, equal_counts=by_rank)
+    value = train_value(prior, reward, trunk, schedule, bins, condition, seed, console.print, **options)
     card = {
         "prior": config["prior"],
         "reward": config["reward"],

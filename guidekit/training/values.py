@@ -103,7 +103,7 @@ def train_value(
         after: called with the round (0 is the first fit) and its value.
         data: clean states (N, *S) in place of unguided samples, such as those the prior was trained on; they are taken
             for draws from its law.
-        equal_counts: bins hold equal numbers of the rewards seen, in place of being equally wide.
+        equal_counts: bins hold equal numbers of unguided samples (or of `data`), in place of being equally wide.
 
     Source: Oertell et al. 2025, arXiv:2505.21666, algorithm 1.
 
@@ -265,7 +265,7 @@ def _fit(
     equal_counts: bool = False,
 ) -> tuple[LearnedValue, float]:
     """A value trained from new weights on all data, and the mean loss of its last updates."""
-    edges = bin_edges(data.rewards, bins, equal_counts)
+    edges = bin_edges(data.rewards[: len(data.clean)] if equal_counts else data.rewards, bins, equal_counts)
     torch.manual_seed(seed)
     network = shared_trunk(prior, bins + 1) if trunk == "prior" else ValueNetwork(trunk, bins + 1)
     value = LearnedValue(network, prior.process, bin_means(data.rewards, edges))

@@ -8,6 +8,7 @@ import soundfile
 from guidekit.cli import main
 from guidekit.domains.audio import Audio, AudioError, Chorales, RollError, Sound, files, mel, midi
 from guidekit.domains.audio.preparation import prepare_chorales, prepare_sounds
+from guidekit.files import write_npz
 
 SOUNDS = Audio().reference()[:4]
 PIECES = Chorales().reference()[:4]
@@ -64,7 +65,7 @@ def test_unusable_files_are_named_or_skipped(tmp_path):
 
 def test_npz_of_waves(tmp_path):
     waves = np.stack([files.integers(sound.wave) for sound in SOUNDS])
-    files.write_npz(tmp_path / "a.npz", {"waves": waves, "rate": 16000, "labels": [0, 1, 0, 1], "classes": ["a", "b"]})
+    write_npz(tmp_path / "a.npz", {"waves": waves, "rate": 16000, "labels": [0, 1, 0, 1], "classes": ["a", "b"]})
     found = files.read(tmp_path / "a.npz")
     assert found.labels.tolist() == [0, 1, 0, 1] and found.classes == ("a", "b")
     assert all(np.array_equal(files.integers(s.wave), w) for s, w in zip(found.sounds, waves, strict=True))
@@ -73,12 +74,51 @@ def test_npz_of_waves(tmp_path):
         files.read(tmp_path / "b.npz")
 
 
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        ({"rate": 0}, "rate is 0; one number"),
+        ({"rate": [16000, 8000]}, "one number of samples a second"),
+        ({"lengths": [1, 2]}, r"lengths are \(2,\) int64; \(4,\) whole numbers"),
+        ({"labels": [0, 1, 2, 0], "classes": ["a", "b"]}, "labels from 0 to 2, and there are 2 classes"),
+    ],
+)
+def test_npz_that_does_not_fit_is_told(more, said, tmp_path):
+    waves = np.stack([files.integers(sound.wave) for sound in SOUNDS])
+    write_npz(tmp_path / "a.npz", {"waves": waves, "rate": 16000, **more})
+    with pytest.raises(ValueError, match=said):
+        files.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    "arrays, said",
+    [
+        ({"notes": PIECES[0], "offsets": [0.0, 5.0]}, "offsets are"),
+        ({"notes": PIECES[0], "offsets": [0, len(PIECES[0]) + 1]}, "from 0 to the number of rows"),
+        ({"pitch": np.full(64, 60), "offsets": [0, 64]}, r"for arrays \(64,\)"),
+        ({"pitch": np.full((64, 4), 60), "attack": np.ones((64, 3), bool), "offsets": [0, 64]}, "attack is"),
+        ({"notes": PIECES[0]}, "offsets, and notes or pitch are needed"),
+    ],
+)
+def test_npz_of_pieces_that_does_not_fit_is_told(arrays, said, tmp_path):
+    write_npz(tmp_path / "a.npz", arrays)
+    with pytest.raises(ValueError, match=said):
+        midi.read(tmp_path / "a.npz")
+
+
+def test_a_tempo_no_file_can_hold():
+    for tempo in (3.0, 1000.0, float("nan")):
+        with pytest.raises(ValueError, match="from 4 to 960"):
+            Chorales(tempo)
+    assert midi.encoded(PIECES[0], 4.0) and midi.encoded(PIECES[0], 960.0)
+
+
 def test_midi_round_trip(tmp_path):
     assert midi.write_pieces(tmp_path / "a", PIECES, tempo=100)[0] == "sample-00000.mid"
     back = midi.read(tmp_path / "a")
     assert back.notes == [] and all(np.array_equal(a, b) for a, b in zip(PIECES, back.pieces, strict=True))
     ends = np.cumsum([0, *map(len, PIECES)])
-    files.write_npz(tmp_path / "a.npz", {"notes": np.concatenate(PIECES), "offsets": ends})
+    write_npz(tmp_path / "a.npz", {"notes": np.concatenate(PIECES), "offsets": ends})
     back = Chorales().read_reference(tmp_path / "a.npz")[0]
     assert all(np.array_equal(a, b) for a, b in zip(PIECES, back, strict=True))
 
@@ -138,7 +178,9 @@ def test_training_data_of_sounds(tmp_path):
             Sound(tone(16000, 0.3, hertz)) for hertz in ((100, 120, 140) if kind == "low" else (3000, 4000, 5000))
         ]
         files.write_sounds(tmp_path / "data" / kind, sounds)
-    prepare_sounds(tmp_path / "p.npz", str(tmp_path / "data"), {"variants": 3, "validation": 1})
+    prepare_sounds(
+        tmp_path / "p.npz", str(tmp_path / "data"), {"variants": 3, "validation": 1, "network": {"name": "unet"}}
+    )
     with np.load(tmp_path / "p.npz") as file:
         made = json.loads(str(file["description"]))
         assert file["images"].shape == (15, 64, 64) and file["images"].dtype == np.uint8
@@ -148,7 +190,9 @@ def test_training_data_of_sounds(tmp_path):
         assert len(np.unique(file["images"].reshape(15, -1), axis=0)) == 15  # versions differ
     assert made["event_shape"] == [1, 64, 64] and made["labels"] == [{"name": "class", "values": ["high", "low"]}]
     with pytest.raises(ValueError, match="6 sounds are too few to hold out 2"):
-        prepare_sounds(tmp_path / "p.npz", str(tmp_path / "data"), {"variants": 3, "validation": 2})
+        prepare_sounds(
+            tmp_path / "p.npz", str(tmp_path / "data"), {"variants": 3, "validation": 2, "network": {"name": "unet"}}
+        )
 
 
 def test_training_data_of_pieces(tmp_path):

@@ -182,6 +182,19 @@ def test_metrics_of_pieces():
     assert label["n_labelled"] == 1 and label["validity"] == 0.5
 
 
+def test_a_class_that_only_the_prior_knows_is_not_taken_for_another():
+    for domain in (Audio(), Chorales()):
+        domain.classes = ("mine", *reversed(domain.known))
+        domain.compare_with("mine")
+        assert domain.label_wanted() is None
+        domain.compare_with(1)
+        assert domain.label_wanted() == len(domain.known) - 1 and domain.label_wanted(domain.known[0]) == 0
+        domain.compare_with(None)
+        assert domain.wanted is None and domain.label_wanted() is None
+        with pytest.raises(ValueError, match="class of .*: 7 is out of range"):
+            domain.label_wanted(7)
+
+
 def test_evaluation_by_condition():
     domain = Chorales()
     domain.compare_with("minor")

@@ -58,8 +58,8 @@ def test_waveform_states_are_the_samples():
     assert all(np.array_equal(a.wave, b.wave) for a, b in zip(back, SOUNDS, strict=True))
     loud = domain.decode(3 * states[:1] / states[:1].abs().max())[0]
     assert np.abs(loud.wave).max() == pytest.approx(1.0)  # made quieter, not clipped
-    with pytest.raises(AudioError, match="priors are of log-mel"):
-        domain.load_prior("x.safetensors")
+    with pytest.raises(ValueError, match=r"\(1, 16384\) are expected"):
+        domain.load_prior("one_shots")
 
 
 def test_invalid_states_are_reported():

@@ -13,6 +13,7 @@ import guidekit as gk
 from guidekit.domain import domain_names, load_domain
 from guidekit.networks import DilatedConvolution, SequenceTransformer, UNet, ValueNetwork
 from guidekit.objectives import ForbiddenWords, ObjectReward
+from guidekit.objectives.measurements import Keep, Measured
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
@@ -122,7 +123,7 @@ REFUSED |= {(plug, column) for plug in ("dcbg", "predictor", "tag", "sharpen") f
 REFUSED |= {("tag", column) for column in ("molecules", "proteins")}  # rewards of objects have no gradient
 REFUSED |= {("nos", column) for column in ("masked_chain", "uniform_chain", *REALS)}  # no network, no features
 REFUSED |= {("reflection", column) for column in ("proteins", "uniform_chain", *REALS)}  # nothing can be masked
-REFUSED |= {(plug, column) for plug in ("clamp", "boost_and_skip") for column in TOKENS}
+REFUSED |= {(plug, column) for plug in ("clamp", "boost_and_skip", "replacement") for column in TOKENS}
 REFUSED |= {("fgg", column) for column in (*TOKENS, *REALS) if column != "chorales"}  # verifiers without bounds
 FAMILY = ("adaptive", "apg", "cfg_renorm", "cfg_rescale", "cfg_zero", "compose", "concepts", "gfcg", "icg", "mambo")
 FAMILY = (*FAMILY, "guidance_interval", "perp_neg", "s_cfg", "tcfg")  # they need a conditional prior
@@ -136,6 +137,7 @@ REFUSED |= {("personalization", column) for column in ("molecules", *ANALYTIC)} 
 SITES = ("pag", "seg", "tpg", "stg", "s2_guidance", "sag", "nag")
 REFUSED |= {(plug, column) for plug in SITES for column in ANALYTIC}  # no network
 REFUSED |= {(plug, "dna") for plug in ("pag", "seg", "tpg")}  # convolutions: blocks can be dropped, that is all
+REFUSED |= {("s_cfg", column) for column in ("dna", *ANALYTIC)}  # regions of attention
 REFUSED |= {("sag", column) for column in TOKENS} | {("nag", column) for column in DOMAINS}  # no cross-attention
 
 
@@ -148,6 +150,13 @@ def verifier_of(column):
     if column == "chorales":
         return lambda forbidden: SimpleNamespace(upper=lambda states: torch.full_like(states[:1], 0.1))
     return lambda forbidden: ForbiddenWords([[1], [2, 2]])
+
+
+def measured(prior):
+    """The first half of every state is known."""
+    size = torch.Size(prior.event_shape).numel()
+    mask = (torch.arange(size) < size // 2).view(prior.event_shape)
+    return Measured(Keep(mask), 0.3 * mask[None])
 
 
 def condition_of(prior):
@@ -212,7 +221,8 @@ def test_plug_on_prior(plug, column):
     config = load_group("guidance", plug)
     made = settings(plug, prior)
     config = {key: made[key]() if value == "???" else value for key, value in config.items()}
-    guidance = build_guidance(config, reward, verifier_of(column))
+    wanted = measured(prior) if plug == "replacement" and column in REALS else reward
+    guidance = build_guidance(config, wanted, verifier_of(column))
     options = dict(steps=6, condition=condition_of(prior))
     if (plug, column) in REFUSED:
         with pytest.raises(gk.GuidanceError) as refusal:

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import guidekit as gk
 from guidekit.cli import main
 from guidekit.domain import UnknownNameError, load_domain
 from guidekit.domains.images import Images
-from guidekit.domains.images.classifier import ROLES, train_classifier
+from guidekit.domains.images.classifier import ROLES, train_classifier, training_data
+from guidekit.domains.images.classifier import main as train_main
 from guidekit.domains.images.data import SETS, pictures
-from guidekit.domains.images.figures import grids
+from guidekit.domains.images.files import write_folder
 from guidekit.domains.images.judging import load, shipped
+from guidekit.domains.images.preparation import prepare
 from guidekit.networks import UNet
 from guidekit.priors.checkpoints import save_checkpoint
 
@@ -64,6 +67,48 @@ def test_a_prior_brings_its_set(tmp_path):
         Images().load_prior("nothing")
     with pytest.raises(ValueError, match="of domain 'images', not of 'dna'"):
         load_domain("dna").load_prior(path)
+
+
+def test_classes_of_another_order_keep_their_names(tmp_path):
+    path = saved_prior(tmp_path / "p.safetensors", (1, 28, 28), "fashion_mnist", ["bag", "coat", "hat"])
+    domain = Images()
+    domain.load_prior(path)
+    bags = domain.encode(list(TEST.images[TEST.labels == 8][:20]))
+    domain.compare_with("bag")
+    rows = domain.table(bags)
+    assert domain.wanted == 0 and domain.summary(rows, [0.0] * 20)["judged bag"] > 0.9
+    assert np.mean([row["wanted"] for row in rows]) > 0.9
+    found = domain.evaluate(domain.decode(bags), training=None)
+    assert found["judge_accuracy"] > 0.9 and found["n_reference"] == 1000 and found["judge_accuracy_reference"] > 0.9
+    domain.write(tmp_path, bags, {})
+    again = Images()
+    objects, _ = again.read_samples(tmp_path / "samples.npz")
+    assert again.evaluate(objects, training=None)["judge_accuracy"] == found["judge_accuracy"]
+    domain.compare_with("hat")  # the judge knows none
+    assert "wanted" not in domain.table(bags)[0] and "judge_accuracy" not in domain.evaluate(
+        list(objects), training=None
+    )
+
+
+def test_data_of_another_shape_are_not_of_the_set(tmp_path):
+    path = saved_prior(tmp_path / "p.safetensors", (1, 32, 32), "fashion_mnist", ["a", "b"])
+    domain = Images()
+    domain.load_prior(path)
+    assert domain.set is None and domain.judge is None
+    with pytest.raises(ValueError, match=r"is of states \(1, 32, 32\), domain.set=fashion_mnist of \(1, 28, 28\)"):
+        Images("fashion_mnist").load_prior(path)
+
+
+def test_a_judge_of_ones_own(tmp_path):
+    other = Images(judge=shipped("fashion_mnist", "reward"))
+    assert other.judge.name == "fashion_mnist_reward"
+    laws = other.judge.probabilities(STATES).amax(1).tolist()
+    assert [row["probability"] for row in other.table(STATES)] == pytest.approx(laws)
+    path = saved_prior(tmp_path / "p.safetensors", (3, 32, 32), "emoji", ["a"])
+    with pytest.raises(ValueError, match=r"is of states \(3, 32, 32\), domain.judge of \(1, 28, 28\)"):
+        other.load_prior(path)
+    with pytest.raises(ValueError, match="there is no checkpoint"):
+        Images(judge=tmp_path / "no.safetensors")
 
 
 def test_a_prior_of_other_data_has_neither_judge_nor_reference(tmp_path):
@@ -153,8 +198,6 @@ def test_pictures_of_sets(tmp_path):
     assert not (tmp_path / "no.png").exists()
     emoji = Images("emoji")
     assert emoji.figure(emoji.encode(emoji.reference()[:3]), [1.0, 2.0, 3.0], "symmetry", path) == "figure.png"
-    with pytest.raises(ValueError, match="no images to draw"):
-        grids([], path)
 
 
 def test_a_classifier_can_be_trained_and_used(tmp_path):
@@ -170,8 +213,30 @@ def test_a_classifier_can_be_trained_and_used(tmp_path):
     assert reward(images[1]) > reward(images[0]) + 0.5
     with pytest.raises(UnknownNameError, match="no role named 'jury'"):
         train_classifier(images, labels, ("left", "right"), path, role="jury")
+    shutil.copy(shipped("fashion_mnist", "judge"), path)
+    assert load(path).classes == SETS["fashion_mnist"].classes  # a file made anew is read anew
+    with pytest.raises(ValueError, match="epochs=0"):
+        train_classifier(images, labels, ("left", "right"), path, epochs=0)
     with pytest.raises(ValueError, match="labels from 0 to 1; expected one each, 0 to 0"):
         train_classifier(images, labels, ("left",), path)
+
+
+def test_sub_folders_are_the_classes_of_the_set(tmp_path, capsys):
+    for name, number in (("bag", 8), ("t-shirt", 0)):
+        write_folder(tmp_path / "data" / name, list(TEST.images[TEST.labels == number][:30]))
+    _, labels, title = training_data("fashion_mnist", str(tmp_path / "data"))
+    assert labels.tolist() == [8] * 30 + [0] * 30 and title == "Fashion-MNIST, data"
+    prepare(tmp_path / "p.npz", str(tmp_path / "data"), {"validation": 1}, "fashion_mnist")
+    with np.load(tmp_path / "p.npz") as file:
+        made = json.loads(str(file["description"]))
+        assert set(file["labels"].ravel().tolist()) == {0, 8}
+        assert made["labels"][0]["values"] == list(SETS["fashion_mnist"].classes)
+    write_folder(tmp_path / "data" / "hat", list(TEST.images[:1]))
+    with pytest.raises(UnknownNameError, match="no class of fashion_mnist named 'hat'"):
+        prepare(tmp_path / "p.npz", str(tmp_path / "data"), {"validation": 1}, "fashion_mnist")
+    with pytest.raises(SystemExit) as stopped:
+        train_main(["--data", str(tmp_path / "data"), "--output", "judge.safetensors"])
+    assert stopped.value.code == 2 and "no class of fashion_mnist named 'hat'" in capsys.readouterr().err
 
 
 def test_command_line(tmp_path, capsys, monkeypatch):

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from guidekit.domains.images import ImageError, Images
-from guidekit.domains.images.files import png, read, tiled, write_folder, write_npz
+from guidekit.domains.images.files import png, read, tiled, write_folder
+from guidekit.files import write_npz
 
 RNG = np.random.default_rng(1)
 GREY = [RNG.integers(0, 256, (28, 28), np.uint8) for _ in range(5)]
@@ -18,13 +19,20 @@ def same(first, second):
 
 @pytest.mark.parametrize("images", [GREY, COLOUR])
 def test_npz_folder_and_picture_give_back_what_was_written(images, tmp_path):
-    write_npz(tmp_path / "a.npz", np.stack(images), {"labels": np.arange(len(images))})
+    write_npz(tmp_path / "a.npz", {"images": np.stack(images), "labels": np.arange(len(images))})
     found = read(tmp_path / "a.npz")
     assert same(found.images, images) and found.labels.tolist() == list(range(len(images)))
     assert write_folder(tmp_path / "b", images)[1] == "image-00001.png"
     found = read(tmp_path / "b")
     assert same(found.images, images) and found.labels is None and found.classes == ()
     assert same(read(tmp_path / "b" / "image-00002.png").images, images[2:3])
+
+
+def test_a_camera_held_sideways_is_seen(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    Image.fromarray(GREY[0][:20]).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read(tmp_path / "a.png").images[0], np.rot90(GREY[0][:20], -1))
 
 
 def test_sub_folders_are_classes(tmp_path):

@@ -8,6 +8,7 @@ from guidekit.domains.images import ImageError, Images, evaluate
 from guidekit.domains.images.data import pictures
 from guidekit.domains.images.metrics import diversity, inside, nearest, precision_recall
 from guidekit.evaluation.frechet import frechet
+from guidekit.evaluation.kernel import kernel_distance
 
 TEST = pictures("fashion_mnist", "test")
 TRAIN = list(pictures("fashion_mnist").images[:2000])
@@ -81,6 +82,41 @@ def test_noise_copies_and_collapse_are_seen():
     one = evaluate(bags, reference, None, JUDGE, [8] * 200)
     assert one["judge_accuracy"] > 0.9 and one["classes"] < 2 and one["recall"] < one["recall_floor"] - 0.2
     assert evaluate(bags[:1] * 50, None, None, JUDGE)["diversity"] == 0.0
+
+
+def test_no_distance_is_within_its_error_and_noise_is_not():
+    reference = list(TEST.images[1000:3000])
+    for samples in (list(TEST.images[:40]), list(TEST.images[:1000])):
+        found = evaluate(samples, reference, None, JUDGE)
+        assert abs(found["kernel_judge"]) < 4 * found["kernel_judge_error"]
+    states = Images().encode([*samples, *reference])
+    features = JUDGE.judged(states)[0]
+    assert (found["kernel_judge"], found["kernel_judge_error"]) == kernel_distance(features[:1000], features[1000:])
+    noise = list(np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8))
+    found = evaluate(noise, reference, None, JUDGE)
+    assert found["kernel_judge"] > 10 * found["kernel_judge_error"]
+
+
+def test_precision_and_recall_are_of_equal_numbers():
+    found = evaluate(list(TEST.images[:300]), list(TEST.images[300:500]), None, JUDGE)
+    assert found["n_floor"] == 100
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(0))[:100]
+    drawn = torch.randperm(200, generator=torch.Generator().manual_seed(0))[:100]
+    features = JUDGE.judged(Images().encode(list(TEST.images[:500])))[0]
+    expected = precision_recall(features[:300][order], features[300:][drawn])
+    assert (found["precision"], found["recall"]) == expected
+
+
+def test_real_images_without_a_class_do_not_count_as_wrong():
+    real, labels = list(TEST.images[:200]), TEST.labels[:200]
+    known = evaluate(real, real, None, JUDGE, None, labels)["judge_accuracy_reference"]
+    half = np.where(np.arange(200) % 2, -1, labels)
+    hits = evaluate(real, real, None, JUDGE, None, half)["judge_accuracy_reference"]
+    assert (
+        known > 0.85
+        and hits == evaluate(real[::2], real[::2], None, JUDGE, None, labels[::2])["judge_accuracy_reference"]
+    )
+    assert "judge_accuracy_reference" not in evaluate(real, real, None, JUDGE, None, [-1] * 200)
 
 
 def test_invalid_ones_are_counted_and_never_dropped():

@@ -67,7 +67,7 @@ def test_classifier_is_a_law_and_knows_its_classes():
     assert DOMAIN.rewards.make("classifier", label="food").classifier.shape == (3, 32, 32)
     with pytest.raises(UnknownNameError, match="did you mean 'sneaker'"):
         DOMAIN.rewards.make("classifier", label="snaeker")
-    with pytest.raises(ValueError, match="class 10 of fashion_mnist_reward is out of range"):
+    with pytest.raises(ValueError, match="class of fashion_mnist_reward: 10 is out of range"):
         DOMAIN.rewards.make("classifier", label=10)
     with pytest.raises(ImageError, match=r"classifier emoji_reward: states have shape \(6, 1, 28, 28\)"):
         DOMAIN.rewards.make("classifier", label=3, set="emoji")(STATES)

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from guidekit.networks import find_sites, installed
-from guidekit.networks.perturbations import BlurQuery, DropAttention, IdentityAttention
+from guidekit.networks.perturbations import BlurQuery, DropAttention, IdentityAttention, NoiseEmbedding
+
+OPERATORS = [IdentityAttention("middle"), BlurQuery(1.0, "middle"), DropAttention("middle"), NoiseEmbedding(0.3)]
 
 
-@pytest.mark.parametrize("operator", [IdentityAttention("middle"), BlurQuery(1.0, "middle"), DropAttention("middle")])
+@pytest.mark.parametrize("operator", OPERATORS)
 def test_unet_of_diffusers(operator):
     diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(0)
@@ -25,12 +27,14 @@ def test_unet_of_diffusers(operator):
     network.eval().requires_grad_(False)
     names = [site.name for site in find_sites(network) if "self_attention" in site.ports]
     assert "mid_block.attentions.0" in names and len(names) == 4
+    assert [site.name for site in find_sites(network) if "time_embedding" in site.ports] == ["time_embedding"]
     x, t, code = torch.randn(3, 1, 8, 8).double(), torch.tensor([10, 500, 900]), torch.tensor([0, 1, 1])
     plain = network(x, t).sample
-    with installed(network, operator, code, measure=True) as probe:
+    seed = torch.arange(3)
+    with installed(network, operator, code, seed, measure=True) as probe:
         mixed = network(x, t).sample
     assert all(effect > 1e-3 for effect in probe.effects.values())
     assert torch.equal(mixed[:1], plain[:1]) and (mixed - plain)[1:].abs().flatten(1).amax(1).gt(1e-9).all()
-    with installed(network, operator):
+    with installed(network, operator, seed=seed[1:]):
         torch.testing.assert_close(network(x[1:], t[1:]).sample, mixed[1:], rtol=1e-9, atol=1e-9)
     assert torch.equal(network(x, t).sample, plain)

@@ -22,11 +22,12 @@ from guidekit.networks.perturbations import (
     NegativeExtrapolate,
     NoiseEmbedding,
     Record,
+    RecordMaps,
     ShuffleTokens,
     TemperAttention,
-    extrapolated,
-    shuffled,
 )
+from guidekit.networks.perturbations.inputs import shuffled
+from guidekit.networks.perturbations.negative import extrapolated
 from guidekit.networks.sites import Site, SiteError, choose, describe, find_sites
 from guidekit.networks.smoothing import smoothed
 
@@ -258,9 +259,9 @@ def test_blur_on_a_map_acts_along_height_and_width():
     seen = []
 
     class Spy(BlurQuery):
-        def attention(self, heads, place, companion, work):
+        def attention(self, heads, place, companion):
             seen.append((place.dims, heads.q))
-            return super().attention(heads, place, companion, work)
+            return super().attention(heads, place, companion)
 
     with installed(network, Spy(1.0, "middle.0.attention")):
         network(*inputs)
@@ -443,14 +444,14 @@ def test_negative_context_in_companion_rows():
 def test_recorded_attention_averages_one_over_keys():
     network, tokens = plain_sequences()
     plain = network(tokens)
-    with installed(network, [Record("blocks.1"), Record("blocks.2", whole=True)], CODE) as probe:
+    with installed(network, [Record("blocks.1"), RecordMaps("blocks.2")], CODE) as probe:
         assert torch.equal(network(tokens), plain)
     rows, received, dims = probe.records["blocks.1"][0]
     assert rows.tolist() == [1, 3, 4] and dims == (7,)
     torch.testing.assert_close(received.mean(1), torch.ones(3).double())
     assert received.std() > 0.01  # a sum over keys would be constant
     whole = probe.records["blocks.2"][0][1]
-    torch.testing.assert_close(whole.sum(-1), torch.ones(3, 2, 7).double())
+    torch.testing.assert_close(whole.sum(-1), torch.ones(3, 7).double())
 
 
 def test_codes_follow_rows_that_are_left_out():

@@ -1,13 +1,16 @@
 """Clamped clean estimates against what is known: the formula, independent coordinates, networks."""
 
 import dataclasses
+import itertools
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 import guidekit as gk
 from guidekit.core.predictions import GaussianPrediction
-from guidekit.domains.audio import Chorales, rolls
+from guidekit.domains.audio import Chorales, forbidden, rolls
 from guidekit.networks import UNet
 from guidekit.priors.neural import NeuralGaussian
 
@@ -92,6 +95,69 @@ def test_forbidden_pitches_never_sound(seed):
     assert all((notes[:, 2] % 12 != 6).all() and notes[:, 2].max() <= 79 for notes in domain.decode(made))
 
 
+RHYTHM = [3, 0, None, 1]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_exactly_so_many_notes_begin(seed):
+    verifier, prior = Chorales().verifier(["outside C major"]), Coins(0.05, gk.processes.VP("cosine"), rolls.SHAPE)
+    options = dict(num_samples=6, steps=10, seed=seed)
+    free = gk.sample(prior, g.FGG(verifier), **options).samples
+    made = gk.sample(prior, g.FGG(verifier, RHYTHM), **options).samples
+    begun = [(one[:, 0] > 0).sum(2).view(6, -1, 4) for one in (free, made)]
+    assert all((begun[1][..., i] == n).all() for i, n in enumerate(RHYTHM) if n is not None)
+    assert all((begun[0][..., i] != n).any() for i, n in enumerate(RHYTHM) if n is not None)
+    assert verifier.count(made).max() == 0
+    assert torch.equal(made[:, 0, 2::4], free[:, 0, 2::4]) and torch.equal(made[:, 1], free[:, 1])  # independent cells
+    notes = Chorales().decode(made)[0]
+    assert np.bincount(notes[:, 0] % 4, minlength=4)[[0, 1, 3]].tolist() == [48, 0, 16]
+
+
+def test_cells_that_begin_are_the_likely_ones():
+    """Where one pitch begins notes more often, it is chosen, and beside it each of those that are alike."""
+    p = torch.full(rolls.SHAPE, 0.05, dtype=torch.float64)
+    p[0, :, 20] = 0.9
+    prior = Coins(0.5, gk.processes.VP("cosine"), rolls.SHAPE)
+    prior.p = p
+    made = gk.sample(prior, g.FGG(Chorales().verifier(), [2]), 40, steps=10).samples[:, 0] > 0
+    share = made.double().mean((0, 1))
+    others = torch.cat([share[:20], share[21:]])
+    assert share[20] > 0.8 and abs(others.mean() - (2 - share[20]) / 55) < 1e-9
+    assert 0.005 < others.min() and others.max() < 0.05
+
+
+def test_bounds_of_a_rhythm_are_the_nearest():
+    verifier = Chorales().verifier(["outside C major", "above 40"])
+    allowed = (~verifier.cells[0]).nonzero()[:, 0]
+    torch.manual_seed(0)
+    mean = torch.randn(1, *rolls.SHAPE, dtype=torch.float64)
+    made = g.FGG(verifier, [2]).clamped(mean)[0, 0]
+    for step in range(3):
+        found = (made[step] - mean[0, 0, step]).square().sum()
+        moved = []
+        for pair in itertools.combinations(allowed.tolist(), 2):
+            other = mean[0, 0, step].clamp(max=0.0)
+            other[list(pair)] = mean[0, 0, step, list(pair)].clamp(min=forbidden.LEAST)
+            other[verifier.cells[0]] = mean[0, 0, step, verifier.cells[0]].clamp(max=0.0)
+            moved.append((other - mean[0, 0, step]).square().sum())
+        assert found == pytest.approx(float(min(moved)), rel=1e-9) and max(moved) > found
+
+
+@pytest.mark.parametrize(
+    "rhythm, message",
+    [
+        ([1, 2, 3], "rhythm of 3 steps; a number that divides 64"),
+        ([1, -1], "whole numbers from 0"),
+        ([1.5, 1], "whole numbers from 0"),
+        ([9, 0], r"9 notes at step 0, where \d pitches may sound"),
+    ],
+)
+def test_rhythms_that_cannot_be(rhythm, message):
+    verifier = Chorales().verifier(["outside C major", "above 40"])
+    with pytest.raises(ValueError, match=message):
+        gk.sample(network(), g.FGG(verifier, rhythm), 2, steps=3)
+
+
 def test_untrained_network_obeys_and_guidance_inside_too():
     verifier, prior = Chorales().verifier(["outside A minor"]), network()
     assert verifier.count(gk.sample(prior, num_samples=2, steps=5).samples).min() > 0
@@ -105,6 +171,9 @@ def test_untrained_network_obeys_and_guidance_inside_too():
     "make, message",
     [
         (lambda: g.ClampCleanEstimate(upper=torch.zeros(5)), r"upper has shape \(5,\), which does not broadcast"),
+        (lambda: g.FGG(Chorales().verifier(), [2]), r"bounds states \(2, 64, 56\), and this prior"),
+        (lambda: g.FGG(SimpleNamespace(upper=lambda x: x), [2]), "needs a verifier with a rhythm"),
+        (lambda: g.FGG(SimpleNamespace(upper=lambda x: x + torch.inf)), "no rule to keep"),
         (lambda: g.FGG(gk.objectives.ForbiddenWords([[1]])), "needs a verifier with bounds.*ForbiddenWords has none"),
         (lambda: g.FGG(Chorales().verifier(["F#"])), r"bounds states \(2, 64, 56\), and this prior"),
     ],

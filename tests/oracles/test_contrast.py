@@ -173,7 +173,7 @@ WEIGHT_ONE = [
     g.CFGRescale(1.0),
     g.MagnitudeAware(1.0),
     g.CFGRenorm(1.0),
-    g.RegionalCFG(1.0),
+    g.RegionalCFG(1.0, regions=None),
     g.CharacteristicGuidance(1.0),
     g.ICG(1.0),
     g.AdaptiveGuidance(1.0),
@@ -498,7 +498,7 @@ def test_momentum_is_updated_once_a_step_by_second_order_solvers():
     assert run.recall("APG 0 momentum", 4) is None and run.schedule_time is None
 
 
-@pytest.mark.parametrize("plug", [g.APG(4.0), g.AdaptiveGuidance(3.0, threshold=0.9), g.ICG(3.0), g.TSG(3.0)])
+@pytest.mark.parametrize("plug", [g.APG(4.0), g.AdaptiveGuidance(3.0, threshold=0.9), g.ICG(3.0), g.TSG(2.0)])
 def test_stateful_rules_do_not_depend_on_the_batch_and_stay_outside(plug):
     reward = gk.objectives.QuadraticReward(torch.tensor([1.0, 1.0]))
     guidance = g.chain(plug, g.FKSteering(reward, particles=3, temperature=0.5))

@@ -1,11 +1,13 @@
-"""EDICT and BDIA: clean to noise and back, exactly."""
+"""EDICT and BDIA: clean to noise and back, exactly. DDIM inversion: nearly."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
 import guidekit as gk
+from guidekit.samplers.ddim_inversion import inverted_step
 
 S, P = gk.samplers, gk.processes
 PROCESSES = {
@@ -92,9 +94,87 @@ def test_editing_under_another_condition(method):
     torch.testing.assert_close(back, x, atol=1e-7, rtol=0)
 
 
+# DDIM inversion ----------------------------------------------------------------------------------------------------
+
+
+def by_class(process, mean=1.0, variance=0.25):
+    null = gk.priors.Gaussian(torch.zeros(1, dtype=torch.float64), 1.0, process)
+    return gk.priors.ByClass(null, [gk.priors.Gaussian(torch.full((1,), mean, dtype=torch.float64), variance, process)])
+
+
+def round_trip(prior, x, guidance, steps, condition=0):
+    """Root mean square error of clean states that were encoded and decoded by DDIM under a guidance."""
+    method = S.DDIMInversion()
+    latent = S.encode(prior, x, method, steps, condition, guidance)
+    return float((S.decode(prior, latent, method, condition, guidance) - x).square().mean().sqrt())
+
+
+@pytest.mark.parametrize("process", [P.VP("cosine"), P.EDM()])
+def test_inverted_ddim_is_of_first_order(process):
+    """The latent approaches that of the flow of N(m, C), x_1 = a m + (x_0 - m) sqrt((a^2 C + s^2) / C)."""
+    prior = gk.priors.Gaussian(torch.tensor([0.5], dtype=torch.float64), 0.49, process)
+    x = torch.linspace(-1, 2, 30, dtype=torch.float64)[:, None]
+    errors, trips = [], []
+    for steps in (100, 200, 400):
+        latent = S.encode(prior, x, S.DDIMInversion(), steps)
+        a, s = process.coefficients(latent.times[0])
+        expected = 0.5 * a + (x - 0.5) * ((0.49 * a * a + s * s) / 0.49) ** 0.5
+        errors.append(float((latent.state - expected).abs().max()) / s)
+        trips.append(round_trip(prior, x, None, steps, None))
+    for found in (errors, trips):
+        assert math.log2(found[0] / found[2]) / 2 == pytest.approx(1, abs=0.2)
+    assert errors[2] < 0.02 and trips[2] < 0.02
+
+
+@pytest.mark.parametrize("process", [P.VP("cosine"), P.EDM(), P.Flow()])
+def test_an_inverted_step_puts_back_the_guided_noise(process):
+    """x_t = (a / b) (x_u - r e) + s e_w, with e the noise that a step puts in: for CFG++ the unconditional one."""
+    prior, x, c, t, u, w = mixture(process), torch.randn(6, 2).double(), torch.zeros(6).long(), 0.6, 0.5, 0.7
+    (a, s), (b, r) = process.coefficients(t), process.coefficients(u)
+    y = x * math.sqrt((a * a + s * s) / (b * b + r * r))
+    base, positive = prior.predict(y, t), prior.predict(y, t, c)
+    guided = base.noise + w * (positive.noise - base.noise)
+    for plug, e in ((gk.guidance.CFG(w), guided), (gk.guidance.CFGPlusPlus(w), base.noise)):
+        run = gk.core.run.Run(prior, S.DDIM(), plug, 10, (0, 6), condition=c)
+        step = lambda z, run=run: run.propose(gk.core.population.Population(run, 6, 1, z, c), t, u).mean  # noqa: E731
+        found = inverted_step(step, x, (a, s), (b, r))
+        torch.testing.assert_close(found, a / b * (x - r * e) + s * guided, rtol=1e-9, atol=1e-9)
+
+
+def test_guidance_costs_accuracy_and_little_of_cfg_plus_plus_costs_less():
+    prior = by_class(P.EDM())
+    x = torch.linspace(-0.5, 2.5, 31, dtype=torch.float64)[:, None]
+    plain, cfg = round_trip(prior, x, None, 50), round_trip(prior, x, gk.guidance.CFG(4.0), 50)
+    low, high = (round_trip(prior, x, gk.guidance.CFGPlusPlus(v), 50) for v in (0.05, 0.4))
+    assert low < 0.5 * plain < plain < cfg and low < high < 0.6 * cfg
+    halves = [round_trip(prior, x, gk.guidance.CFG(2.0), steps) for steps in (100, 200, 400)]
+    assert math.log2(halves[0] / halves[2]) / 2 == pytest.approx(1, abs=0.25)
+    zero = gk.guidance.CFGPlusPlus(0.0)
+    latent = S.encode(prior, x, S.DDIMInversion(), 20, 0, zero)
+    assert torch.equal(latent.state, S.encode(prior, x, S.DDIMInversion(), 20).state)
+
+
+def test_decoding_by_ddim_is_sampling():
+    prior, options = mixture(P.VP()), dict(num_samples=8, steps=20, condition=0)
+    start = prior.start(gk.core.generators.Draw(gk.core.generators.KeyedRandom(0, 0, 8), -1, "start"), 8)
+    for plug in (gk.guidance.CFG(2.0), gk.guidance.CFGPlusPlus(0.5), gk.guidance.APG(3.0)):
+        grid = tuple(S.DDIM().grid(prior, 20))
+        found = S.decode(prior, S.Latent(start, None, grid), S.DDIMInversion(times=grid), 0, plug)
+        assert torch.equal(found, gk.sample(prior, plug, sampler=S.DDIM(), **options).samples)
+
+
+@dataclasses.dataclass(frozen=True)
+class Noisy(gk.Guidance):
+    """Makes every step random."""
+
+    def propose(self, inner, population, t, u):
+        return dataclasses.replace(inner(population, t, u), std=0.1)
+
+
 def test_refusals():
     prior = mixture(P.VP())
     for make, words in [
+        (lambda: S.encode(prior, torch.zeros(3, 2), S.DDIMInversion(), guidance=Noisy()), "draws noise"),
         (lambda: S.EDICT(0.0), "mixing=0.0"),
         (lambda: S.BDIA(1.5), "gamma=1.5"),
         (lambda: S.encode(prior, torch.zeros(3, 5)), "expected (B, *(2,))"),

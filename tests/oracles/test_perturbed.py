@@ -13,8 +13,10 @@ from guidekit.core.population import Population
 from guidekit.core.run import Run
 from guidekit.core.state import tree_index
 from guidekit.networks import DilatedConvolution, ImageTransformer, SequenceTransformer, UNet, find_sites, installed
-from guidekit.networks.conditioning import waves
-from guidekit.networks.perturbations import DropBlock, IdentityAttention, extrapolated
+from guidekit.networks.conditioning import Conditioning, waves
+from guidekit.networks.perturbations import DropBlock, IdentityAttention, NoiseEmbedding, Record
+from guidekit.networks.perturbations.negative import extrapolated
+from guidekit.networks.sites import SiteError
 from guidekit.networks.smoothing import smoothed
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
@@ -62,8 +64,10 @@ PLUGS = {
     "stg": lambda s, **o: g.STG(s, **o),
     "stg feed": lambda s, **o: g.STG(s, skip="feed", **o),
     "s2": lambda s, **o: g.S2Guidance(s, rate=0.5, **o),
+    "tsg": lambda s, **o: g.TSG(s, noise=0.7, **o),
 }
 WITHOUT = {("convolution", plug) for plug in ("pag", "seg", "seg infinite", "tpg", "stg feed")} | {("unet", "stg feed")}
+WITHOUT |= {("sequences", "tsg"), ("convolution", "tsg")}  # they are told no time
 BOTH = [pair for pair in itertools.product(PRIORS, PLUGS) if pair not in WITHOUT]
 
 
@@ -94,7 +98,7 @@ def test_one_call_of_three_branches_equals_three_calls(prior, plug):
         plan = plug.branches(run)[2].perturbation
         seeds = plan.seeds(run, len(x))
         null, conditional = prior.predict(x, t, None), prior.predict(x, t, c)
-        with installed(prior.network, plan.operators, torch.ones(len(x)).long(), seeds):
+        with installed(prior.network, plan.operators, None, seeds, time=torch.full((len(x),), t)):
             hat = prior.predict(x, t, c)
         if isinstance(prior, TokenPrior):
             total = (1 - w) * null.log_probs + (w + s) * conditional.log_probs - s * hat.log_probs
@@ -281,8 +285,6 @@ def test_self_attention_guidance_on_networks(make):
         assert (run.ledger.network_calls, run.ledger.network_rows) == (2, 12)
         # by hand, with the null branch's noise, attention and condition in the second call
         null, conditional = prior.predict(x, t, None), prior.predict(x, t, c)
-        from guidekit.networks.perturbations import Record
-
         site = run.plugs[0].recorded(run)
         with installed(prior.network, Record(site)) as probe:
             prior.predict(x, t, None)
@@ -298,6 +300,78 @@ def test_self_attention_guidance_on_networks(make):
     options = dict(num_samples=2, steps=3, condition=0)
     plain = gk.sample(prior, None, **options).samples
     assert torch.equal(gk.sample(prior, g.SAG(0.0), **options).samples, plain)
+
+
+# TSG ---------------------------------------------------------------------------------------------------------------
+
+
+class Told(nn.Module):
+    """D = k tau^2 x with tau = level: a clean estimate that is curved in the embedding of the time."""
+
+    def __init__(self):
+        super().__init__()
+        self.conditioning = Conditioning(1, timed=True)
+        self.conditioning.level = Level()
+
+    def forward(self, x, level, labels=None):
+        return x * self.conditioning(len(x), None, level, x)[:, 0] ** 2
+
+
+class Level(nn.Module):
+    def forward(self, features):
+        return 1.5 + 0 * features[:, :1]
+
+
+def told():
+    return NeuralGaussian(Told(), gk.processes.Flow(), (1,), parametrization="x0")
+
+
+@pytest.mark.parametrize("power", [0.0, 2.0])
+def test_noise_of_the_time_embedding_changes_the_mean_in_second_order(power):
+    """D = tau^2 x: E[D(tau + v n)] - D = v^2 x, so that the mean moves by -s v^2 x, a draw by -2 s tau v n x."""
+    prior, s, noise, t, n = told(), 2.0, 0.2, 0.5, 100_000
+    with torch.no_grad():
+        run = Run(prior, gk.samplers.Ancestral(), g.TSG(s, noise, power), 4, (0, n))
+        run.step = 1
+        x = torch.ones(n, 1)
+        plain = prior.predict(x, t).mean
+        change = ((run.denoise(x, t, None).mean - plain) / (plain / 1.5**2)).double()  # the network sees x in unit size
+    v = noise * t**power
+    error = float(change.std()) / math.sqrt(n)
+    assert float(change.mean()) == pytest.approx(-s * v**2, abs=4 * error) and s * v**2 > (2 if power else 8) * error
+    spread = s * v * math.sqrt(4 * 1.5**2 + 2 * v**2)
+    assert float(change.std()) == pytest.approx(spread, rel=5 / math.sqrt(2 * n) + 0.01)
+    assert run.ledger.network_calls == 1 and run.ledger.network_rows == 2 * n
+    with pytest.raises(SiteError, match="needs the time"), installed(prior.network, NoiseEmbedding(power=1.0)):
+        prior.predict(x, t)
+
+
+def test_time_step_guidance_of_rows_at_several_times():
+    """The noise of every row belongs to its own time, also where rows with nothing to ask are left out."""
+    prior = told()
+    with torch.no_grad():
+        run = Run(prior, gk.samplers.Ancestral(), g.TSG(1.0, 0.2, 1.0), 4, (0, 4))
+        run.step = 1
+        x, t = torch.ones(4, 1), torch.tensor([0.2, 0.4, 0.6, 0.8])
+        mixed = run.denoise(x, t, None).mean
+        for i, time in enumerate(t.tolist()):
+            torch.testing.assert_close(run.denoise(x, time, None).mean[i], mixed[i], rtol=1e-4, atol=1e-5)
+
+
+def test_time_step_guidance_leaves_nothing_behind_and_takes_the_time_where_nothing_embeds_it():
+    prior = unet()
+    hooks = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in prior.network.modules())  # noqa: E731
+    options = dict(num_samples=3, steps=4, condition=0)
+    plain, before = gk.sample(prior, None, **options), hooks()
+    off = gk.sample(prior, g.TSG(1.0, noise=0.0), **options)
+    assert torch.equal(off.samples, plain.samples) and off.ledger.network_rows == plain.ledger.network_rows
+    assert not torch.equal(gk.sample(prior, g.TSG(1.0, noise=0.5), **options).samples, plain.samples)
+    assert hooks() == before
+    run = at(prior, g.TSG(1.0))[0]
+    assert run.plugs[0].branches(run)[2].perturbation is not None
+    exact = gk.priors.Gaussian(torch.zeros(2), 1.0, gk.processes.Flow())
+    run = Run(exact, gk.samplers.Ancestral(), g.TSG(1.0), 4, (0, 3))
+    assert run.plugs[0].branches(run)[2].inputs is not None
 
 
 # NAG ---------------------------------------------------------------------------------------------------------------
@@ -398,6 +472,7 @@ def test_what_cannot_work_is_refused_with_the_reason():
         (lambda: g.SEG(sigma=-1.0), "sigma=-1.0"),
         (lambda: g.SAG(space="v"), "space='v'"),
         (lambda: g.NAG(norm=0), "norm=0"),
+        (lambda: g.TSG(noise=-1.0), "noise=-1.0"),
     ):
         with pytest.raises(ValueError, match=text):
             make()
@@ -409,4 +484,7 @@ def test_rows_of_a_prediction_keep_their_records():
         run, x, t, c = at(prior, g.SAG(0.5, site=0), network_batch=3)
         whole = at(prior, g.SAG(0.5, site=0))[0].denoise(x, t, c)
         torch.testing.assert_close(run.denoise(x, t, c).mean, whole.mean, rtol=1e-5, atol=1e-5)
-        assert "received" not in whole.parts and len(tree_index(whole, slice(2)).mean) == 2
+        run = at(prior, g.SAG(0.5, weight=2.0), network_batch=4)[0]  # branches in calls of their own
+        with_cfg = at(prior, g.SAG(0.5, weight=2.0))[0].denoise(x, t, c)
+        torch.testing.assert_close(run.denoise(x, t, c).mean, with_cfg.mean, rtol=1e-5, atol=1e-5)
+        assert "recorded" not in whole.parts and len(tree_index(whole, slice(2)).mean) == 2

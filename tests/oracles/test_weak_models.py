@@ -8,7 +8,7 @@ import torch
 import guidekit as gk
 from guidekit.core.population import Population
 from guidekit.core.run import Run
-from guidekit.guidance.contrast import frequency, mean_shift, upsample
+from guidekit.guidance.contrast import frequency, mean_shift, rules, upsample
 from guidekit.guidance.contrast.characteristic import anderson
 from guidekit.networks import SequenceTransformer
 from guidekit.priors.labels import Label
@@ -175,20 +175,20 @@ def test_icg_draws_anew_every_step_and_by_the_given_weights():
 
 
 def test_tsg_changes_the_mean_in_second_order():
-    """E[D_w] - D = (1 - w) var(t') d^2 D / dt^2 / 2 to leading order, with that sign."""
-    prior, w, scale, t, n = gaussian(0.5, 0.3), 3.0, 0.02, 0.5, 400_000
+    """E[D_s] - D = -s var(t') d^2 D / dt^2 / 2 to leading order, with that sign; a prior without a network."""
+    prior, s, noise, t, n = gaussian(0.5, 0.3), 2.0, 0.02, 0.5, 400_000
     x = torch.tensor([[1.4]], dtype=torch.float64)
-    guided, _ = denoised(prior, g.TSG(w, scale, power=0.0), x.expand(n, 1), t, None)
+    guided, _ = denoised(prior, g.TSG(s, noise, power=0.0), x.expand(n, 1), t, None)
     change = guided.mean[:, 0] - prior.predict(x, t).mean[0, 0]
     at = lambda v: float(prior.predict(x, v).mean)  # noqa: E731
     second = (at(t + 0.01) - 2 * at(t) + at(t - 0.01)) / 0.01**2
-    expected, error = (1 - w) * 0.5 * scale**2 * second, float(change.std()) / math.sqrt(n)
+    expected, error = -s * 0.5 * noise**2 * second, float(change.std()) / math.sqrt(n)
     assert abs(expected) > 8 * error and float(change.mean()) == pytest.approx(
         expected, abs=4 * error + 0.05 * abs(expected)
     )
     assert isinstance(guided.a, float)  # the prediction is one at the sample's own time
-    same, _ = denoised(prior, g.TSG(w, 0.0), x, t, None)
-    torch.testing.assert_close(same.mean, prior.predict(x, t).mean, rtol=1e-6, atol=1e-6)
+    same, _ = denoised(prior, g.TSG(s, 0.0), x, t, None)
+    assert torch.equal(same.mean, prior.predict(x, t).mean)
 
 
 # Adaptive ----------------------------------------------------------------------------------------------------------
@@ -227,6 +227,30 @@ def test_adaptive_guidance_never_switches_back_and_switches_each_sample_by_itsel
     rows = run.ledger.network_rows
     later.predict(0.5)
     assert (later.memory[key] | ~agreed).all() and run.ledger.network_rows - rows == 8 + int((~agreed).sum())
+
+
+def test_adaptive_guidance_by_clean_estimates_works_from_any_noise():
+    """Noise predictions agree where all is noise; clean estimates, (m s^2 + v x) / (s^2 + v), in what is left of m."""
+    process, v, (low, high) = gk.processes.EDM(), 0.25, (2.0, -1.0)
+    laws = [gk.priors.Gaussian(torch.tensor([m, 1.0], dtype=torch.float64), v**0.5, process) for m in (low, high)]
+    prior, options = gk.priors.ByClass(laws[0], [laws[1]]), dict(num_samples=4, steps=12, condition=0)
+    options["sampler"] = gk.samplers.DDIM(times="karras")
+    by_noise = gk.sample(prior, g.AdaptiveGuidance(2.0, threshold=0.99), **options)
+    assert by_noise.ledger.network_rows == 4 * (12 + 1)  # at once
+    plug = g.AdaptiveGuidance(2.0, threshold=0.99, space="x0")
+    run = Run(prior, options["sampler"], plug, 12, (0, 1), condition=torch.zeros(1, dtype=torch.long))
+    x = torch.tensor([[3.0, -2.0]], dtype=torch.float64)
+    for t in run.grid[:-1]:
+        std = float(process.coefficients(t)[1])
+        now = (torch.tensor([m, 1.0], dtype=torch.float64) * std**2 + v * x for m in (low, high))
+        agrees = torch.nn.functional.cosine_similarity(*now) >= 0.99
+        population = Population(run, 1, 1, x, torch.zeros(1, dtype=torch.long))
+        population.predict(t)
+        assert torch.equal(population.memory["AdaptiveGuidance 0 agreed"], agrees)
+    by_estimate = gk.sample(prior, plug, **options)
+    assert 4 * 15 < by_estimate.ledger.network_rows < 4 * 24
+    with pytest.raises(gk.names.UnknownNameError, match="did you mean 'x0'"):
+        g.AdaptiveGuidance(space="x")
 
 
 def test_linear_ag_is_exact_where_branches_are_isotropic_gaussians(tmp_path):
@@ -424,6 +448,30 @@ def test_frequencies_have_weights_of_their_own():
     torch.testing.assert_close(rule((3.0, 3.0), 3.0), base + 3 * (image - base), **EXACT)
     fine = rule((5.0, 1.0), 1.0)
     torch.testing.assert_close(fine - image, 4 * frequency.pyramid(image - base, 2)[0], **EXACT)
+
+
+def test_levels_are_projected_by_themselves():
+    """Without its parallel part, the change of a level is orthogonal to the conditional level; the rest is as was."""
+    positive, base, fine, w = normal(3, 1, 8, 8), normal(3, 1, 8, 8, seed=1), (5.0, 2.0), 3.0
+    made = lambda parallel: g.FrequencyCFG(w, fine, parallel).rule(None)([base, positive], w, None)  # noqa: E731
+    split = lambda x: frequency.pyramid(x, 2)  # noqa: E731
+    torch.testing.assert_close(made((1.0, 1.0, 1.0)), made(1.0), **EXACT)
+    cut = [a - b for a, b in zip(split(made((0.0, 1.0, 0.0))), split(positive), strict=True)]
+    whole = [a - b for a, b in zip(split(made(1.0)), split(positive), strict=True)]
+    for k, (change, full, level) in enumerate(zip(cut, whole, split(positive), strict=True)):
+        inner = (change * level).flatten(1).sum(1)
+        if k == 1:
+            torch.testing.assert_close(change, full, **EXACT)
+            assert (inner.abs() > 0.1).all()
+        else:
+            torch.testing.assert_close(inner, torch.zeros_like(inner), **EXACT)
+            along = (full * level).flatten(1).sum(1) / level.square().flatten(1).sum(1)
+            torch.testing.assert_close(change, full - along.view(-1, 1, 1, 1) * level, **EXACT)
+    once = g.FrequencyCFG(w, (), 0.3).rule(None)([base, positive], w, None)
+    apg = rules.projected(positive - base, positive, w, 0.3)
+    torch.testing.assert_close(once, apg, **EXACT)  # of one level it is APG without momentum and cap
+    with pytest.raises(ValueError, match="3 levels need as many factors"):
+        g.FrequencyCFG(w, fine, (0.0, 1.0))
 
 
 def test_linear_guidance_is_a_mean_shift_and_two_kinds_of_components():

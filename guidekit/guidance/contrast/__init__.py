@@ -29,9 +29,10 @@ from guidekit.guidance.contrast.schedules import Interval, Ramp, Steps, Table
 from guidekit.guidance.contrast.self_attention import SAG
 from guidekit.guidance.contrast.sharpen import Sharpen
 from guidekit.guidance.contrast.threshold import DynamicThreshold
+from guidekit.guidance.contrast.time_step import TSG
 from guidekit.guidance.contrast.upsample import UpsampleGuidance
 from guidekit.guidance.contrast.weak import RLG, SIMS, Autoguidance, PersonalizationSteering, interpolate
-from guidekit.guidance.contrast.without_null import ICG, TSG
+from guidekit.guidance.contrast.without_null import ICG
 
 __all__ = [
     "AdaptiveGuidance",

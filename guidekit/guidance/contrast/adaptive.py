@@ -21,6 +21,7 @@ from guidekit.guidance.contrast.engine import Contrast, bare, framed
 from guidekit.guidance.contrast.rules import cosine
 from guidekit.guidance.contrast.schedules import step_of
 from guidekit.guidance.contrast.spaces import on_logits
+from guidekit.names import UnknownNameError
 from guidekit.priors.base import Prior
 from guidekit.processes import GaussianProcess
 from guidekit.samplers import Sampler
@@ -28,16 +29,18 @@ from guidekit.samplers import Sampler
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveGuidance(CFG):
-    """CFG until both noise predictions of a sample agree, the conditional model alone from then on.
+    """CFG until both predictions of a sample agree, the conditional model alone from then on.
 
-    A sample switches for good at the first step at which the cosine of its two noise predictions (of tokens: of its
-    centred logits) is at least `threshold`; the base is then asked for the other samples only.
+    A sample switches for good at the first step at which the cosine of its two predictions (of tokens: of its centred
+    logits) is at least `threshold`; the base is then asked for the other samples only.
 
     Args:
         weight, negative, schedule, rescale: see `CFG`.
         threshold: above 1 never switches; -1 guides one step. Cosines depend on the prior: look at the record "cosine".
         guide_last: whether the step that switches is still guided.
         first: steps at the start in which no sample switches: where all is noise, the predictions agree trivially.
+        space: of the cosine, "noise" as published or "x0": clean estimates. Where sampling starts from much noise
+            (EDM, VE), noise predictions agree at first and part at the end; clean estimates come together throughout.
 
     Source: Castillo et al. 2023, arXiv:2312.12487, section 4.
     """
@@ -45,7 +48,14 @@ class AdaptiveGuidance(CFG):
     threshold: float = 0.99
     guide_last: bool = False
     first: int = 0
+    space: str = "noise"
     per_sample = True
+
+    def __post_init__(self) -> None:
+        """Refuse a space that there is none of."""
+        super().__post_init__()
+        if self.space not in ("noise", "x0"):
+            raise UnknownNameError("space", str(self.space), ("noise", "x0"))
 
     def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
         """See `Guidance.denoise`."""
@@ -60,7 +70,7 @@ class AdaptiveGuidance(CFG):
         branches = self.branches(run)
         views = evaluate(inner, x, t, condition, branches, [rows if len(rows) < size else None, None])
         views = framed(run, views, t, rows if len(rows) < size else None)
-        now = torch.zeros_like(agreed).index_fill(0, rows, True) & (agreement(views) >= self.threshold)
+        now = torch.zeros_like(agreed).index_fill(0, rows, True) & (agreement(views, self.space) >= self.threshold)
         now &= torch.as_tensor(step_of(run, t if run.schedule_time is None else run.schedule_time)) >= self.first
         guided = ~(agreed if self.guide_last else agreed | now)
         prediction = self.combined(run, x, t, views, w, None)
@@ -75,13 +85,13 @@ def _where(rows: Tensor, yes: Prediction, no: Prediction) -> Prediction:
     return dataclasses.replace(yes, **{name: torch.where(right_pad(rows, a), a, b.to(a))})
 
 
-def agreement(views: Sequence[Prediction]) -> Tensor:
-    """Cosine (B,) of the noise predictions of two views, of their centred logits on tokens."""
+def agreement(views: Sequence[Prediction], space: str = "noise") -> Tensor:
+    """Cosine (B,) of the noise predictions ("noise") or clean estimates ("x0") of two views; tokens: centred logits."""
     if isinstance(views[0], CategoricalPrediction):
         kept = []
         on_logits(views, lambda tensors: kept.extend(tensors) or tensors[0])
         return cosine(*kept).flatten()
-    return cosine(*(view.noise.double() for view in views)).flatten()
+    return cosine(*((view.noise if space == "noise" else view.mean).double() for view in views)).flatten()
 
 
 # LinearAG ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -95,36 +95,51 @@ class ClampCleanEstimate(Guidance):
 class FGG(ClampCleanEstimate):
     """Fine-grained guidance: what a verifier forbids stays below the threshold at which it would sound, at every step.
 
+    With a rhythm, exactly so many notes begin at each time: the largest allowed onsets of the clean estimate are raised
+    above the threshold, the others are lowered to it.
+
     Args:
         verifier: has `upper(states)`, a bound for every number of states (B, *S), infinite where nothing is forbidden;
             `load_domain("chorales").verifier(["outside C major"])` is one.
+        rhythm: notes that begin at each time, None where any number may, repeated until the end; empty leaves them
+            free. Its verifier has `onsets(states, rhythm)`, lower and upper bounds.
 
-    Source: Huang et al. 2024, arXiv:2410.08435; its control of the number of onsets a step is not here.
+    Source: Huang et al. 2024, arXiv:2410.08435; rhythm as in the authors' code.
     """
 
     lower: Bound = dataclasses.field(default=None, init=False)
     upper: Bound = dataclasses.field(default=None, init=False)
     mask: Tensor | Callable[[Tensor], Tensor] | None = dataclasses.field(default=None, init=False)
     verifier: Any = None
+    rhythm: Sequence[int | None] = ()
     needs = ("a verifier with bounds",)
 
     def check(self, run: Run) -> None:
         """A verifier that gives bounds, for states of this shape."""
         super().check(run)
-        if not hasattr(self.verifier, "upper"):
-            raise GuidanceError(
-                f"FGG needs a verifier with bounds for the states of this prior ({run.prior.name}), as that of the "
-                f"domain chorales; {type(self.verifier).__name__} has none"
-            )
+        for name, what in (("upper", "bounds"), *((("onsets", "a rhythm"),) if self.rhythm else ())):
+            if not hasattr(self.verifier, name):
+                raise GuidanceError(
+                    f"FGG needs a verifier with {what} for the states of this prior ({run.prior.name}), as that of the "
+                    f"domain chorales; {type(self.verifier).__name__} has none"
+                )
         made = self.verifier.upper(torch.zeros(1, *run.prior.event_shape, device=run.device))
         if made.shape[1:] != run.prior.event_shape:
             raise GuidanceError(
                 f"the verifier bounds states {tuple(made.shape[1:])}, and this prior ({run.prior.name}) is of "
                 f"{tuple(run.prior.event_shape)}"
             )
+        if self.rhythm:
+            self.limits(torch.zeros(1, *run.prior.event_shape, device=run.device))
+        elif made.isinf().all():
+            raise GuidanceError(
+                "FGG has no rule to keep: give guidance.forbidden=[outside C major], guidance.rhythm=[4,0] or the like"
+            )
 
-    def limits(self, mean: Tensor) -> tuple[None, Tensor, None]:
-        """The verifier's upper bounds."""
+    def limits(self, mean: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        """The verifier's bounds."""
+        if self.rhythm:
+            return *self.verifier.onsets(mean, self.rhythm), None
         return None, self.verifier.upper(mean), None
 
 

@@ -114,8 +114,8 @@ class Contrast(Guidance):
         self, run: Run, x: State, t: Time, views: Sequence[Prediction], w: Time, rows: Tensor | None = None
     ) -> Prediction:
         """The rule applied to predictions, those but the positive one of the given rows."""
-        views = framed(run, views, t, rows)
-        rule, context = self.rule(run), Context(run, x, t, f"{type(self).__name__} {run.position(self)}")
+        context = Context(run, x, t, f"{type(self).__name__} {run.position(self)}", views, rows)
+        views, rule = framed(run, views, t, rows), self.rule(run)
         if isinstance(rule, Linear):
             guided = contrast(views[0], views[1], w)
         else:

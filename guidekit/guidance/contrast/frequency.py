@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.population import Time
 from guidekit.core.run import Run
-from guidekit.core.state import State, right_pad
+from guidekit.core.state import State
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given
 from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.contrast.rules import Function, Rule
+from guidekit.guidance.contrast.linear import linear
+from guidekit.guidance.contrast.rules import Function, Rule, projected
 from guidekit.guidance.contrast.schedules import Schedule
 
 
@@ -29,18 +29,30 @@ class FrequencyCFG(Contrast):
     Args:
         weight: w of the coarsest level.
         fine: weights of the finer levels, finest first.
+        parallel: factor of the part of a level's direction that is parallel to the conditional level, as eta of `APG`;
+            1 keeps all. A number for all levels, or one for each, finest first and the coarsest last.
         negative, schedule, rescale: see `CFG`; where the schedule gives 1, all weights are 1.
 
-    Source: Sadat et al. 2025, arXiv:2506.19713, eq. 6, without the projection of its levels.
+    Raises:
+        ValueError: another number of factors than levels.
+
+    Source: Sadat et al. 2025, arXiv:2506.19713, eq. 6, and its projection of every level.
     """
 
     weight: float = 2.0
     fine: Sequence[float] = (4.0,)
+    parallel: float | Sequence[float] = 1.0
     negative: State | None = None
     schedule: Schedule | Sequence[float] | None = None
     rescale: float = 0.0
     tokens = False
     needs = ("conditional prior and condition=", "images or signals")
+
+    def __post_init__(self) -> None:
+        """Refuse another number of factors than levels."""
+        levels = len(self.fine) + 1
+        if not isinstance(self.parallel, int | float) and len(self.parallel) != levels:
+            raise ValueError(f"parallel={list(self.parallel)}: {levels} levels need as many factors, or one number")
 
     def check(self, run: Run) -> None:
         """Sides must halve."""
@@ -59,13 +71,22 @@ class FrequencyCFG(Contrast):
     def rule(self, run: Run) -> Rule:
         """See `pyramid`."""
 
+        shared = isinstance(self.parallel, int | float)
+        factors = [self.parallel] * (len(self.fine) + 1) if shared else self.parallel
+
         def act(views: Sequence[Tensor], w: Time) -> Tensor:
-            base, positive = views
-            levels = pyramid(positive - base, len(self.fine))
-            weights = [torch.as_tensor(weight).to(base) for weight in self.fine] + [w]
-            return base + unfolded([right_pad(v, level) * level for v, level in zip(weights, levels, strict=True)])
+            base, positive = (pyramid(view, len(self.fine)) for view in views)
+            weights = [*self.fine, w]
+            return unfolded([level(*parts) for parts in zip(base, positive, weights, factors, strict=True)])
 
         return Function(act, neutral=all(v == 1 for v in self.fine) or self.schedule is not None)
+
+
+def level(base: Tensor, positive: Tensor, weight: Time, parallel: float) -> Tensor:
+    """One level of the guided pyramid from those of both predictions, see `rules.projected`."""
+    if parallel == 1:
+        return linear(base, positive, weight)
+    return projected(positive - base, positive, weight, parallel)
 
 
 def halved(x: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from guidekit.core.population import Time
 from guidekit.core.predictions import Prediction
 from guidekit.core.state import Coded, State, tree_batch, tree_cat, tree_index
 from guidekit.guidance.contrast.branches import as_row, repeated
-from guidekit.networks.installation import Probe, installed
+from guidekit.networks.installation import installed
 from guidekit.networks.perturbations import Operator
+from guidekit.networks.places import Probe
 from guidekit.networks.sites import SiteError, choose, find_sites
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Plan:
                 code, seed = torch.cat([code, code.new_full((len(rows),), -number)]), torch.cat([seed, seed[rows]])
         network, sites = network_sites("the perturbation", run)
         operators = {number: plan.operators for number, plan in plans.items()}
-        with installed(network, operators, code, seed, sites=sites) as probe:
+        time = torch.as_tensor(t, dtype=torch.float64).expand(len(code))
+        with installed(network, operators, code, seed, sites=sites, time=time) as probe:
             prediction = run.asked.predict(x, t, condition)
         if len(code) > size:
             prediction = tree_index(prediction, slice(size))
@@ -100,14 +102,22 @@ def _negative(run: Run, plan: Plan, rows: int) -> State:
 
 
 def _with_records(prediction: Prediction, probe: Probe, size: int) -> Prediction:
-    """What `Record` kept, as parts with a row for every row of the call: "received" (B, M) by site, and "dims"."""
+    """What was recorded, as parts with a row for every row of the call: "recorded" (B, ...) by site, and "dims"."""
     if not probe.records:
         return prediction
-    received, dims = {}, {}
+    recorded, dims = {}, {}
     for site, calls in probe.records.items():
-        rows, values, dims[site] = calls[-1]
-        received[site] = values.new_zeros(size, *values.shape[1:]).index_copy(0, rows, values)
-    return prediction.with_parts(received=received, dims=dims)
+        like, dims[site] = calls[0].value, calls[0].dims
+        recorded[site] = like.new_zeros(size, *like.shape[1:])
+        for call in calls:
+            recorded[site] = recorded[site].index_copy(0, call.rows, call.value)
+    return prediction.with_parts(recorded=recorded, dims=dims)
+
+
+def without_records(prediction: Prediction) -> Prediction:
+    """The prediction without the parts that recording has added."""
+    kept = {name: part for name, part in prediction.parts.items() if name not in ("recorded", "dims")}
+    return dataclasses.replace(prediction, parts=kept)
 
 
 def kept_plan(run: Run, plug: object, make: Callable[[str], Plan]) -> Plan:
@@ -116,4 +126,4 @@ def kept_plan(run: Run, plug: object, make: Callable[[str], Plan]) -> Plan:
     return run.kept(("plan", key), lambda: make(key))
 
 
-__all__ = ["Plan", "kept_plan", "network_sites"]
+__all__ = ["Plan", "kept_plan", "network_sites", "without_records"]

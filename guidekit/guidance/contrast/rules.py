@@ -18,6 +18,7 @@ from guidekit.core.state import right_pad
 from guidekit.guidance.contrast.linear import linear
 
 if TYPE_CHECKING:
+    from guidekit.core.predictions import Prediction
     from guidekit.core.run import Run
 
 TINY = 1e-12
@@ -166,6 +167,8 @@ class Context:
         x: noisy states (B, *S).
         t: their time, number or (B,).
         name: of the plug, unique in the run.
+        views: the predictions as they were answered, with their parts.
+        rows: which samples (N,) all but the positive one were asked about, None for all.
         new: what is to be remembered.
     """
 
@@ -173,6 +176,8 @@ class Context:
     x: Tensor
     t: Time
     name: str
+    views: Sequence[Prediction] = ()
+    rows: Tensor | None = None
     new: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def recall(self, key: str) -> Tensor | None:

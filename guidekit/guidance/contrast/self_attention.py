@@ -9,27 +9,22 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from guidekit.core.guidance import Denoiser, GuidanceError
 from guidekit.core.population import Time
 from guidekit.core.predictions import GaussianPrediction, Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State, right_pad
-from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, evaluate
+from guidekit.guidance.contrast.attention_maps import upsampled
+from guidekit.guidance.contrast.branches import UNCONDITIONAL, Branch, evaluate
 from guidekit.guidance.contrast.engine import Contrast, everywhere, framed
 from guidekit.guidance.contrast.linear import contrast
 from guidekit.guidance.contrast.perturbed import Perturbed, refuse_inside
-from guidekit.guidance.contrast.plans import Plan, kept_plan, network_sites
+from guidekit.guidance.contrast.plans import Plan, kept_plan, network_sites, without_records
 from guidekit.guidance.contrast.schedules import Schedule, weight_at
 from guidekit.networks.perturbations import Record
 from guidekit.networks.sites import SiteError, choose
 from guidekit.networks.smoothing import smoothed
-
-
-def upsampled(attended: Tensor, dims: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """A map over tokens (B, N) as one over a grid of another size (B, *shape), every token a block of equal numbers."""
-    return F.interpolate(attended.view(len(attended), 1, *dims), size=tuple(shape), mode="nearest")[:, 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +70,12 @@ class SAG(Contrast):
     scale_at = Perturbed.scale_at
 
     def branches(self, run: Run) -> Sequence[Branch]:
-        """Null and condition; attention is recorded in the one that is blurred."""
+        """Null and condition; attention is recorded in both, as they may be asked about in several calls."""
         plan = None
         if self.threshold is not None:
             plan = kept_plan(run, self, partial(Plan, (Record(self.recorded(run)),)))
         if self.needs_condition:
-            return (Branch(UNCONDITIONAL.condition, perturbation=plan), CONDITIONAL)
+            return (Branch(UNCONDITIONAL.condition, perturbation=plan), Branch(perturbation=plan))
         return (Branch(perturbation=plan),)
 
     def recorded(self, run: Run) -> str:
@@ -143,25 +138,24 @@ class SAG(Contrast):
         noisy = right_pad(base.a, x) * low + right_pad(base.s, x) * base.noise
         null = Branch(self.branches(run)[0].condition, inputs=lambda run, x, t: (noisy, t))
         worse = evaluate(inner, x, t, condition, [null])[0]
-        kept = {key: value for key, value in guided.parts.items() if key not in ("received", "dims")}
         # In eps, a / s times the difference of both noises is low - D(x_deg): finite also where s is 0.
         step = (base.mean if self.space == "x0" else low) - worse.mean
         mean = guided.mean + right_pad(s, x) * step
-        return dataclasses.replace(guided, mean=mean, parts={**kept, "degraded": worse})
+        return dataclasses.replace(without_records(guided), mean=mean).with_parts(degraded=worse)
 
     def mask(self, run: Run, like: Tensor, parts: dict) -> Tensor | None:
         """Where the estimate is blurred, broadcasts against it; None is everywhere."""
         if self.threshold is None:
             return None
-        if "received" not in parts:
+        if "recorded" not in parts:
             raise GuidanceError("SAG needs the recorded attention, and a plug inside it gave another prediction")
         name = self.recorded(run)
         shape = [like.shape[axis] for axis in self.axes(run)]
-        attended, dims = parts["received"][name], parts["dims"][name]
+        attended, dims = parts["recorded"][name], parts["dims"][name]
         if len(dims) != len(shape) or math.prod(dims) != attended.shape[1]:
             raise GuidanceError(f"SAG: tokens on a grid {dims} at site {name} for states on a grid {tuple(shape)}")
         mask = upsampled((attended > self.threshold).to(like), dims, shape) > 0
         return mask if like.ndim == mask.ndim else mask[:, None]
 
 
-__all__ = ["SAG", "upsampled"]
+__all__ = ["SAG"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.population import Population
@@ -18,6 +19,9 @@ class BoostAndSkip(Guidance):
     the steps that would forget are skipped. A deterministic sampler forgets nothing, and its samples are as spread
     out as the start. A Gaussian prior of standard deviation v under a variance-preserving process that starts at (a, s)
     ends with variance (a v^2 / m)^2 boost^2 + v^2 s^2 / m, m = a^2 v^2 + s^2.
+
+    The published rule is for variance-preserving processes, where noise needs no scaling at the later time. Others are
+    scaled by sqrt(a^2 + s^2), which makes them preserve the variance of data of unit size.
 
     Args:
         boost: factor gamma of the noise; 1 is the usual start.
@@ -41,16 +45,18 @@ class BoostAndSkip(Guidance):
 
     def check(self, run: Run) -> None:
         """There must be noise with a variance, and a step left."""
-        if self.skip >= run.steps:
-            raise GuidanceError(f"skip={self.skip} of {run.steps} steps leaves none: take more steps")
         if not isinstance(run.prior.process, GaussianProcess):
             kind = type(run.prior.process).__name__
             raise GuidanceError(
                 f"BoostAndSkip widens Gaussian noise, and this prior ({run.prior.name}) is {kind}: sharpen tokens less "
                 "instead, with guidance=sharpen guidance.temperature=1.2"
             )
+        steps = len(run.sampler.grid(run.prior, run.steps)) - 1
+        if self.skip >= steps:
+            raise GuidanceError(f"skip={self.skip} of {steps} steps leaves none: take more steps")
 
     def start(self, population: Population, run: Run) -> Population:
         """The widened start, and a shorter grid."""
-        run.grid = run.grid[self.skip :]
-        return population.advance(self.boost * population.state)
+        first, run.grid = run.grid[0], run.grid[self.skip :]
+        then, now = (math.hypot(*run.prior.process.coefficients(t)) for t in (first, run.grid[0]))
+        return population.advance(self.boost * now / then * population.state)

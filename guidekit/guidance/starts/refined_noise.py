@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import hashlib
 
 import torch
 from torch import Tensor, nn
@@ -10,50 +12,141 @@ from torch import Tensor, nn
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.population import Population
 from guidekit.core.run import Run
+from guidekit.priors.base import Prior
 from guidekit.processes import GaussianProcess
+from guidekit.samplers import DDIM
 
 
-class Refiner(nn.Module):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Refiner:
     """Noise to refined noise, x + s R(x / s, c): R is a network of the kind that denoises, asked at full noise.
 
     Args:
         network: (states (B, *S), level (B,), labels (B, K) or None) -> (B, *S); zero at first, where its head is.
+        process: of the prior it was trained for.
+        event_shape: S.
+        times: of the unguided DDIM steps it was trained for, from noise to 0.
+        conditions: (M, ...) it was trained with; None where there was none.
+        weights: `fingerprint` of the prior; None lets any prior of these states and this process pass.
+
+    Source: Ahn et al. 2024, arXiv:2412.03895, section 4.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
+    network: nn.Module
+    process: GaussianProcess
+    event_shape: tuple[int, ...]
+    times: tuple[float, ...]
+    conditions: Tensor | None = None
+    weights: str | None = None
 
-    def forward(self, x: Tensor, std: float, labels: Tensor | None = None) -> Tensor:
-        """Refined noise (B, *S) of noise x (B, *S) with standard deviation `std`."""
-        return x + std * self.network(x / std, x.new_ones(len(x)), labels)
+    def __call__(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Refined noise (B, *S) of noise x (B, *S) at the first of `times`, with conditions (B, ...)."""
+        std = float(self.process.coefficients(self.times[0])[1])
+        return x + std * self.network(x / std, x.new_ones(len(x)), condition)
+
+    def to(self, device: torch.device | str) -> Refiner:
+        """The refiner with its network on another device."""
+        return dataclasses.replace(self, network=copy.deepcopy(self.network).to(device))
+
+
+def fingerprint(prior: Prior) -> str | None:
+    """A hash of the weights of a prior's network; None where it has none."""
+    network = getattr(prior, "network", None)
+    if not isinstance(network, nn.Module):
+        return None
+    found = hashlib.blake2b(digest_size=12)
+    for name, value in network.state_dict().items():
+        found.update(name.encode())
+        found.update(value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RefinedNoise(Guidance):
-    """Start from refined noise: what was guidance at every step is one more network call at the start.
+    """Start from refined noise: what was guidance at every step is one call of a small network at the start.
 
-    Made for deterministic samplers of the step count it was trained with; stochastic ones forget their start.
+    It is counted as a value call. The steps are those of DDIM that the refiner was trained for; stochastic samplers
+    would forget their start.
 
     Args:
-        refiner: made by `guidekit.training.refiner.train_refiner`.
+        refiner: made by `guidekit.training.refiner.train_refiner`, or the file of one.
 
     Source: Ahn et al. 2024, arXiv:2412.03895, section 4.
     """
 
     refiner: Refiner
-    needs = ("real-valued states", "a trained refiner")
+    needs = ("real-valued states", "refiner (guidekit train trainer=refiner)")
+
+    @property
+    def default_sampler(self) -> DDIM:
+        """The steps the refiner was trained for, whatever number of steps a run asks for."""
+        return DDIM(times=self.refiner.times)
 
     def check(self, run: Run) -> None:
-        """There must be Gaussian noise to refine."""
-        if not isinstance(run.prior.process, GaussianProcess):
-            raise GuidanceError(f"RefinedNoise refines Gaussian noise, and this prior ({run.prior.name}) has none")
+        """Prior, steps and conditions must be those of the training."""
+        prior, made = run.prior, self.refiner
+        if not isinstance(prior.process, GaussianProcess):
+            raise GuidanceError(f"RefinedNoise refines Gaussian noise, and this prior ({prior.name}) has none")
+        if tuple(prior.event_shape) != tuple(made.event_shape):
+            shapes = f"{tuple(made.event_shape)}, and this prior ({prior.name}) has {tuple(prior.event_shape)}"
+            raise GuidanceError(f"the refiner was trained on states {shapes}")
+        if prior.process != made.process:
+            raise GuidanceError(
+                f"the refiner was trained on {made.process}, and this prior ({prior.name}) has {prior.process}"
+            )
+        if made.weights is not None and fingerprint(prior) != made.weights:
+            raise GuidanceError(f"the refiner was trained for another prior than this one ({prior.name})")
+        self._check_steps(run)
+        self._check_condition(run)
+
+    def _check_steps(self, run: Run) -> None:
+        count = len(self.refiner.times) - 1
+        if not isinstance(run.sampler, DDIM) or run.sampler.eta != 0:
+            raise GuidanceError(
+                f"a refiner is made for steps of DDIM, and this run takes {run.sampler}: leave sampler= out, or take "
+                f"sampler=ddim steps={count}"
+            )
+        times = run.sampler.grid(run.prior, run.steps)
+        if len(times) != count + 1:
+            raise GuidanceError(f"the refiner was trained for {count} steps, not {len(times) - 1}: steps={count}")
+        if max(abs(a - b) for a, b in zip(times, self.refiner.times, strict=True)) > 1e-6:
+            raise GuidanceError("the refiner was trained for other times than those of this sampler: leave it out")
+
+    def _check_condition(self, run: Run) -> None:
+        seen, given = self.refiner.conditions, run.condition
+        if (seen is None) != (given is None):
+            raise GuidanceError(
+                "the refiner was trained without a condition: leave condition= out"
+                if seen is None
+                else "the refiner was trained with conditions: give condition="
+            )
+        if seen is not None:
+            known, asked = (_names(run.prior, rows) for rows in (seen, given))
+            other = [name for name in asked if name not in known]
+            if other:
+                raise GuidanceError(
+                    f"the refiner was not trained with condition {other[0]}; it knows {'; '.join(known)}"
+                )
 
     def start(self, population: Population, run: Run) -> Population:
         """The refined start."""
-        std = float(run.prior.process.coefficients(1.0)[1])
+        here = next(self.refiner.network.parameters()).device
+        refiner = self.refiner if here == run.device else run.kept(self, lambda: self.refiner.to(run.device))
+        parts = torch.arange(len(population), device=run.device).split(run.network_batch or len(population))
+        given = population.condition
         with torch.no_grad():
-            refined = self.refiner(population.state, std, population.condition)
-        run.ledger.network_calls += 1
-        run.ledger.network_rows += len(population)
-        return population.advance(refined)
+            refined = [refiner(population.state[rows], None if given is None else given[rows]) for rows in parts]
+        run.ledger.value_calls += len(population)
+        return population.advance(torch.cat(refined))
+
+
+def _names(prior: Prior, conditions: Tensor) -> list[str]:
+    """Conditions (M, ...) as users write them: the values of the prior's labels, or numbers."""
+    rows, labels = conditions.reshape(len(conditions), -1).tolist(), getattr(prior, "labels", ())
+    texts = [
+        [label.values[number] if number >= 0 else "none" for label, number in zip(labels, row, strict=True)]
+        if labels
+        else map(str, row)
+        for row in rows
+    ]
+    return list(dict.fromkeys(", ".join(text) for text in texts))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +31,10 @@ class MinorityScore:
         t: time of the noise; small times measure texture, large ones global rarity.
         draws: of the noise.
         distance: (x_0, D) (B, *S) -> (B,) in place of the squared difference, for real-valued states.
+        decode: states to objects; token sequences that decode to None score minus infinity: broken ones are rare, too.
+
+    Raises:
+        ValueError: a time outside (0, 1], or no draws.
 
     Source: Um et al. 2024, "Don't play favorites" (ICLR), eq. 6, with other distances.
     """
@@ -37,22 +43,39 @@ class MinorityScore:
     t: float = 0.6
     draws: int = 5
     distance: Callable[[Tensor, Tensor], Tensor] | None = None
+    decode: Callable[[Tensor], Sequence[Any]] | None = None
     of_states = True
     differentiable = False
+    by_rank = True
+    """Says little but which of two states is rarer: bins of a learned value are to hold equal numbers of samples."""
+    floor = 0.0
     name = "minority"
+
+    def __post_init__(self) -> None:
+        """Refuse settings outside their range."""
+        if not 0 < self.t <= 1 or self.draws < 1:
+            raise ValueError(f"t={self.t}, draws={self.draws}; a time in (0, 1] and at least one draw are needed")
 
     def __call__(self, states: Tensor) -> Tensor:
         """Scores (B,) float64 of clean states (B, *S)."""
-        process = self.prior.process
-        tokens = isinstance(process, DiscreteProcess)
+        prior = self.prior.to(states.device)
+        parts = states.split(prior.network_batch or max(1, len(states)))
+        with torch.no_grad():
+            scores = torch.cat([self._scores(prior, part) for part in parts])
+        if self.decode is None or not isinstance(prior.process, DiscreteProcess):
+            return scores
+        broken = torch.tensor([thing is None for thing in self.decode(states)], device=states.device)
+        return scores.masked_fill(broken, -math.inf)
+
+    def _scores(self, prior: Prior, states: Tensor) -> Tensor:
+        tokens = isinstance(prior.process, DiscreteProcess)
         total = torch.zeros(len(states), dtype=torch.float64, device=states.device)
         for draw in range(self.draws):
             random = keyed_generator("cpu", draw, 0, "minority")
             shape = (1, *states.shape[1:])
             noise = torch.rand(shape, generator=random) if tokens else torch.randn(shape, generator=random)
-            noisy = process.noise(states, self.t, noise.to(states.device).expand(states.shape))
-            with torch.no_grad():
-                belief = self.prior.predict(noisy, self.t)
+            noisy = prior.process.noise(states, self.t, noise.to(states.device).expand(states.shape))
+            belief = prior.predict(noisy, self.t)
             if tokens:
                 total -= belief.log_probs.double().gather(-1, states[..., None])[..., 0].sum(1)
             elif self.distance is not None:

@@ -1,0 +1,138 @@
+"""The domain of chorales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guidekit.evaluation.panels import Layout
+
+from . import midi, preparation, roll_metrics, rolls
+from .data import MODES, chorales
+from .domain import SoundDomain
+from .forbidden import ForbiddenPitches, forbidden_pitches
+from .roll_rewards import ROLL_REWARDS
+
+
+class Chorales(SoundDomain):
+    """Four bars of sixteenths as piano rolls (B, 2, 64, 56): onset and held; objects are notes (n, 3), see `rolls`.
+
+    Args:
+        tempo: quarter notes a minute, of MIDI files written.
+
+    Raises:
+        ValueError: a tempo outside 4 to 960.
+        MissingExtraError: a library of the extra is not installed.
+    """
+
+    name = "chorales"
+    objects = "pieces"
+    suffix = ".mid"
+    kinds = ROLL_REWARDS
+    settings = ("tempo",)
+    libraries = ("mido", "matplotlib")
+    default = "chorales"
+    known = MODES
+    layout = Layout(
+        columns=4, size=(1.18, 0.82), shades={}, upward=True, note="each: 64 sixteenths; upward: G1 to D6, onsets dark"
+    )
+
+    def __init__(self, tempo: float = 84.0) -> None:
+        if not 4 <= tempo <= 960:  # a MIDI file can hold no slower one
+            raise ValueError(f"tempo={tempo}; quarter notes a minute, from 4 to 960, are expected")
+        super().__init__()
+        self.tempo = tempo
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(2, 64, 56)."""
+        return rolls.SHAPE
+
+    def encode(self, objects: Sequence[Any]) -> Tensor:
+        """Notes (n, 3), or voices (steps, 4), to states; see `rolls.encode`."""
+        return rolls.encode(objects)
+
+    def decode(self, states: Tensor) -> list[np.ndarray | None]:
+        """States to notes, None where a number is not finite or there is no note."""
+        return rolls.decode(states)
+
+    def rows(self, states: Tensor) -> tuple[list[np.ndarray | None], list[str]]:
+        """Notes of states and why there are none."""
+        found = rolls.judged(states)
+        return [None if why else notes for notes, why, _ in found], [why for _, why, _ in found]
+
+    def verifier(self, forbidden: Sequence[str] = ()) -> ForbiddenPitches:
+        """What finds notes that must not sound, and bounds states for guidance=fgg; see `forbidden_pitches`."""
+        return forbidden_pitches(forbidden) if forbidden else ForbiddenPitches(torch.zeros(rolls.SHAPE[1:]).bool())
+
+    def table(self, states: Tensor) -> list[dict[str, Any]]:
+        """See `SoundDomain.table`; `ghosts` are cells that were held without a note before, and are left out."""
+        return [
+            {**row, "ghosts": float(ghosts)}
+            for row, (_, _, ghosts) in zip(super().table(states), rolls.judged(states), strict=True)
+        ]
+
+    def measures(self, thing: np.ndarray) -> dict[str, float]:
+        """See `roll_metrics.measured`."""
+        return roll_metrics.measured(thing)
+
+    def stored(self, thing: np.ndarray) -> bytes:
+        """Its notes."""
+        return np.ascontiguousarray(thing).tobytes()
+
+    def picture(self, thing: np.ndarray) -> np.ndarray:
+        """The piano roll in colours (pitches, steps, 3): onsets dark, held notes light."""
+        roll = rolls.drawn(thing, rolls.STEPS, rolls.LOWEST, rolls.PITCHES)
+        shown = np.full((*roll.shape[1:], 3), 0.95)
+        shown[roll[1]] = (0.45, 0.62, 0.85)
+        shown[roll[0]] = (0.1, 0.25, 0.5)
+        return shown.transpose(1, 0, 2)
+
+    def reference(self, label: int | None = None, split: str = "test") -> list[np.ndarray]:
+        """Excerpts of the shipped chorales of a part, one every 16 steps, of one mode where a label is given."""
+        found = chorales(split)
+        keep = [i for i in range(len(found.notes)) if label is None or found.labels[i] == label]
+        return [rolls.merged(part) for i in keep for part in rolls.excerpts(found.notes[i])]
+
+    def read(self, path: str | Path, on_error: str) -> tuple[list[np.ndarray], list[tuple[str, str]], list[str]]:
+        """See `midi.read`."""
+        return midi.read(path, on_error)
+
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+        """See `preparation.prepare_chorales`."""
+        preparation.prepare_chorales(path, data, trainer)
+
+    def evaluate(
+        self,
+        objects: Sequence[np.ndarray | None],
+        reference: Sequence[np.ndarray] | None = None,
+        label: str | int | None = None,
+        **options: Any,
+    ) -> dict[str, float | int]:
+        """Pitch classes, scales, polyphony, rhythm, memorisation; see `roll_metrics.evaluate`.
+
+        Args:
+            objects: notes (n, 3), None = invalid.
+            reference: real pieces; None is the shipped test part, of the wanted mode where there is one.
+            label: mode that was wanted, by name or number; None is what the condition says.
+            options: of `roll_metrics.evaluate`; `training` is the shipped training part unless given.
+        """
+        wanted = self.label_wanted(label)
+        if reference is None:
+            reference = self.reference(wanted)
+            options["reference_labels"] = None if wanted is None else [wanted] * len(reference)
+        if "training" not in options:
+            options["training"] = self.reference(split="train")
+        if wanted is not None:
+            options.setdefault("labels", [wanted] * len(objects))
+        return roll_metrics.evaluate(objects, reference, **options)
+
+    def saved(self, folder: Path, objects: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, Any]:
+        """Write MIDI files; arrays are the notes (m, 3) of all pieces end to end, and `offsets`."""
+        midi.write_pieces(folder, objects, names, self.tempo)
+        return {"notes": np.concatenate(objects), "offsets": np.cumsum([0, *map(len, objects)])}

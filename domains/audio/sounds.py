@@ -1,0 +1,144 @@
+"""The domain of sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from guidekit.evaluation.panels import Layout
+from guidekit.names import UnknownNameError
+
+from . import codec, files, mel, metrics, preparation
+from .codec import Sound
+from .data import CLASSES, clips, fitted
+from .domain import SoundDomain
+from .library import functional
+from .rewards import REWARDS
+
+WAVEFORMS = "waveforms"
+"""Name of the shipped prior of waveforms."""
+
+
+class Audio(SoundDomain):
+    """Sounds of up to 1.024 s at 16 kHz; objects are `Sound`.
+
+    Args:
+        state: "mel" for log-mel pictures (B, 1, 64, 64), as the priors have, or "waveform" for (B, 1, 16384); both in
+            [-1, 1].
+
+    Raises:
+        UnknownNameError: another kind of state.
+        MissingExtraError: a library of the extra is not installed.
+    """
+
+    name = "audio"
+    objects = "sounds"
+    suffix = ".wav"
+    kinds = REWARDS
+    settings = ("state",)
+    libraries = ("soundfile", "matplotlib")
+    default = "one_shots"
+    known = CLASSES
+    layout = Layout(
+        columns=4,
+        size=(1.18, 0.82),
+        shades={"cmap": "magma", "vmin": 0, "vmax": 1},
+        upward=True,
+        note="each: 1.024 s; upward: 20 Hz to 8 kHz (mel), -80 dB dark to 0 dB bright",
+    )
+
+    def __init__(self, state: str = "mel") -> None:
+        if state not in codec.STATES:
+            raise UnknownNameError("kind of state", str(state), codec.STATES)
+        super().__init__()
+        functional()
+        self.state = state
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(1, 64, 64) or (1, 16384)."""
+        return codec.STATES[self.state]
+
+    def checkpoint(self, name: str) -> Path:
+        """See `Domain.checkpoint`; "default" is the shipped prior of the kind of states."""
+        return super().checkpoint(WAVEFORMS if name == "default" and self.state == "waveform" else name)
+
+    def encode(self, objects: Sequence[Any]) -> Tensor:
+        """Sounds, or waveforms (T,) at 16 kHz, to states; see `codec.encode`."""
+        return codec.encode(objects, self.state)
+
+    def decode(self, states: Tensor) -> list[Sound | None]:
+        """States to sounds, None where a number is not finite or nothing is heard; see `codec.decode`."""
+        return codec.decode(states, self.state)
+
+    def rows(self, states: Tensor) -> tuple[list[Sound | None], list[str]]:
+        """Sounds of states and why there is none."""
+        sounds = self.decode(states)
+        reasons = [
+            "" if sound is not None else codec.reason(state) or "silent"
+            for sound, state in zip(sounds, states, strict=True)
+        ]
+        return sounds, reasons
+
+    def measures(self, thing: Sound) -> dict[str, float]:
+        """Centroid (Hz), level (dB), duration (s) and onsets of a sound."""
+        return {name: float(one[0]) for name, one in metrics.described([thing], codec.encode([thing])).items()}
+
+    def stored(self, thing: Sound) -> bytes:
+        """Its samples as they are written."""
+        return files.integers(thing.wave).tobytes()
+
+    def picture(self, thing: Sound) -> np.ndarray:
+        """The log-mel picture, 0 to 1."""
+        return (codec.encode([thing])[0, 0].numpy() + 1) / 2
+
+    def reference(self, label: int | None = None, split: str = "test") -> list[Sound]:
+        """Shipped sounds of a part, of one class where a label is given."""
+        return self._shipped(label, split)[0]
+
+    def _shipped(self, label: int | None = None, split: str = "test") -> tuple[list[Sound], list[int]]:
+        found = clips(split)
+        keep = [i for i in range(len(found.waves)) if label is None or found.labels[i] == label]
+        return [Sound(fitted(found.waves[i])) for i in keep], [int(found.labels[i]) for i in keep]
+
+    def read(self, path: str | Path, on_error: str) -> tuple[list[Sound], list[tuple[str, str]], list[str]]:
+        """See `files.read`."""
+        found = files.read(path, on_error)
+        return found.sounds, found.skipped, found.notes
+
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+        """See `preparation.prepare_sounds`."""
+        preparation.prepare_sounds(path, data, trainer, self.state)
+
+    def evaluate(
+        self,
+        objects: Sequence[Sound | None],
+        reference: Sequence[Sound] | None = None,
+        label: str | int | None = None,
+        **options: Any,
+    ) -> dict[str, float | int | str]:
+        """Spectra, levels, a Frechet distance of log-mel frames, diversity, memorisation; see `metrics.evaluate`.
+
+        Args:
+            objects: sounds, None = invalid.
+            reference: real sounds; None is the shipped test part, of the wanted class where there is one.
+            label: class that was wanted, by name or number; None is what the condition says.
+            options: of `metrics.evaluate`; `training` is the shipped training part unless given.
+        """
+        wanted = self.label_wanted(label)
+        if reference is None:
+            reference, options["reference_labels"] = self._shipped(wanted)
+        if "training" not in options:
+            options["training"], options["training_labels"] = self._shipped(split="train")
+        if wanted is not None:
+            options.setdefault("labels", [wanted] * len(objects))
+        return metrics.evaluate(objects, reference, **options)
+
+    def saved(self, folder: Path, objects: Sequence[Sound], names: Sequence[str]) -> dict[str, Any]:
+        """Write WAV files of 16 bits; arrays are waves (n, T) int16 and rate."""
+        files.write_sounds(folder, objects, names)
+        return {"waves": np.stack([files.integers(sound.wave) for sound in objects]), "rate": mel.RATE}

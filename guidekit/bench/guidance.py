@@ -1,0 +1,193 @@
+"""Several guidances on one prior, side by side: the field's figures and what each cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from guidekit.core.state import State
+from guidekit.domain import Domain, configured
+from guidekit.evaluation.table import text
+from guidekit.files import write_atomic
+from guidekit.names import UnknownNameError
+from guidekit.objectives.rewards import score
+from guidekit.priors.base import Prior
+from guidekit.running.build import build_guidance, build_reward, build_sampler, named_guidance
+from guidekit.running.folder import OutputError
+from guidekit.running.sample_job import progress_bar
+from guidekit.sampling import sample_chunks
+
+SAME = ("domain", "reward", "sampler", "prior", "conditions", "each", "steps", "device")
+"""Settings that a file of figures belongs to; guidances and seeds may be added to it."""
+
+COSTS = ("network rows", "seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What all guidances of a comparison share.
+
+    Args:
+        domain, prior, reward, given: see `guidekit.running.sample_job`; `given` goes to `Domain.evaluate`.
+        condition: of the samples, a row each, or None.
+        labels: class number wanted of each, or None.
+        arguments: of `sample_chunks`.
+    """
+
+    domain: Domain
+    prior: Prior
+    reward: Any
+    given: Mapping[str, Any]
+    condition: State | None
+    labels: Sequence[int] | None
+    arguments: Mapping[str, Any]
+
+
+def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Sample with every guidance and seed, judge the samples, print a table; `output` keeps each figure as it is made.
+
+    A file that holds some of them already is completed.
+
+    Raises:
+        ValueError: settings that cannot work, before anything is sampled.
+    """
+    rows = {title(plug): plug for plug in config["guidances"]}
+    if len(rows) < len(config["guidances"]) or not rows:
+        raise ValueError(f"guidances={config['guidances']}: a list of different ones is needed")
+    for name in ("seeds", "each"):
+        if config[name] < 1:
+            raise ValueError(f"{name}={config[name]}; at least 1 is needed")
+    plan = planned(config)
+    plugs = {}
+    for name, plug in rows.items():
+        settings = None if name == "none" else named_guidance(plug)
+        plugs[name] = build_guidance(settings, plan.reward, plan.domain.verifier, plan.domain.checkpoint)
+        sample_chunks(plan.prior, plugs[name], condition=plan.condition, **plan.arguments)  # refuses, samples nothing
+    record = opened(config)
+    seeds = range(config["seed"], config["seed"] + config["seeds"])
+    with progress_bar(console) as bar:
+        task = bar.add_task("", text="")
+        for name, plug in plugs.items():
+            for seed in seeds:
+                if str(seed) in record["figures"].setdefault(name, {}):
+                    continue
+                bar.update(task, description=name, text=f"seed {seed} of {seeds[0]}-{seeds[-1]}")
+                record["figures"][name][str(seed)] = measured(plan, plug, seed)
+                if config["output"]:
+                    write_atomic(config["output"], json.dumps(record, indent=1).encode())
+                columns_of(record["figures"][name][str(seed)], config["figures"])  # a wrong name is told at once
+    found = {name: [record["figures"][name][str(seed)] for seed in seeds] for name in plugs}
+    console.print(table(found, config["figures"], f"{plan.arguments['num_samples']} {plan.domain.objects} each"))
+    return record
+
+
+def title(plug: str | Mapping[str, Any]) -> str:
+    """A guidance with its settings, as the table names it."""
+    if isinstance(plug, str):
+        return plug
+    return " ".join([str(plug["name"]), *(f"{key}={value}" for key, value in plug.items() if key != "name")])
+
+
+def planned(config: Mapping[str, Any]) -> Plan:
+    """Domain, prior, reward and conditions of a configuration."""
+    domain, given = configured(config["domain"])
+    prior = domain.load_prior(config["prior"])
+    reward = build_reward(domain, config["reward"], prior)
+    known, wanted = getattr(prior, "labels", ()), config["conditions"]
+    if wanted is None and len(known) > 1:
+        names = ", ".join(label.name for label in known)
+        raise ValueError(f"prior {config['prior']} has the labels {names}; name values: 'conditions=[{{qed: high}}]'")
+    if wanted is None and known:
+        wanted = list(known[0].values)
+    rows = [prior.condition(one) for one in wanted or ()]
+    condition = torch.cat(rows).repeat_interleave(config["each"], 0) if rows else None
+    labels = condition[:, 0].tolist() if rows and len(known) == 1 and domain.judges_labels else None
+    arguments = dict(
+        sampler=build_sampler(config["sampler"]),
+        steps=config["steps"],
+        device=config["device"],
+        num_samples=config["each"] * max(1, len(rows)),
+    )
+    return Plan(domain, prior, reward, given, condition, labels, arguments)
+
+
+def opened(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The record to be filled: that of `output`, where it is of the same settings, or an empty one."""
+    settings = {key: config[key] for key in SAME}
+    machine = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+    empty = {"settings": settings, **machine, "torch": torch.__version__, "figures": {}}
+    path = config["output"] and Path(config["output"])
+    if not path:
+        return empty
+    if path.is_dir() or not path.parent.is_dir():
+        raise OutputError(f"output={path}: a file in a folder that exists is needed")
+    if not path.exists() or config["overwrite"]:
+        return empty
+    try:
+        record = json.loads(path.read_text())
+        same = record["settings"] == json.loads(json.dumps(settings))
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise OutputError(
+            f"{path} holds something else; repeat its settings, or pass overwrite=true or another output="
+        )
+    return record
+
+
+def measured(plan: Plan, plug: Any, seed: int) -> dict[str, Any]:
+    """Figures of one guidance and one seed."""
+    results = list(sample_chunks(plan.prior, plug, seed=seed, condition=plan.condition, **plan.arguments))
+    samples = torch.cat([result.samples for result in results])
+    ledger = sum((result.ledger for result in results), type(results[0].ledger)())
+    labels = {} if plan.labels is None else {"labels": plan.labels}
+    figures = dict(plan.domain.evaluate(plan.domain.decode(samples), **plan.given, **labels))
+    if plan.reward is not None:
+        values = score(plan.reward, samples, type(ledger)())
+        figures["reward"] = float(values[values.isfinite()].mean())
+    return figures | {"network rows": ledger.network_rows / plan.arguments["num_samples"], "seconds": ledger.seconds}
+
+
+def table(found: Mapping[str, Sequence[Mapping[str, Any]]], figures: Sequence[str] | None, heading: str) -> Table:
+    """A row a guidance, a column a figure; the other way round for all figures. Mean and sd over seeds.
+
+    Args:
+        found: guidance -> figures of every seed.
+        figures: names of the columns; None is all numbers.
+        heading: above the table.
+    """
+    shown = columns_of(next(iter(found.values()))[0], figures)
+    cells = [[spread(name, [one.get(name, math.nan) for one in seeds]) for name in shown] for seeds in found.values()]
+    rows, columns = (list(found), shown) if figures else (shown, list(found))
+    made = Table(title=heading, title_justify="left")
+    made.add_column("")
+    for name in columns:
+        made.add_column(name, justify="right")
+    for name, row in zip(rows, cells if figures else zip(*cells, strict=True), strict=True):
+        made.add_row(name, *row)
+    return made
+
+
+def columns_of(found: Mapping[str, Any], figures: Sequence[str] | None) -> list[str]:
+    """Names of the figures to show, costs last; UnknownNameError for one that the domain does not give."""
+    known = [name for name, value in found.items() if not isinstance(value, str)]
+    for name in figures or ():
+        if name not in known:
+            raise UnknownNameError("figure", str(name), known)
+    return [*(figures or [name for name in known if name not in COSTS]), *COSTS]
+
+
+def spread(name: str, values: Sequence[float]) -> str:
+    """Mean and standard deviation of a figure over seeds."""
+    mean = text(name, statistics.fmean(values) if len(values) > 1 else values[0])
+    return mean if len(values) < 2 or name in COSTS else f"{mean} +- {text(name, statistics.stdev(values))}"

@@ -1,0 +1,53 @@
+"""Classes of samples: the label named "class" of a prior, and the class that a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guidekit.names import UnknownNameError
+from guidekit.priors.base import Prior
+
+
+def class_names(prior: Prior) -> tuple[str, ...]:
+    """The classes a prior was trained with, in the order of their numbers; none for one without."""
+    return next((tuple(label.values) for label in prior.labels if label.name == "class"), ())
+
+
+def class_number(label: str | int, classes: Sequence[str], what: str) -> int:
+    """The number of a class given by name or number; "Ankle boot" is ankle_boot where there is no other.
+
+    Args:
+        label: name or number.
+        classes: names in the order of their numbers.
+        what: for messages, such as "class of emoji".
+
+    Raises:
+        UnknownNameError: no class of that name.
+        ValueError: a number out of range.
+    """
+    if isinstance(label, int) and not isinstance(label, bool):
+        if not 0 <= label < len(classes):
+            known = f"0 ({classes[0]}) to {len(classes) - 1} exist" if classes else "there are none"
+            raise ValueError(f"{what}: {label} is out of range; {known}")
+        return label
+    for name in (str(label), str(label).strip().lower().replace(" ", "_")):
+        if name in classes:
+            return list(classes).index(name)
+    raise UnknownNameError(what, str(label), classes)
+
+
+def condition_class(condition: Any, classes: Sequence[str]) -> int | None:
+    """The number of the one class that a condition names, as users write it; None where it names none, or another.
+
+    Args:
+        condition: of a run: a name, a number, a list of one of these, or a mapping with the key "class".
+        classes: names in the order of their numbers.
+    """
+    named = condition.get("class") if isinstance(condition, Mapping) else condition
+    if isinstance(named, Sequence) and not isinstance(named, str) and len(named) == 1:
+        named = named[0]
+    if isinstance(named, str) and named in classes:
+        return list(classes).index(named)
+    whole = isinstance(named, int) and not isinstance(named, bool)
+    return named if whole and 0 <= named < len(classes) else None

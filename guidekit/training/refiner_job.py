@@ -1,0 +1,177 @@
+"""The work behind `guidekit train trainer=refiner`: learn the noise whose unguided sample is the guided one."""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from torch import Tensor, nn
+
+from guidekit.core.generators import keyed_generator
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.domain import Domain, UnknownNameError
+from guidekit.guidance.starts import save_refiner
+from guidekit.networks import NETWORKS
+from guidekit.priors.base import Prior
+from guidekit.priors.descriptions import describe_gaussian
+from guidekit.processes import GaussianProcess
+from guidekit.running.build import build_guidance, build_reward
+from guidekit.running.groups import load_group
+from guidekit.samplers import DDIM
+from guidekit.training.refiner import guided_pairs, refined, train_refiner, unguided
+
+SMALL = {"name": "unet", "options": {"width": 32, "multipliers": [1], "patch": 4, "attention": [0]}}
+"""The network of a refiner, where none is named."""
+
+POSITIVE = ("sampling_steps", "pairs", "validation", "rounds", "updates", "batch_size", "learning_rate")
+
+
+def train(config: dict[str, Any], domain: Domain, output: Path, console: Console) -> None:
+    """Train a refiner for the configured prior and teacher, and write it to `output`.
+
+    Raises:
+        ValueError: settings that cannot work, before anything is sampled.
+        KeyboardInterrupt: nothing is written.
+    """
+    trainer, prior = config["trainer"], domain.load_prior(config["prior"])
+    refuse_settings(config, prior)
+    sampler, steps, seed = DDIM(times=trainer["times"]), trainer["sampling_steps"], config["seed"]
+    teacher = teacher_of(config, domain, prior)
+    if trainer["threads"]:
+        torch.set_num_threads(trainer["threads"])
+    torch.manual_seed(seed)
+    network, made = network_of(trainer["network"], prior)
+    if len(prior.event_shape) == 3:  # convolutions are half as quick again on a CPU with channels last
+        for module in (network, getattr(prior, "network", network)):
+            module.to(memory_format=torch.channels_last)
+    count = trainer["pairs"] + trainer["validation"]
+    labels = labels_of(prior, config["condition"], count, seed)
+    began = time.perf_counter()
+    try:
+        with progress_bar(console) as bar:
+            noise, targets = _pairs(bar, prior, teacher, count, steps, seed, labels, sampler)
+            held = slice(trainer["pairs"], None)
+            rest = [None if part is None else part[: trainer["pairs"]] for part in (noise, targets, labels)]
+            options = {key: trainer[key] for key in ("rounds", "updates", "batch_size", "learning_rate", "penalty")}
+            options |= dict(steps=steps, seed=seed, sampler=sampler, condition=rest.pop())
+            task = bar.add_task("refiner", text="")
+            refiner = train_refiner(prior, network, *rest, **options, progress=lambda text: bar.update(task, text=text))
+            given = None if labels is None else labels[held]
+            before, after = (
+                float((unguided(prior, start, refiner.times, given) - targets[held]).square().mean())
+                for start in (noise[held], refined(refiner, noise[held], given))
+            )
+    except KeyboardInterrupt:
+        console.print("interrupted: nothing is written")
+        raise
+    card = {
+        "prior": config["prior"],
+        "trainer": trainer,
+        "reward": config["reward"],
+        "condition": config["condition"],
+        "seed": seed,
+        "error unrefined": round(before, 6),
+        "error": round(after, 6),
+        "seconds": round(time.perf_counter() - began),
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_refiner(output, refiner, made, domain.name, card)
+    console.print(
+        f"written to {output}: mean square distance to the guided samples {after:.4g}, without refinement {before:.4g} "
+        f"({trainer['validation']} pairs held out), {card['seconds']} seconds"
+    )
+
+
+def refuse_settings(config: dict[str, Any], prior: Prior) -> None:
+    """Raise ValueError for a prior, numbers or a file that a refiner cannot be trained with."""
+    trainer = config["trainer"]
+    if not isinstance(prior.process, GaussianProcess):
+        raise GuidanceError(f"trainer=refiner refines Gaussian noise, and this prior ({prior.name}) has none")
+    describe_gaussian(prior.process)
+    if config["data"] is not None:
+        raise ValueError("data= is for priors and values; trainer=refiner learns from guided samples of prior=")
+    if not trainer["teacher"]:
+        raise ValueError("trainer=refiner needs plugs: 'trainer.teacher=[{name: cfg, weight: 2}]'")
+    for name in POSITIVE:
+        if not trainer[name] > 0:
+            raise ValueError(f"trainer.{name}={trainer[name]}; a number above 0 is needed")
+    if trainer["penalty"] < 0:
+        raise ValueError(f"trainer.penalty={trainer['penalty']}; a number of at least 0 is needed")
+
+
+def teacher_of(config: dict[str, Any], domain: Domain, prior: Prior) -> Guidance:
+    """The guidance that is to be paid in advance."""
+    plugs = {**load_group("guidance", "chain"), "plugs": config["trainer"]["teacher"]}
+    reward = build_reward(domain, config["reward"], prior)
+    return build_guidance(plugs, reward, domain.verifier, domain.checkpoint)
+
+
+def network_of(wanted: dict[str, Any] | str | None, prior: Prior) -> tuple[nn.Module, dict[str, Any]]:
+    """A network for a prior's states and labels, zero at first, and {name, options} it is made from.
+
+    Args:
+        wanted: {name, options}; None is a small U-Net, "prior" a copy of the prior's network.
+        prior: whose noise is refined.
+
+    Raises:
+        ValueError: it does not fit the states.
+    """
+    shape = tuple(prior.event_shape)
+    if wanted == "prior":
+        if not hasattr(prior, "made"):
+            raise ValueError(f"trainer.network=prior: {prior.name} has no network of a checkpoint to start from")
+        network, made = copy.deepcopy(prior.network), dict(prior.made)
+        nn.init.zeros_(network.head.weight)
+        nn.init.zeros_(network.head.bias)
+        return network, made
+    made = SMALL if wanted is None else wanted
+    if not isinstance(made, dict) or made.get("name") not in NETWORKS:
+        name = made.get("name") if isinstance(made, dict) else made
+        raise UnknownNameError("trainer.network", str(name), ["prior", *NETWORKS])
+    counts = [len(label.values) for label in getattr(prior, "labels", ())]
+    options = {**(made.get("options") or {}), "channels": shape[0]} | ({"labels": counts} if counts else {})
+    if made["name"] == "image_transformer":
+        options["size"] = shape[-1]
+    try:
+        network = NETWORKS[made["name"]](**options)
+        answer = network(torch.zeros(2, *shape), torch.ones(2), None)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"trainer.network={made['name']} does not take states {shape}: {error}") from error
+    if tuple(answer.shape[1:]) != shape:
+        raise ValueError(f"trainer.network={made['name']} makes {tuple(answer.shape[1:])} of states {shape}")
+    return network, {"name": made["name"], "options": options}
+
+
+def labels_of(prior: Prior, condition: Any, count: int, seed: int) -> Tensor | None:
+    """Conditions (count, K) of the pairs: the given one, or random ones where there is none; None without labels."""
+    labels = getattr(prior, "labels", ())
+    if condition is not None:
+        rows = prior.condition(condition)
+        return rows.expand(count, *rows.shape[1:])
+    if not labels:
+        return None
+    random = keyed_generator("cpu", seed, 0, "labels of pairs")
+    return torch.stack([torch.randint(len(label.values), (count,), generator=random) for label in labels], 1)
+
+
+def progress_bar(console: Console) -> Progress:
+    """What is done, and how long it has taken."""
+    texts = (TextColumn("{task.description}"), TextColumn("{task.fields[text]}"))
+    return Progress(SpinnerColumn(), *texts, TimeElapsedColumn(), console=console, transient=True)
+
+
+def _pairs(
+    bar: Progress, prior: Prior, teacher: Guidance, count: int, steps: int, seed: int, labels: Any, sampler: DDIM
+) -> tuple[Tensor, Tensor]:
+    task = bar.add_task("guided samples", text=f"0 of {count}")
+
+    def told(progress: Any) -> None:
+        first, last = progress.groups
+        bar.update(task, text=f"{first} of {count}; {first + 1}-{last}: step {progress.step} of {progress.steps}")
+
+    return guided_pairs(prior, teacher, count, steps, seed, labels, sampler, told)
