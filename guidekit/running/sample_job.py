@@ -25,6 +25,7 @@ from guidekit.objectives.rewards import score
 from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.chunks import sample_on_disk
 from guidekit.running.folder import RunFolder
+from guidekit.running.independence import caution
 from guidekit.running.tasks import Given, build_task
 from guidekit.sampling import Result, sample_chunks
 
@@ -85,6 +86,8 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     for note in [] if given is None else given.notes:
         console.print(note)
     report(console, domain, results, path)
+    if told := caution(domain, config):
+        console.print(told, soft_wrap=True)
     return path
 
 
