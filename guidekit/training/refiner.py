@@ -98,7 +98,7 @@ def train_refiner(
     With the predicted noise held fixed in every step, the derivative of the sample in the noise is one positive number,
     so the error of a sample is the direction in which its noise has to move, and no graph of the sampler is kept. The
     sampler is dear, and the network is small. So every round samples all pairs once, moves the noise of each by one
-    gradient step, and fits the network to these moves by many updates; one round of one update is the published rule.
+    gradient step, and fits the network to these moves by many updates; the authors sample again for every update.
 
     Args:
         prior: Gaussian prior, unguided.
