@@ -13,14 +13,11 @@ from guidekit.evaluation.panels import Layout
 from guidekit.names import UnknownNameError
 
 from . import codec, files, mel, metrics, preparation
-from .codec import Sound
+from .codec import AudioError, Sound
 from .data import CLASSES, clips, fitted
 from .domain import SoundDomain
 from .library import functional
 from .rewards import REWARDS
-
-WAVEFORMS = "waveforms"
-"""Name of the shipped prior of waveforms."""
 
 
 class Audio(SoundDomain):
@@ -64,8 +61,13 @@ class Audio(SoundDomain):
         return codec.STATES[self.state]
 
     def checkpoint(self, name: str) -> Path:
-        """See `Domain.checkpoint`; "default" is the shipped prior of the kind of states."""
-        return super().checkpoint(WAVEFORMS if name == "default" and self.state == "waveform" else name)
+        """See `Domain.checkpoint`; no prior of waveforms is shipped."""
+        if name == "default" and self.state == "waveform":
+            raise AudioError(
+                "no prior of waveforms is shipped: give prior=mine.safetensors, made by guidekit train domain=audio "
+                "domain.state=waveform trainer=waveforms output=mine.safetensors"
+            )
+        return super().checkpoint(name)
 
     def encode(self, objects: Sequence[Any]) -> Tensor:
         """Sounds, or waveforms (T,) at 16 kHz, to states; see `codec.encode`."""

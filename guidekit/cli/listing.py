@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from guidekit.domain import MissingExtraError, UnknownNameError, domain_names, load_domain
+from guidekit.running.build import OF_PRIORS
 from guidekit.running.groups import group_choices, load_group
 
 SECTIONS = ("domains", "guidance", "rewards", "samplers", "priors")
@@ -88,11 +89,11 @@ def _samplers() -> Table:
 
 def _rewards() -> Table:
     table = _table("rewards", "reward=", "domain=", "what it is", "settings")
-    for domain in _loaded():
-        for name in domain.rewards:
-            config = load_group("reward", name) if name in group_choices("reward") else {}
-            settings = ", ".join(f"{key}={value}" for key, value in config.items() if key != "name")
-            table.add_row(name, domain.name, _first_line(domain.rewards.kinds[name]), settings)
+    made = [(name, domain.name, domain.rewards.kinds[name]) for domain in _loaded() for name in domain.rewards]
+    for name, domain, kind in [*made, *((name, "any", kind) for name, kind in OF_PRIORS.items())]:
+        config = load_group("reward", name) if name in group_choices("reward") else {}
+        settings = ", ".join(f"{key}={value}" for key, value in config.items() if key != "name")
+        table.add_row(name, domain, _first_line(kind), settings)
     table.add_row("module:function", "any", "A function of your own: object -> number, higher is better.", "")
     for name in ("sum", "product", "negation"):
         settings = ", ".join(key for key in load_group("reward", name) if key != "name")

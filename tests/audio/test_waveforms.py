@@ -9,7 +9,7 @@ import torch
 
 import guidekit as gk
 from guidekit.cli import main
-from guidekit.domains.audio import Audio, mel
+from guidekit.domains.audio import Audio, AudioError, mel
 from guidekit.domains.audio.preparation import prepare_sounds
 from guidekit.networks import WaveformUNet
 from guidekit.networks.waveform_unet import lapped, lapped_basis, unlapped
@@ -98,6 +98,8 @@ def test_training_from_the_command_line(folder, capsys):
     assert prior.event_shape == (1, 16384) and gk.sample(prior, num_samples=2, steps=2).samples.shape == (2, 1, 16384)
     with pytest.raises(ValueError, match=r"of states \(1, 16384\); \(1, 64, 64\) are expected"):
         Audio().load_prior(f"{folder}/mine.safetensors")
+    with pytest.raises(AudioError, match="no prior of waveforms is shipped: give prior="):
+        Audio("waveform").load_prior()
     capsys.readouterr()
     assert main(["train", *settings, "overwrite=true", *sizes]) == 2
     told = capsys.readouterr().err

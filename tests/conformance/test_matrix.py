@@ -123,7 +123,7 @@ REFUSED |= {(plug, column) for plug in ("dcbg", "predictor", "tag", "sharpen") f
 REFUSED |= {("tag", column) for column in ("molecules", "proteins")}  # rewards of objects have no gradient
 REFUSED |= {("nos", column) for column in ("masked_chain", "uniform_chain", *REALS)}  # no network, no features
 REFUSED |= {("reflection", column) for column in ("proteins", "uniform_chain", *REALS)}  # nothing can be masked
-REFUSED |= {(plug, column) for plug in ("clamp", "boost_and_skip", "replacement") for column in TOKENS}
+REFUSED |= {(plug, column) for plug in ("clamp", "boost_and_skip", "replacement", "refined_noise") for column in TOKENS}
 REFUSED |= {("fgg", column) for column in (*TOKENS, *REALS) if column != "chorales"}  # verifiers without bounds
 FAMILY = ("adaptive", "apg", "cfg_renorm", "cfg_rescale", "cfg_zero", "compose", "concepts", "gfcg", "icg", "mambo")
 FAMILY = (*FAMILY, "guidance_interval", "perp_neg", "s_cfg", "tcfg")  # they need a conditional prior
@@ -174,6 +174,26 @@ def learned(plug, prior):
     return gk.guidance.LearnedValue(network.eval(), prior.process, torch.arange(4.0).double())
 
 
+class Bend(torch.nn.Module):
+    """A network of a refiner, of states of any shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = torch.nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x, level, labels):
+        """See the class."""
+        return self.size * x.tanh()
+
+
+def refiner(prior):
+    """A refiner for any prior, of the steps asked for here."""
+    given = prior.condition(condition_of(prior))
+    given = None if given is None else torch.as_tensor(given).reshape(1, *torch.as_tensor(given).shape[1:])
+    process, shape = prior.process, tuple(prior.event_shape)
+    return gk.guidance.starts.Refiner(Bend(), process, shape, tuple(process.grid(6)), given)
+
+
 def second(prior):
     """Another prior of the same states: other weights of the network, or another analytic law."""
     other = copy.copy(prior)
@@ -204,6 +224,7 @@ def settings(plug, prior):
     one_class = lambda x: torch.zeros(len(x), 1)  # noqa: E731
     return {
         "value": lambda: learned(plug, prior),
+        "refiner": lambda: refiner(prior),
         "weak": lambda: second(prior),
         "reference": lambda: second(prior),
         "synthetic": lambda: second(prior),

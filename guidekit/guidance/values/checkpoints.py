@@ -57,8 +57,9 @@ def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -
         ValueError: `above` exceeds all rewards that were seen.
     """
     description = read_description(path)
-    if description.get("kind") != "value":
-        raise CheckpointError(f"{path} holds a prior, not a value; make one with guidekit train trainer=value")
+    kind = description.get("kind", "prior")
+    if kind != "value":
+        raise CheckpointError(f"{path} holds a {kind}, not a value; make one with guidekit train trainer=value")
     network = load_network(path, description).eval().requires_grad_(False)
     centres = torch.tensor([-math.inf if c is None else c for c in description["centres"]], dtype=torch.float64)
     process = (gaussian_process_from if description.get("state") == "real" else process_from)(description)
