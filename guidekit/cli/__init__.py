@@ -13,7 +13,7 @@ HELP = """guidekit - guided sampling of diffusion priors
   guidekit evaluate  domain=molecules samples=outputs/run/samples.csv
   guidekit train     domain=molecules output=mine.safetensors trainer.minutes=60
   guidekit bench     suite=speed
-  guidekit list      domains, guidances, rewards, samplers, priors
+  guidekit list      domains, guidances, rewards, tasks, samplers, priors
 
 Settings are key=value (Hydra's grammar). `guidekit sample --cfg job` prints all of them,
 `guidekit sample --multirun seed=0,1,2` sweeps, `guidekit sample --help` says more."""

@@ -13,7 +13,7 @@ from guidekit.domain import MissingExtraError, UnknownNameError, domain_names, l
 from guidekit.running.build import OF_PRIORS
 from guidekit.running.groups import group_choices, load_group
 
-SECTIONS = ("domains", "guidance", "rewards", "samplers", "priors")
+SECTIONS = ("domains", "guidance", "rewards", "tasks", "samplers", "priors")
 
 
 def run(settings: Sequence[str]) -> int:
@@ -98,6 +98,15 @@ def _rewards() -> Table:
     for name in ("sum", "product", "negation"):
         settings = ", ".join(key for key in load_group("reward", name) if key != "name")
         table.add_row(name, "any", "Combination of other rewards.", settings)
+    return table
+
+
+def _tasks() -> Table:
+    table = _table("tasks", "task=", "domain=", "what it is", "settings")
+    for domain in _loaded():
+        for name, make in domain.tasks.items():
+            settings = ", ".join(f"{key}={value}" for key, value in load_group("task", name).items() if key != "name")
+            table.add_row(name, domain.name, _first_line(make), settings)
     return table
 
 

@@ -163,7 +163,7 @@ def test_list_names_everything(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
-    for name in ("molecules", "svdd", "fk_steering", "qed", "drd2", "first_hitting", "default"):
+    for name in ("molecules", "svdd", "fk_steering", "qed", "drd2", "first_hitting", "default", "band_infill"):
         assert name in printed
 
 
