@@ -12,21 +12,17 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from guidekit.objectives import measurements
-from guidekit.objectives.measurements import Keep, Measured, Task, observe, signal_to_noise
-
-__all__ = ["TASKS", "Clip", "Keep", "LowPass", "Measured", "Task", "crossfaded", "make", "observe", "signal_to_noise"]
+from guidekit.objectives.measurements import Keep, Projection, Task
 
 
 @dataclasses.dataclass(frozen=True)
-class LowPass:
-    """Spectrum of a waveform (B, 1, T) up to a frequency: an orthogonal projection, so self-adjoint.
+class LowPass(Projection):
+    """Spectrum of a waveform (B, 1, T) up to a frequency.
 
     Args:
         cutoff: Hz; higher frequencies of the discrete Fourier transform over all T are lost.
@@ -35,21 +31,12 @@ class LowPass:
 
     cutoff: float
     rate: int = 16_000
-    linear = True
 
     def forward(self, x: Tensor) -> Tensor:
         """x without what is above the cutoff."""
         spectrum = torch.fft.rfft(x)
         kept = torch.fft.rfftfreq(x.shape[-1], 1 / self.rate, device=x.device) <= self.cutoff
         return torch.fft.irfft(spectrum * kept, n=x.shape[-1])
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A^T y."""
-        return self.forward(y)
-
-    def pinv(self, y: Tensor) -> Tensor:
-        """A^+ y."""
-        return self.forward(y)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,11 +119,6 @@ def bandwidth(shape: tuple[int, ...], cutoff: float = 2000.0) -> Task:
 TASKS: Mapping[str, Callable[..., Task]] = {
     one.__name__: one for one in (continuation, infill, regeneration, transition, band_infill, declip, bandwidth)
 }
-
-
-def make(name: str, shape: tuple[int, ...], **options: Any) -> Task:
-    """A task by name for states of a shape (without the batch); raises as `guidekit.objectives.measurements.make`."""
-    return measurements.make(TASKS, name, shape, options)
 
 
 def crossfaded(before: Tensor, after: Tensor, gap: Tensor) -> Tensor:

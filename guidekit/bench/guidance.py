@@ -25,7 +25,7 @@ from guidekit.priors.base import Prior
 from guidekit.running.build import build_guidance, build_reward, build_sampler, named_guidance
 from guidekit.running.folder import OutputError
 from guidekit.running.sample_job import progress_bar
-from guidekit.sampling import sample_chunks
+from guidekit.sampling import sample, sample_chunks
 
 SAME = ("domain", "reward", "sampler", "prior", "conditions", "each", "steps", "device")
 """Settings that a file of figures belongs to; guidances and seeds may be added to it."""
@@ -147,13 +147,12 @@ def opened(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def measured(plan: Plan, plug: Any, seed: int) -> dict[str, Any]:
     """Figures of one guidance and one seed."""
-    results = list(sample_chunks(plan.prior, plug, seed=seed, condition=plan.condition, **plan.arguments))
-    samples = torch.cat([result.samples for result in results])
-    ledger = sum((result.ledger for result in results), type(results[0].ledger)())
+    result = sample(plan.prior, plug, seed=seed, condition=plan.condition, **plan.arguments)
+    ledger = result.ledger
     labels = {} if plan.labels is None else {"labels": plan.labels}
-    figures = dict(plan.domain.evaluate(plan.domain.decode(samples), **plan.given, **labels))
+    figures = dict(plan.domain.evaluate(plan.domain.decode(result.samples), **plan.given, **labels))
     if plan.reward is not None:
-        values = score(plan.reward, samples, type(ledger)())
+        values = score(plan.reward, result.samples, type(ledger)())
         figures["reward"] = float(values[values.isfinite()].mean())
     return figures | {"network rows": ledger.network_rows / plan.arguments["num_samples"], "seconds": ledger.seconds}
 

@@ -16,20 +16,11 @@ from torch import Tensor
 from guidekit.names import UnknownNameError
 
 
-@dataclasses.dataclass(frozen=True)
-class Keep:
-    """A x = m x, with m 1 where something is known and 0 where not: linear, self-adjoint, its own pseudo-inverse.
+class Projection:
+    """An orthogonal projection: linear, self-adjoint, its own pseudo-inverse; a subclass has `forward`."""
 
-    Args:
-        mask: bool, broadcasts against states (B, *S); True is known.
-    """
-
-    mask: Tensor
     linear = True
-
-    def forward(self, x: Tensor) -> Tensor:
-        """What is kept of x (B, *S)."""
-        return x * self.mask.to(x)
+    forward: Callable[[Tensor], Tensor]
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A^T y."""
@@ -38,6 +29,21 @@ class Keep:
     def pinv(self, y: Tensor) -> Tensor:
         """A^+ y."""
         return self.forward(y)
+
+
+@dataclasses.dataclass(frozen=True)
+class Keep(Projection):
+    """A x = m x, with m 1 where something is known and 0 where not.
+
+    Args:
+        mask: bool, broadcasts against states (B, *S); True is known.
+    """
+
+    mask: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What is kept of x (B, *S)."""
+        return x * self.mask.to(x)
 
 
 @dataclasses.dataclass(frozen=True)

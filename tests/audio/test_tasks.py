@@ -10,6 +10,8 @@ from guidekit.core.predictions import GaussianPrediction
 from guidekit.domain import UnknownNameError
 from guidekit.domains.audio import Audio, Chorales, midi, tasks
 from guidekit.domains.audio.codec import STATES
+from guidekit.objectives import measurements
+from guidekit.objectives.measurements import Keep, Measured, observe
 
 SHAPES = {**STATES, "roll": (2, 64, 56)}
 LINEAR = [
@@ -20,13 +22,17 @@ LINEAR = [
 ]
 
 
+def make(name, shape, **options):
+    return measurements.make(tasks.TASKS, name, shape, options)
+
+
 def normal(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("name, kind", LINEAR)
 def test_adjoint_and_pseudo_inverse(name, kind):
-    operator = tasks.make(name, SHAPES[kind]).operator
+    operator = make(name, SHAPES[kind]).operator
     x, y = normal(3, *SHAPES[kind]), normal(3, *SHAPES[kind], seed=1)
     left, right = (operator.forward(x) * y).sum(), (x * operator.adjoint(y)).sum()
     assert operator.linear and abs(left - right) <= 1e-5 * abs(left)
@@ -37,18 +43,18 @@ def test_adjoint_and_pseudo_inverse(name, kind):
 
 
 def test_gaps_are_where_they_should_be():
-    assert tasks.make("continuation", (1, 64, 64), known=0.25).gap.flatten().nonzero().min() == 16
+    assert make("continuation", (1, 64, 64), known=0.25).gap.flatten().nonzero().min() == 16
     for shape, size in (((1, 64, 64), (1, 1, 64)), ((1, 16384), (1, 16384)), ((2, 64, 56), (1, 64, 1))):
-        gap = tasks.make("infill", shape).gap
+        gap = make("infill", shape).gap
         assert gap.shape == size and gap.double().mean() == 0.25
-    assert tasks.make("band_infill", (1, 64, 64)).gap.shape == (1, 64, 1)
-    assert tasks.make("band_infill", (2, 64, 56), first=0.0, last=0.5).gap[0, 0, :28].all()
+    assert make("band_infill", (1, 64, 64)).gap.shape == (1, 64, 1)
+    assert make("band_infill", (2, 64, 56), first=0.0, last=0.5).gap[0, 0, :28].all()
 
 
 def test_clipping_consistency():
     x = Audio("waveform").encode(Audio().reference()[:3])
-    task = tasks.make("declip", (1, 16384), threshold=0.3)
-    y = tasks.observe(x, task)
+    task = make("declip", (1, 16384), threshold=0.3)
+    y = observe(x, task)
     assert not task.operator.linear and y.abs().max() <= 0.3
     found = task.judge(x, y, x)
     assert found["consistency"].abs().max() == 0 and found["misfit"].max() == 0 and (found["snr"] == torch.inf).all()
@@ -59,11 +65,11 @@ def test_clipping_consistency():
 
 def test_signal_to_noise_in_the_gap():
     x = normal(2, 1, 16384)
-    task = tasks.make("infill", (1, 16384))
-    y = tasks.observe(x, task)
+    task = make("infill", (1, 16384))
+    y = observe(x, task)
     found = task.judge(torch.where(task.gap, 0.9 * x, x), y, x)
     assert found["snr_gap"].tolist() == pytest.approx([20.0, 20.0]) and found["misfit"].max() == 0
-    noisy = tasks.observe(x, task, 0.1)
+    noisy = observe(x, task, 0.1)
     assert noisy[:, task.gap[0][None]].abs().max() == 0 and (noisy - y).std() == pytest.approx(
         0.1 * 0.75**0.5, rel=0.05
     )
@@ -71,8 +77,8 @@ def test_signal_to_noise_in_the_gap():
 
 @pytest.mark.parametrize("name, kind, blank", [("infill", "mel", -1.0), ("band_infill", "roll", -1.0)])
 def test_silence_in_the_gap_has_0_decibels(name, kind, blank):
-    x, task = normal(2, *SHAPES[kind]), tasks.make(name, SHAPES[kind])
-    y = tasks.observe(x, task)
+    x, task = normal(2, *SHAPES[kind]), make(name, SHAPES[kind])
+    y = observe(x, task)
     shown = task.shown(y)
     assert task.judge(shown, y, x)["snr_gap"].abs().max() < 1e-12 and task.blank == blank
     assert torch.equal(shown[~task.gap.expand_as(x)], x[~task.gap.expand_as(x)])
@@ -80,8 +86,8 @@ def test_silence_in_the_gap_has_0_decibels(name, kind, blank):
 
 
 def test_start_of_regeneration_and_transition():
-    assert tasks.make("infill", (1, 1000)).start == 1 and tasks.make("regeneration", (1, 1000), start=0.3).start == 0.3
-    task, x = tasks.make("transition", (1, 1000)), torch.ones(1, 1, 1000)
+    assert make("infill", (1, 1000)).start == 1 and make("regeneration", (1, 1000), start=0.3).start == 0.3
+    task, x = make("transition", (1, 1000)), torch.ones(1, 1, 1000)
     made = task.join(x, -x)
     assert torch.equal(made[..., :375], x[..., :375]) and torch.allclose(made[..., 625:], -x[..., 625:])
     assert made[..., 500].abs().item() < 0.01
@@ -93,7 +99,7 @@ def test_dps_pulls_an_exact_prior_to_the_measurement():
     prior = gk.priors.Gaussian(torch.zeros(16), 1.0, gk.processes.VP("cosine"))
     mask = torch.arange(16) < 8
     y = torch.linspace(-1, 1, 16)[None] * mask
-    measured = tasks.Measured(tasks.Keep(mask), y, 0.1)
+    measured = Measured(Keep(mask), y, 0.1)
     guided = gk.sample(prior, gk.guidance.DPS(measured, 0.3), 200, steps=100).samples
     plain = gk.sample(prior, num_samples=200, steps=100).samples
     assert measured.distance(guided).mean() < 0.5 * measured.distance(plain).mean()
@@ -116,15 +122,15 @@ def test_dps_pulls_an_exact_prior_to_the_measurement():
 )
 def test_refusals(name, shape, options, error, message):
     with pytest.raises(error, match=message):
-        tasks.make(name, shape, **options)
+        make(name, shape, **options)
     with pytest.raises(ValueError, match="above 0"):
-        tasks.Measured(tasks.Keep(torch.ones(1, dtype=torch.bool)), torch.zeros(1, 1), 0.0)
+        Measured(Keep(torch.ones(1, dtype=torch.bool)), torch.zeros(1, 1), 0.0)
 
 
 def test_tasks_of_real_pieces():
     x = Chorales().encode(Chorales().reference()[:2])
-    task = tasks.make("continuation", x.shape[1:])
-    y = tasks.observe(x, task)
+    task = make("continuation", x.shape[1:])
+    y = observe(x, task)
     assert torch.equal(y[:, :, :16], x[:, :, :16]) and y[:, :, 16:].abs().max() == 0
 
 
