@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guidekit.names import UnknownNameError
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 
 
 def class_names(prior: Prior) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from guidekit.names import UnknownNameError
 from guidekit.objectives.measurements import Task
 from guidekit.objectives.rewards import ObjectReward
 from guidekit.objectives.verifiers import Verifier
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.priors.checkpoints import read_description
 
 

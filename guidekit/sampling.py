@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, flatten
+from guidekit import registry
+from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.ledger import Ledger
-from guidekit.core.run import Progress, Run
-from guidekit.core.state import State, tree_batch, tree_cat, tree_map, tree_to
-from guidekit.priors.base import Prior
-from guidekit.processes import Masked
-from guidekit.samplers import Ancestral, FirstHitting, Sampler
+from guidekit.core.loop import Progress, Setup, prepare
+from guidekit.core.population import Population
+from guidekit.core.prior import Prior
+from guidekit.core.requirements import Fact
+from guidekit.core.sampler import Sampler
+from guidekit.core.state import State, batch, cat, map_leaves, moved
+from guidekit.samplers.ancestral import Ancestral
+from guidekit.samplers.first_hitting import FirstHitting
 
 ROWS = 4096
 """Particles (times candidates) sampled together where no batch size is given."""
@@ -26,10 +32,11 @@ class Result:
 
     Attributes:
         samples: clean states, K' particles a group in group order, (P * K', *S).
-        log_weights: (P, K') float64, unnormalised; all zero for unweighted samples.
+        log_weights: (P, K') float64, unnormalized; all zero for unweighted samples.
         log_normalizer: (P,) float64, log of the evidence estimate of particle methods, otherwise zero; nats.
         ledger: network calls, reward calls, seconds.
         info: diagnostics by name, (P, number of records, ...).
+        prior: that made the samples.
     """
 
     samples: State
@@ -37,6 +44,13 @@ class Result:
     log_normalizer: Tensor
     ledger: Ledger
     info: dict[str, Tensor]
+    prior: Prior | None = None
+
+    def objects(self) -> list[Any]:
+        """The objects that the samples stand for, None where there is none; decoded by the prior that made them."""
+        if self.prior is None:
+            raise ValueError("this result does not know the prior that made it: decode its samples with a domain")
+        return self.prior.decode(self.samples)
 
 
 def sample(
@@ -45,37 +59,55 @@ def sample(
     num_samples: int = 1,
     steps: int = 64,
     seed: int = 0,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str | None = None,
     particles: int | None = None,
-    condition: State | None = None,
+    condition: Any = None,
     device: torch.device | str = "cpu",
     batch_size: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    dtype: torch.dtype | None = None,
+    network_fixed: bool = False,
 ) -> Result:
     """Draw num_samples groups from a prior, steered by a guidance.
 
     Args:
         prior: what is sampled.
-        guidance: a plug or `chain` of plugs; None is unguided.
-        num_samples: number of groups P. A plug that reduces its group hands back one sample each.
+        guidance: one, or a `chain` of several; None is unguided.
+        num_samples: number of groups P. A guidance that reduces its group hands back one sample each.
         steps: steps of the time grid (first-hitting samplers never take more than there are tokens).
         seed: of all randomness. A sample is a function of the seed and its index, not of the batch.
-        sampler: None is what the guidance asks for, or first-hitting for masked priors, ancestral for all others.
+        sampler: one, or its name; None is what the guidance asks for, or first-hitting for masked priors and ancestral
+            for all others.
         particles: K per group; None is what the guidance asks for.
-        condition: one row per group, or one row for all: a number for a class label, or what `prior.condition` takes.
+        condition: one for all groups, or one row a group: a number for a class, or what `prior.condition` takes.
         device: where states and network calls live.
         batch_size: groups sampled together; None fits about 4,096 particles.
         progress: called with a `Progress` after every step.
+        dtype: of real-valued states; None is the prior's.
+        network_fixed: fill every network call up to the prior's limit, so that the last bits of dense networks do not
+            depend on the batch either.
 
     Returns:
         all groups, in order.
 
     Raises:
-        ValueError: num_samples, steps, particles or batch_size below 1, or a condition of another length.
+        ValueError: a setting that is out of range or no such thing; the message says what is accepted.
         GuidanceError: the guidance cannot work with this prior or sampler.
     """
     parts = sample_chunks(
-        prior, guidance, num_samples, steps, seed, sampler, particles, condition, device, batch_size, progress
+        prior,
+        guidance,
+        num_samples,
+        steps,
+        seed,
+        sampler,
+        particles,
+        condition,
+        device,
+        batch_size,
+        progress,
+        dtype,
+        network_fixed,
     )
     return join(list(parts))
 
@@ -86,54 +118,132 @@ def sample_chunks(
     num_samples: int = 1,
     steps: int = 64,
     seed: int = 0,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str | None = None,
     particles: int | None = None,
-    condition: State | None = None,
+    condition: Any = None,
     device: torch.device | str = "cpu",
     batch_size: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    dtype: torch.dtype | None = None,
+    network_fixed: bool = False,
     first: int = 0,
 ) -> Iterator[Result]:
     """`sample`, one result per chunk of groups as soon as it is done, from group `first` on.
 
     What cannot work is refused at the call, before the first chunk is asked for.
     """
-    plugs = flatten([guidance]) if guidance is not None else []
+    _check_kinds(prior, guidance)
+    members = guidance.members if guidance is not None else ()
     if particles is None:
-        particles = max([plug.particles for plug in plugs], default=1)
-    for name, value in (
-        ("num_samples", num_samples),
-        ("steps", steps),
-        ("particles", particles),
-        ("batch_size", batch_size),
-    ):
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value}; at least 1 is needed")
+        particles = max([member.particles for member in members], default=1)
+    counts = {"num_samples": num_samples, "steps": steps, "particles": particles, "batch_size": batch_size}
+    for name, value in counts.items():
+        if value is not None and not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"{name}={value!r}; a whole number of at least 1 is needed")
     if batch_size is None:
-        crowd = particles * max([getattr(plug, "candidates", 1) for plug in plugs], default=1)
+        crowd = particles * max([member.crowd for member in members], default=1)
         batch_size = max(1, ROWS // crowd)
     prior = prior.to(usable(device))
-    if sampler is None:
-        wanted = [plug.default_sampler for plug in plugs if plug.default_sampler is not None]
-        wanted = [choice for choice in wanted if choice.fits(prior.process)]
-        own = FirstHitting() if isinstance(prior.process, Masked) else Ancestral()
-        sampler = wanted[-1] if wanted else own
-    condition = _per_group(prior.condition(condition), num_samples, device)
+    setup = prepare(
+        prior,
+        guidance,
+        sampler=chosen_sampler(sampler, prior, members),
+        steps=steps,
+        groups=(0, num_samples),
+        particles=particles,
+        seed=seed,
+        condition=_per_group(prior.condition(condition), num_samples, device),
+        dtype=dtype,
+        device=device,
+        network_limit=prior.network_batch,
+        network_fixed=network_fixed,
+        known=known_samplers,
+    )
+    return _chunks(setup, range(first, num_samples, batch_size), num_samples, progress)
 
-    def run(begin: int, end: int) -> Run:
-        rows = None if condition is None else tree_map(lambda leaf: leaf[begin:end], condition)
-        limit = prior.network_batch
-        return Run(prior, sampler, guidance, steps, (begin, end), particles, seed, rows, device, limit, progress)
 
-    def chunks() -> Iterator[Result]:
-        for begin in range(first, num_samples, batch_size):
-            now = run(begin, min(begin + batch_size, num_samples))
-            population = now.execute()
-            info = {name: torch.stack(values, 1) for name, values in now.info.items()}
-            yield Result(population.state, population.log_weights, population.log_normalizer, now.ledger, info)
+def _chunks(
+    whole: Setup, begins: range, end: int, progress: Callable[[Progress], None] | None
+) -> Iterator[Result]:
+    for begin in begins:
+        setup, began = whole.part(begin, min(begin + begins.step, end)), time.perf_counter()
+        before = [objective.spent() for objective in setup.objectives]
+        with torch.no_grad():
+            population = setup.begin()
+            for number, step in enumerate(setup.steps, 1):
+                population = setup.move(population, step)
+                if progress is not None:
+                    groups = (begin, begin + setup.random.groups)
+                    progress(Progress(number, len(setup.steps), groups, population))
+            for member in setup.members:
+                population = member.finish(population)
+        yield _result(population, setup.spent(before, time.perf_counter() - began))
 
-    run(0, 1)  # a run checks its parts when it is made
-    return chunks()
+
+def _result(population: Population, ledger: Ledger) -> Result:
+    setup = population.setup
+    return Result(
+        population.state,
+        population.log_weights,
+        population.log_normalizer,
+        ledger,
+        setup.recorder.stacked(),
+        setup.prior,
+    )
+
+
+def join(parts: list[Result]) -> Result:
+    """Results of consecutive chunks as one; diagnostics that a chunk has fewer of are cut to what all have."""
+    names = [name for name in parts[0].info if all(name in part.info for part in parts)]
+    info = {}
+    for name in names:
+        values = [part.info[name] for part in parts]
+        count = min(value.shape[1] for value in values)
+        info[name] = torch.cat([value[:, :count] for value in values])
+    return Result(
+        cat([part.samples for part in parts]),
+        torch.cat([part.log_weights for part in parts]),
+        torch.cat([part.log_normalizer for part in parts]),
+        sum((part.ledger for part in parts), Ledger()),
+        info,
+        parts[0].prior,
+    )
+
+
+def known_samplers() -> list[Sampler]:
+    """One of every sampler, with its defaults, to be recommended where one does not fit."""
+    return [entry.load()() for entry in registry.entries("sampler").values()]
+
+
+def chosen_sampler(sampler: Sampler | str | None, prior: Prior, members: tuple[Guidance, ...] = ()) -> Sampler:
+    """A sampler from what was given, or else what a guidance asks for, or else the prior's own.
+
+    Raises:
+        ValueError: something that is no sampler, or a name of none.
+    """
+    if isinstance(sampler, str):
+        return registry.get("sampler", sampler)()
+    if sampler is not None:
+        if not isinstance(sampler, Sampler):
+            raise ValueError(f"sampler={_described(sampler)}; give a sampler such as DDIM(), or its name")
+        return sampler
+    wanted = [member.default_sampler for member in members if member.default_sampler is not None]
+    wanted = [choice for choice in wanted if choice.requires <= prior.provides]
+    if wanted:
+        return wanted[-1]
+    return FirstHitting() if Fact.MASKED in prior.provides else Ancestral()
+
+
+def _check_kinds(prior: Any, guidance: Any) -> None:
+    """Raise where the two first arguments are not what they should be."""
+    if not isinstance(prior, Prior):
+        raise ValueError(f"prior={_described(prior)}; give a prior such as domain.load_prior()")
+    if guidance is not None and not isinstance(guidance, Guidance):
+        raise GuidanceError(f"guidance={_described(guidance)}; give a guidance such as guidekit.guidance.CFG(3.0)")
+
+
+def _described(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else repr(value)
 
 
 def usable(device: torch.device | str) -> torch.device | str:
@@ -146,27 +256,17 @@ def usable(device: torch.device | str) -> torch.device | str:
     return device
 
 
-def join(parts: list[Result]) -> Result:
-    """Results of consecutive chunks as one."""
-    return Result(
-        tree_cat([part.samples for part in parts]),
-        torch.cat([part.log_weights for part in parts]),
-        torch.cat([part.log_normalizer for part in parts]),
-        sum((part.ledger for part in parts), Ledger()),
-        {name: torch.cat([part.info[name] for part in parts]) for name in parts[0].info},
-    )
-
-
 def _per_group(condition: State | None, groups: int, device: torch.device | str) -> State | None:
+    """A condition with one row a group."""
     if condition is None:
         return None
     if isinstance(condition, int | float):
-        condition = torch.tensor(condition)
+        condition = torch.tensor([condition])
     if isinstance(condition, Tensor) and condition.ndim == 0:
-        condition = condition.expand(groups)
-    condition = tree_to(condition, device)
-    if tree_batch(condition) == 1 < groups:
-        condition = tree_map(lambda leaf: leaf.expand(groups, *leaf.shape[1:]), condition)
-    if tree_batch(condition) != groups:
-        raise ValueError(f"condition has {tree_batch(condition)} rows; expected 1 or num_samples = {groups}")
+        condition = condition.reshape(1)
+    condition = moved(condition, device)
+    if batch(condition) == 1 < groups:
+        condition = map_leaves(lambda leaf: leaf.expand(groups, *leaf.shape[1:]), condition)
+    if batch(condition) != groups:
+        raise ValueError(f"condition has {batch(condition)} rows; expected 1 or num_samples = {groups}")
     return condition

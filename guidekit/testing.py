@@ -17,8 +17,8 @@ from torch import Tensor
 from guidekit.core.guidance import Guidance, chain, flatten
 from guidekit.core.population import Population
 from guidekit.core.run import Run
-from guidekit.core.state import State, tree_leaves
-from guidekit.priors.base import Prior
+from guidekit.core.state import State, leaves
+from guidekit.core.prior import Prior
 from guidekit.priors.chain import CategoricalChain
 from guidekit.samplers import Sampler
 from guidekit.sampling import Result, sample
@@ -86,7 +86,7 @@ def check_guidance(prior: Prior, guidance: Guidance | None, num_samples: int = 5
 def check_shapes(prior: Prior, result: Result) -> None:
     """Samples have the prior's shape, weights belong to them, everything real is finite."""
     rows = result.log_weights.numel()
-    for leaf in tree_leaves(result.samples):
+    for leaf in leaves(result.samples):
         assert len(leaf) == rows, f"{len(leaf)} samples and {rows} weights"
         assert not leaf.is_floating_point() or leaf.isfinite().all(), "a sample is not finite"
     if isinstance(result.samples, torch.Tensor):
@@ -185,11 +185,11 @@ def exact_law(
 
 
 def _equal(a: State, b: State) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(tree_leaves(a), tree_leaves(b), strict=True))
+    return all(torch.equal(x, y) for x, y in zip(leaves(a), leaves(b), strict=True))
 
 
 def _close(a: State, b: State) -> bool:
-    pairs = zip(tree_leaves(a), tree_leaves(b), strict=True)
+    pairs = zip(leaves(a), leaves(b), strict=True)
     return all(
         torch.allclose(x, y, rtol=1e-4, atol=1e-5) if x.is_floating_point() else torch.equal(x, y) for x, y in pairs
     )

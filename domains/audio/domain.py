@@ -18,7 +18,7 @@ from guidekit.evaluation.summary import STATISTICS, means, ranked, summarised
 from guidekit.files import write_npz
 from guidekit.objectives import ObjectReward
 from guidekit.objectives.of_states import StateReward, state_reward
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.reading import note
 
 from .data import ASSETS

@@ -21,7 +21,7 @@ from guidekit.evaluation.table import text
 from guidekit.files import write_atomic
 from guidekit.names import UnknownNameError
 from guidekit.objectives.rewards import score
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.running.build import build_guidance, build_reward, build_sampler, named_guidance
 from guidekit.running.folder import OutputError
 from guidekit.running.sample_job import progress_bar

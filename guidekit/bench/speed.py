@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 import guidekit as gk
-from guidekit.core.generators import Draw, KeyedRandom
+from guidekit.core.random import Draw, KeyedRandom
 from guidekit.core.guidance import Guidance
 from guidekit.domain import MissingExtraError, load_domain
 from guidekit.networks import DilatedConvolution, UNet
@@ -28,7 +28,7 @@ LONGEST = 20.0
 class PassThrough(Guidance):
     """A guidance that overrides every hook and changes nothing."""
 
-    time_independent = True
+    timeless = True
 
     def denoise(self, inner, x, t, condition):
         """The inner prediction."""
@@ -122,7 +122,7 @@ def caching(steps: int = 1000, rows: int = 1) -> dict[str, tuple[Callable, Calla
     prior = load_domain("molecules").load_prior()
     ancestral = gk.samplers.Ancestral()
     uncached = load_domain("molecules").load_prior()
-    uncached.time_independent = False
+    uncached.timeless = False
     return {
         CACHED: (
             lambda: gk.sample(prior, None, rows, steps, sampler=ancestral),

@@ -14,7 +14,7 @@ from guidekit.domain import Domain, configured
 from guidekit.evaluation.likelihood import bits_per_token
 from guidekit.evaluation.table import comparison
 from guidekit.files import write_atomic
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.running.independence import caution, settings_of
 
 BOUND, ERROR = "bits per token (bound)", "standard error of the bound"

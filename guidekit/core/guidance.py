@@ -1,181 +1,121 @@
-"""The five places where a guidance may act on the sampling loop, and how guidances combine."""
+"""The six places where a guidance may act on the sampling loop, and how guidances combine."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from guidekit.core.kernels import Kernel
-from guidekit.core.population import Population, Time
-from guidekit.core.predictions import Prediction
-from guidekit.core.state import Coded, State, tree_batch, tree_cat, tree_index, tree_leaves, tree_map
+from guidekit.core.objective import Objective
+from guidekit.core.owner import Memory, Owner
+from guidekit.core.prediction import Prediction
+from guidekit.core.proposal import Proposal
+from guidekit.core.question import Denoise, Question
+from guidekit.core.requirements import Fact, GuidanceError, Layer
+from guidekit.core.step import Step
 
 if TYPE_CHECKING:
-    from guidekit.core.run import Run
-    from guidekit.samplers.base import Sampler
+    from guidekit.core.population import Population
+    from guidekit.core.prior import Prior
+    from guidekit.core.sampler import Sampler
+
+Propose = Callable[["Population", Step], Proposal]
+Move = Callable[["Population", Step], "Population"]
 
 
-class GuidanceError(ValueError):
-    """A guidance cannot work with the prior, sampler or objective it was given; the message says why."""
+class Guidance(Owner[Memory]):
+    """Override the hooks you need; the others pass through and cost nothing.
 
-
-class Ask(NamedTuple):
-    """One question to a denoiser.
-
-    Attributes:
-        x: states (B, *S).
-        t: number or (B,).
-        condition: pytree with leading B; None is the null condition.
-        code: of the perturbation the network is asked under, 0 for none; see `Run.code_of`.
-        seed: (B,) int64, of its random numbers; None where it draws none.
+    `inner` is the same hook of everything inside. Asked twice with one step it gives one answer, with `step.again(k)` an
+    independent one. Guidances are frozen dataclasses that compare by identity (`eq=False`): they own slots.
     """
 
-    x: State
-    t: Time
-    condition: State | None = None
-    code: int = 0
-    seed: Tensor | None = None
-
-
-class Denoiser:
-    """A callable (x, t, condition) -> Prediction, as seen by the guidance that wraps it."""
-
-    def __init__(self, run: Run, call: Callable[..., Prediction]) -> None:
-        self.run, self.call = run, call
-
-    def __call__(self, x: State, t: Time, condition: State | None = None) -> Prediction:
-        """Belief about the clean state of x (B, *S) at time t (number or (B,)); condition None is unconditional."""
-        return self.call(x, t, condition)
-
-    def branches(self, x: State, t: Time, conditions: Sequence[State | None]) -> list[Prediction]:
-        """One prediction per condition, all from a single joined call; None stands for the null condition."""
-        return self.joined([Ask(x, t, condition) for condition in conditions])
-
-    def joined(self, asks: Sequence[Ask]) -> list[Prediction]:
-        """One prediction per question, all from a single call with their rows in order; states of one shape."""
-        if len(asks) == 1 and not asks[0].code:
-            return [self(*asks[0][:3])]
-        sizes = [tree_batch(ask.x) for ask in asks]
-        condition = self._conditions([ask.condition for ask in asks], sizes)
-        if any(ask.code for ask in asks):
-            pairs = list(zip(asks, sizes, strict=True))
-            codes = torch.cat([torch.full((size,), ask.code, device=self.run.device) for ask, size in pairs])
-            none = partial(torch.zeros, dtype=torch.int64, device=self.run.device)
-            condition = Coded(condition, codes, torch.cat([none(n) if a.seed is None else a.seed for a, n in pairs]))
-        joined = self(tree_cat([ask.x for ask in asks]), self._times(asks, sizes), condition)
-        ends = torch.tensor(sizes).cumsum(0).tolist()
-        return [tree_index(joined, slice(end - size, end)) for end, size in zip(ends, sizes, strict=True)]
-
-    def _times(self, asks: Sequence[Ask], sizes: Sequence[int]) -> Time:
-        times = [ask.t for ask in asks]
-        if not any(isinstance(t, Tensor) for t in times) and len(set(times)) == 1:
-            return times[0]
-        leaf = tree_leaves(asks[0].x)[0]
-        kind = leaf.dtype if leaf.is_floating_point() else torch.float64
-        rows = [torch.as_tensor(t, device=leaf.device) for t in times]
-        return torch.cat([t.to(kind).expand(size) if t.ndim == 0 else t for t, size in zip(rows, sizes, strict=True)])
-
-    def _conditions(self, conditions: Sequence[State | None], sizes: Sequence[int]) -> State | None:
-        if all(c is None for c in conditions):
-            return None
-        null = self.run.asked.null_condition
-
-        def rows(size: int) -> State:
-            return tree_map(lambda leaf: leaf.to(self.run.device).expand(size, *leaf.shape), null)
-
-        given = zip(conditions, sizes, strict=True)
-        return tree_cat([rows(size) if c is None else c for c, size in given])
-
-
-class Guidance:
-    """Base of all guidance plugs: override the hooks you need, the others pass through.
-
-    Plugs are frozen dataclasses. What changes while sampling travels in the population's memory; diagnostics go to
-    `run.record`. A hook's `inner` is the same hook of everything inside this plug.
-    """
-
+    layer: ClassVar[Layer] = Layer.ESTIMATE
+    """Place in the onion."""
+    requires: frozenset[Fact] = frozenset()
+    provides: frozenset[Fact] = frozenset()
+    shifts: bool = False
+    """Whether it moves kernels: where particles are weighed they need noise, or no weight could make up for it."""
+    timeless: bool = False
+    """Whether an overridden `denoise` does without moments, memory and draws, so that unchanged rows keep answers."""
+    objectives: tuple[Objective, ...] = ()
+    """What it wants: their facts count as its own, their slots are filled before the first step."""
     particles: int = 1
-    """Particles per group the plug wants when the caller names none."""
-
+    """Particles per group that it wants when the caller names none."""
+    crowd: int = 1
+    """Rows that it makes of every particle, for choosing batch sizes."""
     default_sampler: Sampler | None = None
-    """Sampler the plug wants when the caller names none; None is the prior's own."""
-
-    time_independent: bool = False
-    """Whether an overridden `denoise` ignores the time, so that unchanged states may keep their answer."""
-
+    """Sampler that it wants when the caller names none; None is the prior's own."""
     reorders: bool = False
-    """Whether particles of a group may change places in `move` or `finish`."""
+    """Whether particles of a group may change places."""
 
-    contrasts: bool = False
-    """Whether `denoise` asks what is inside it about several branches at once."""
+    @property
+    def members(self) -> tuple[Guidance, ...]:
+        """The guidances this one consists of, inside first."""
+        return (self,)
 
-    def check(self, run: Run) -> None:
-        """Raise `GuidanceError` where this plug cannot work with the run's prior, sampler or particle count."""
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """Raise `GuidanceError` for what `requires` cannot say; members are all guidances of the run, inside first."""
 
-    def start(self, population: Population, run: Run) -> Population:
-        """Where do we begin?"""
+    def plan(self, steps: tuple[Step, ...], prior: Prior) -> tuple[Step, ...]:
+        """Which steps are taken, from noise to clean?"""
+        return steps
+
+    def start(self, population: Population) -> Population:
+        """Where do we begin? Slots are filled here."""
         return population
 
-    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
-        """What is the clean state, as far as we know?"""
-        return inner(x, t, condition)
+    def denoise(self, inner: Denoise, question: Question) -> Prediction:
+        """What is the clean state, as far as we know? Row by row."""
+        return inner(question)
 
-    def propose(
-        self, inner: Callable[[Population, float, float], Kernel], population: Population, t: float, u: float
-    ) -> Kernel:
-        """How may we get from t to the cleaner time u?"""
-        return inner(population, t, u)
+    def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
+        """How may we get from step.t to step.u?"""
+        return inner(population, step)
 
-    def move(
-        self, inner: Callable[[Population, float, float], Population], population: Population, t: float, u: float
-    ) -> Population:
-        """What happens to the population between t and u?"""
-        return inner(population, t, u)
+    def move(self, inner: Move, population: Population, step: Step) -> Population:
+        """What happens to the population between step.t and step.u?"""
+        return inner(population, step)
 
-    def finish(self, population: Population, run: Run) -> Population:
+    def finish(self, population: Population) -> Population:
         """What do we hand back?"""
         return population
 
 
-HOOKS = ("start", "denoise", "propose", "move", "finish")
-
-
-def overrides(plug: Guidance, hook: str) -> bool:
-    """True when a plug has its own version of a hook."""
-    return getattr(type(plug), hook) is not getattr(Guidance, hook)
-
-
+@dataclasses.dataclass(frozen=True, eq=False)
 class Chain(Guidance):
-    """Plugs composed as an onion: later ones wrap earlier ones. Made by `chain`."""
+    """An onion of guidances; made by `chain`."""
 
-    def __init__(self, plugs: Sequence[Guidance]) -> None:
-        self.plugs = tuple(plugs)
+    given: tuple[Guidance, ...]
+
+    @property
+    def members(self) -> tuple[Guidance, ...]:
+        """All guidances, inside first."""
+        return tuple(member for guidance in self.given for member in guidance.members)
+
+    def __repr__(self) -> str:
+        return f"chain({', '.join(map(repr, self.given))})"
 
 
-def chain(*plugs: Guidance | None) -> Guidance:
-    """Compose guidances; `chain(a, b)` means b wraps a.
+def chain(*guidances: Guidance | None) -> Guidance:
+    """Compose guidances; chain(a, b) means b wraps a, None is left out.
 
-    Inside to outside: a denoise rule (CFG) before the gradient that looks through it (DPS), candidate search (SVDD)
-    before the particle filter that weighs its outcome (FK steering), best-of-N last.
+    Inside to outside: a contrast (CFG), what changes its estimate, the gradient that looks through both, what changes
+    kernels, candidate search (SVDD), recurrence, the particle filter or choice among particles (FK steering, best-of-N).
+
+    Raises:
+        GuidanceError: something that is no guidance.
     """
-    return Chain(flatten([plug for plug in plugs if plug is not None]))
+    for guidance in guidances:
+        if guidance is not None and not isinstance(guidance, Guidance):
+            given = f"the class {guidance.__name__}" if isinstance(guidance, type) else repr(guidance)
+            raise GuidanceError(f"chain takes guidances, such as CFG(3.0); got {given}")
+    return Chain(tuple(guidance for guidance in guidances if guidance is not None))
 
 
-def flatten(plugs: Sequence[Guidance]) -> list[Guidance]:
-    """Plugs with nested chains opened, inside first."""
-    flat: list[Guidance] = []
-    for plug in plugs:
-        flat.extend(flatten(plug.plugs) if isinstance(plug, Chain) else [plug])
-    return flat
+def overrides(guidance: Guidance, hook: str) -> bool:
+    """Whether a guidance has its own version of a hook."""
+    return getattr(type(guidance), hook) is not getattr(Guidance, hook)
 
 
-def wrap(hook: str, plugs: Sequence[Guidance], base: Callable) -> Callable:
-    """The hook of all plugs around its innermost version; plugs that do not override it cost nothing."""
-    for plug in plugs:
-        if overrides(plug, hook):
-            base = partial(getattr(plug, hook), base)
-    return base
+__all__ = ["Chain", "Fact", "Guidance", "GuidanceError", "Layer", "Move", "Propose", "chain", "overrides"]

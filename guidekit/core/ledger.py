@@ -18,7 +18,7 @@ class Ledger:
         reward_calls: objects scored (repeated objects are scored once).
         reward_invalid: states with no object to score (an unparsable SMILES, say); they score minus infinity.
         reward_failures: objects on which the reward raised or returned NaN; they score minus infinity.
-        value_calls: noisy sequences a value (or a reward's relaxation) was asked about by transition guidance.
+        value_calls: noisy states that a value (or a reward's relaxation) was asked about by transition guidance.
         degenerate_groups: times that no particle of a group had a finite weight and a uniform draw was made instead.
         seconds: wall time of the loop.
     """
@@ -34,7 +34,19 @@ class Ledger:
     degenerate_groups: int = 0
     seconds: float = 0.0
 
+    def count(self, **counts: int) -> None:
+        """Add to counts by name."""
+        for name, number in counts.items():
+            setattr(self, name, getattr(self, name) + number)
+
     def __add__(self, other: Ledger) -> Ledger:
         """Sum of two ledgers, field by field."""
-        fields = (f.name for f in dataclasses.fields(self))
-        return Ledger(**{name: getattr(self, name) + getattr(other, name) for name in fields})
+        return self._with(other, 1)
+
+    def __sub__(self, other: Ledger) -> Ledger:
+        """What was counted since another state of the same ledger."""
+        return self._with(other, -1)
+
+    def _with(self, other: Ledger, sign: int) -> Ledger:
+        names = (field.name for field in dataclasses.fields(self))
+        return Ledger(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})

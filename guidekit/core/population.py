@@ -2,176 +2,218 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.predictions import Prediction
-from guidekit.core.state import State, rows_differ, tree_index, tree_put, tree_repeat
+from guidekit.core.objective import Objective
+from guidekit.core.owner import Memory, Owner
+from guidekit.core.prediction import Prediction
+from guidekit.core.proposal import Proposal
+from guidekit.core.question import Question
+from guidekit.core.random import Draw
+from guidekit.core.sampler import Here
+from guidekit.core.state import State, altered, batch, changed_rows, put, repeat, take
+from guidekit.core.step import Key, Moment, Step
 
 if TYPE_CHECKING:
-    from guidekit.core.run import Run
+    from guidekit.core.loop import Setup
 
 Time = float | Tensor
 
-BEFORE = " before"
-"""Ending of the names under which the memory of the last prediction is kept, for samplers that ask twice a step."""
 
-
-class Answer(NamedTuple):
-    """A network answer and what it was asked for."""
+@dataclass(frozen=True)
+class Answer:
+    """A prediction and what it was asked for."""
 
     state: State
-    time: Time
+    moment: Moment
     prediction: Prediction
 
 
+@dataclass(eq=False)
 class Population:
-    """P independent groups of K particles; rows are ordered group by group.
+    """P independent groups of K particles at one moment; whatever belongs to a particle moves with it in `select`.
 
-    Populations are values: `advance`, `select`, `expand` and `remember` return new ones. Whatever belongs to a particle
-    (state, condition, weight, memory, cached network answer) moves with it in `select`, so no plug can forget a cache.
+    A value: every method returns a new one. Only `predict` keeps its answer, as a cached property does.
 
-    Attributes:
-        run: the execution this population belongs to.
-        groups, particles: P and K.
-        state: (P * K, *S).
-        condition: pytree with leading P * K, or None.
-        log_weights: (P, K) float64, unnormalised, nats.
-        log_normalizer: (P,) float64, log of the evidence estimate so far, nats.
-        memory: per-particle tensors kept by plugs and samplers, each (P * K, ...).
+    Args:
+        setup: of the run.
+        particles: K.
+        moment: where the particles are.
+        key: of the step that led here.
+        state: (B, *S).
+        condition: tree with B rows, or None.
+        log_weights: (P, K) float64, nats.
+        log_normalizer: (P,) float64, nats.
+        log_ratio: (B,) float64, of changed kernels since the weights last took it in; None where nobody weighs.
+        roots: (B,) which particle of the start each descends from.
+        slots: memory of guidances, samplers and objectives, trees with B rows; read with `recall`.
+        answer: the last prediction, and what it was asked for.
     """
 
-    def __init__(self, run: Run, groups: int, particles: int, state: State, condition: State | None = None) -> None:
-        self.run, self.groups, self.particles = run, groups, particles
-        self.state, self.condition = state, condition
-        self.log_weights = torch.zeros(groups, particles, dtype=torch.float64, device=run.device)
-        self.log_normalizer = torch.zeros(groups, dtype=torch.float64, device=run.device)
-        self.memory: dict[str, Tensor] = {}
-        self._answer: Answer | None = None
+    setup: Setup
+    particles: int
+    moment: Moment
+    key: Key
+    state: State
+    condition: Any
+    log_weights: Tensor
+    log_normalizer: Tensor
+    log_ratio: Tensor | None
+    roots: Tensor
+    slots: dict[Owner, Any]
+    answer: Answer | None = None
 
     def __len__(self) -> int:
-        """Number of particles in all, P * K."""
-        return self.groups * self.particles
+        """Number of rows B."""
+        return self.setup.random.groups * self.particles
 
-    def time(self, t: float) -> Time:
-        """The time of every particle (P * K,), or t where the sampler keeps no time of its own."""
-        return self.memory.get("time", t)
+    @property
+    def groups(self) -> int:
+        """Number of groups P."""
+        return self.setup.random.groups
 
-    def predict(self, t: float) -> Prediction:
-        """The guided belief about the clean state; computed once for a state and a time.
+    @property
+    def device(self) -> torch.device:
+        """Where the particles live."""
+        return self.log_weights.device
 
-        Where neither network nor guidance looks at the time, rows whose state has not changed keep their answer.
+    @property
+    def time(self) -> Time:
+        """Time of the rows, a number or (B,) where the sampler has times of its own."""
+        sampler = self.setup.sampler
+        return sampler.time(self.moment, self.slots.get(sampler))
+
+    @property
+    def process(self) -> Any:
+        """Of the prior."""
+        return self.setup.prior.process
+
+    def predict(self) -> Prediction:
+        """The guided prediction here and now: asked once for a state and a moment.
+
+        Where neither network nor guidance looks at the time, rows that have not changed keep their answer.
         """
-        time, known = self.time(t), self._answer
-        if known is not None and known.state is self.state and (known.time is time or self.run.time_independent):
-            self.run.ledger.cached_rows += len(self)
+        known, setup = self.answer, self.setup
+        here = known is not None and known.state is self.state
+        if here and (known.moment is self.moment or setup.timeless or known.moment == self.moment):
+            setup.network.ledger.cached_rows += len(self)
             return known.prediction
-        if known is not None and self.run.time_independent:
-            prediction = self._update(known, time)
-        elif known is not None and known.state is self.state and _same_time(known.time, time):
+        if known is not None and setup.timeless and batch(known.state) == len(self):
+            rows = changed_rows(known.state, self.state)
+            setup.network.ledger.cached_rows += len(self) - len(rows)
             prediction = known.prediction
+            if len(rows) == len(self):
+                prediction = setup.denoise(self.question())
+            elif len(rows):
+                prediction = put(prediction, rows, setup.denoise(self.question().take(rows)))
         else:
-            prediction = self._denoise(time)
-        self._answer = Answer(self.state, time, prediction)
+            prediction = setup.denoise(self.question())
+        self.answer = Answer(self.state, self.moment, prediction)
         return prediction
 
-    def _update(self, known: Answer, time: Time) -> Prediction:
-        changed = rows_differ(known.state, self.state).nonzero()[:, 0]
-        self.run.ledger.cached_rows += len(self) - len(changed)
-        if len(changed) == 0:
-            return known.prediction
-        if len(changed) == len(self):
-            return self._denoise(time)
-        return tree_put(known.prediction, changed, self._denoise(time, changed))
+    def believing(self, prediction: Prediction) -> Population:
+        """The population with a given prediction here and now, in place of the network's."""
+        return altered(self, answer=Answer(self.state, self.moment, prediction))
 
-    def _denoise(self, time: Time, rows: Tensor | None = None) -> Prediction:
-        """The guided belief about the given rows, all by default; what plugs want remembered goes to the memory."""
-        everything = (self.state, time if isinstance(time, Tensor) else None, self.condition, self.memory)
-        if rows is not None:
-            everything = tuple(None if tree is None else tree_index(tree, rows) for tree in everything)
-        state, times, condition, memory = everything
-        with self.run.remembering(memory):
-            prediction = self.run.denoise(state, time if times is None else times, condition)
-        new = prediction.parts.get("memory")
-        if new is None:
-            return prediction
-        if rows is not None:
-            new = {name: self.memory[name].index_copy(0, rows, value) for name, value in new.items()}
-        nothing = torch.empty(len(self), 0, device=self.run.device)
-        old = {name + BEFORE: self.memory.get(name, nothing) for name in new}
-        self.memory = {**self.memory, **new, **old}
-        return dataclasses.replace(prediction, parts={k: v for k, v in prediction.parts.items() if k != "memory"})
+    def clean(self) -> State:
+        """The point estimate of the clean state; at time 0 the state itself, without a network call."""
+        return self.state if self.moment.t == 0 else self.predict().clean
 
-    def remembered(self) -> dict[str, Tensor]:
-        """What plugs had remembered when the present prediction was asked for."""
-        found = {name.removesuffix(BEFORE): v for name, v in self.memory.items() if name.endswith(BEFORE)}
-        return {name: value for name, value in found.items() if value.shape[1:] != (0,)}
+    def view(self, on: str) -> Any:
+        """What an objective looks at: the "clean" estimate, the "noisy" state, or the "objects" of the clean one."""
+        if on == "noisy":
+            return self.state
+        return self.setup.decode(self.clean()) if on == "objects" else self.clean()
 
-    def believing(self, t: float, prediction: Prediction) -> Population:
-        """The population with a given belief at its present state and time, in place of the network's."""
-        new = copy.copy(self)
-        new._answer = Answer(self.state, self.time(t), prediction)
-        return new
+    def score(self, objective: Objective) -> Tensor:
+        """An objective here and now, (B,) float64."""
+        return objective.look(self.view, self.time, self.slots.get(objective)).double()
 
-    def advance(self, state: State, **memory: Tensor) -> Population:
-        """The population at a new state; `memory` replaces entries of the same name."""
-        new = copy.copy(self)
-        new.state = state
-        if memory:
-            new.memory = {**self.memory, **memory}
-        return new
+    def score_of(self, objective: Objective, states: State, t: Time) -> Tensor:
+        """An objective of other states, (B * m, *S): m in a row for every particle; (B * m,)."""
+        rows, times = self.slots.get(objective), batch(states) // len(self)
+        shown = partial(self.setup.seen, states)
+        return objective.look(shown, repeat(t, times), rows if rows is None else repeat(rows, times))
 
-    def remember(self, **memory: Tensor) -> Population:
-        """The population with entries (P * K, ...) added to or replaced in its memory."""
-        return self.advance(self.state, **memory)
+    def question(self) -> Question:
+        """What is the clean state of all particles?"""
+        return Question(self, self.state, self.time, self.condition, self.setup.prior)
+
+    def ask(self, x: State, t: Time) -> Prediction:
+        """The guided prediction at another state and time, under the schedules of here; a network call."""
+        return self.setup.denoise(altered(self.question(), x=x, t=t))
+
+    def here(self, step: Step, prediction: Prediction) -> Here:
+        """What a sampler is told."""
+        setup = self.setup
+        draw = Draw(setup.random, step.key, "sampler")
+        return Here(setup.prior.process, prediction, step, self.time, draw, self.ask, setup.steps)
+
+    def draw(self, step: Step, purpose: str, owner: Owner | None = None) -> Draw:
+        """Numbers of a step; those of one owner are independent of those of others, wherever they are in the onion."""
+        name = purpose if owner is None else f"{self.setup.labels[owner]} {purpose}"
+        return Draw(self.setup.random, step.key, name)
+
+    def at(self, state: State, moment: Moment | None = None, key: Key | None = None) -> Population:
+        """The same particles at another state, and maybe moment and key."""
+        return altered(self, state=state, moment=moment or self.moment, key=self.key if key is None else key)
+
+    def advance(self, step: Step, proposal: Proposal) -> Population:
+        """The particles after a step drawn from a proposal."""
+        state = proposal.kernel.sample(Draw(self.setup.random, step.key, "move"))
+        slots, ratio = self.slots, self.log_ratio
+        if proposal.memory is not None:
+            slots = {**slots, self.setup.sampler: proposal.memory}
+        if ratio is not None:
+            ratio = ratio + proposal.log_ratio(state)
+        return altered(self, state=state, moment=step.end, key=step.key, slots=slots, log_ratio=ratio)
+
+    def noised(self, step: Step) -> Population:
+        """The particles after the prior's own noising from step.t up to step.u."""
+        kernel = self.setup.prior.process.noising(self.state, step.t, step.u)
+        return self.at(kernel.sample(self.draw(step, "noising")), step.end, step.key)
+
+    def recall(self, owner: Owner[Memory]) -> Memory:
+        """The memory of a guidance, sampler or objective, a tree with B rows; `KeyError` where it has none."""
+        return self.slots[owner]
+
+    def remember(self, owner: Owner[Memory], memory: Memory) -> Population:
+        """The population with another memory of a guidance or sampler."""
+        return altered(self, slots={**self.slots, owner: memory})
+
+    def reweigh(self, log_ratio: Tensor) -> Population:
+        """The population with (B,) nats more in its log-ratio; the same one where nobody weighs."""
+        return self if self.log_ratio is None else altered(self, log_ratio=self.log_ratio + log_ratio)
 
     def weighted(self, log_weights: Tensor, log_normalizer: Tensor | None = None) -> Population:
-        """The population with other log-weights (P, K) and, where given, another log-normaliser (P,)."""
-        new = copy.copy(self)
-        new.log_weights = log_weights
-        if log_normalizer is not None:
-            new.log_normalizer = log_normalizer
-        return new
+        """The population with other weights (P, K) and normalizer (P,), into which the log-ratio has gone."""
+        normalizer = self.log_normalizer if log_normalizer is None else log_normalizer
+        ratio = None if self.log_ratio is None else torch.zeros_like(self.log_ratio)
+        return replace(self, log_weights=log_weights, log_normalizer=normalizer, log_ratio=ratio)
 
-    def select(self, ancestors: Tensor) -> Population:
-        """Every group replaced by the particles chosen from it; ancestors (P, K') int64 in 0 .. K - 1."""
-        first = torch.arange(self.groups, device=ancestors.device)[:, None] * self.particles
-        return self._rows((first + ancestors).flatten(), ancestors.shape[1], self.log_weights.gather(1, ancestors))
+    def select(self, chosen: Tensor) -> Population:
+        """Every group replaced by particles chosen from it; chosen (P, K') int64 in 0 .. K - 1."""
+        first = torch.arange(self.groups, device=chosen.device)[:, None] * self.particles
+        return self._mapped(partial(take, rows=(first + chosen).flatten()), self.log_weights.gather(1, chosen))
 
     def expand(self, times: int) -> Population:
-        """Every particle repeated `times` times in a row: P groups of K * times particles."""
+        """Every particle `times` times in a row: P groups of K * times particles."""
         if times == 1:
             return self
-        new = self._mapped(lambda tree: tree_repeat(tree, times))
-        new.particles = self.particles * times
-        new.log_weights = self.log_weights.repeat_interleave(times, 1)
-        return new
+        return self._mapped(partial(repeat, times=times), self.log_weights.repeat_interleave(times, 1))
 
-    def _rows(self, rows: Tensor, particles: int, log_weights: Tensor) -> Population:
-        new = self._mapped(lambda tree: tree_index(tree, rows))
-        new.particles, new.log_weights = particles, log_weights
-        return new
-
-    def _mapped(self, function) -> Population:
-        new = copy.copy(self)
-        new.state = function(self.state)
-        new.condition = None if self.condition is None else function(self.condition)
-        new.memory = {name: function(value) for name, value in self.memory.items()}
-        if self._answer is not None:
-            known = self._answer
-            state = new.state if known.state is self.state else function(known.state)
-            time = function(known.time) if isinstance(known.time, Tensor) else known.time
-            if known.time is self.memory.get("time"):
-                time = new.memory["time"]
-            new._answer = Answer(state, time, function(known.prediction))
-        return new
-
-
-def _same_time(a: Time, b: Time) -> bool:
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and bool((a == b).all())
-    return a == b
+    def _mapped(self, function: Callable[[Any], Any], log_weights: Tensor) -> Population:
+        rows = (self.state, self.condition, self.log_ratio, self.roots, self.slots)
+        state, condition, ratio, roots, slots = (function(each) for each in rows)
+        answer = self.answer
+        if answer is not None:
+            asked = state if answer.state is self.state else function(answer.state)
+            answer = Answer(asked, answer.moment, function(answer.prediction))
+        changes = {"state": state, "condition": condition, "log_ratio": ratio, "roots": roots, "slots": slots}
+        return replace(self, particles=log_weights.shape[1], log_weights=log_weights, answer=answer, **changes)

@@ -1,111 +1,122 @@
-"""What the core may do with a state: a tensor (batch first) or a dataclass of states.
+"""What the core may do with a state: a tensor (batch first), or a dataclass, dict or tuple of states.
 
-Composite states (positions and atom types, nodes and edges) are frozen dataclasses whose fields are states. A field
-that is no tensor, dataclass, dict or None (a name, a number) is carried along untouched. Every function has a fast path
-for a bare tensor.
+Composite states (positions and atom types, nodes and edges) are `Composite`s. What is no container (a name, a number)
+is carried along untouched. Every function has a fast path for a bare tensor.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+
+@dataclass(frozen=True)
+class Composite:
+    """Several kinds of data that belong together, say positions and atom types.
+
+    Args:
+        parts: name -> (B, N, ...); a part may be None where a gradient has nothing to say about it.
+        mask: (B, N) bool, True where a row has a place at all; None where all have.
+    """
+
+    parts: Mapping[str, Any]
+    mask: Tensor | None = None
+
+
 State = Any
-"""A tensor (B, *S), or a dataclass or dict of states with one common batch size."""
+"""A tensor (B, *S), or a container of states with one common number of rows."""
 
 
-def tree_map(function: Callable[..., Tensor], tree: State, *others: State) -> State:
-    """Apply a function to corresponding leaves of states of the same structure."""
+def map_leaves(function: Callable[..., Tensor], tree: Any, *others: Any) -> Any:
+    """Apply a function to corresponding tensors of trees of one structure; what is no container stays as it is."""
     if isinstance(tree, Tensor):
         return function(tree, *others)
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        changes = {}
-        for field in dataclasses.fields(tree):
-            value = getattr(tree, field.name)
-            if is_tree(value):
-                changes[field.name] = tree_map(function, value, *(getattr(other, field.name) for other in others))
-        return dataclasses.replace(tree, **changes)
+    if tree is None or isinstance(tree, float):
+        return tree
     if isinstance(tree, dict):
-        return {key: tree_map(function, value, *(other[key] for other in others)) for key, value in tree.items()}
+        return {key: map_leaves(function, value, *(other[key] for other in others)) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(map_leaves(function, *values) for values in zip(tree, *others, strict=True))
+    if is_dataclass(tree) and not isinstance(tree, type):
+        named = vars(tree).items()
+        if not others:
+            return altered(tree, **{key: map_leaves(function, value) for key, value in named})
+        fields = ((key, value, [vars(other)[key] for other in others]) for key, value in named)
+        return altered(tree, **{key: map_leaves(function, value, *more) for key, value, more in fields})
     return tree
 
 
-def is_tree(value: object) -> bool:
-    """True for what `tree_map` descends into."""
-    return isinstance(value, Tensor | dict) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
+def leaves(tree: Any) -> list[Tensor]:
+    """The tensors of a tree, in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    found: list[Tensor] = []
+
+    def keep(leaf: Tensor) -> Tensor:
+        found.append(leaf)
+        return leaf
+
+    map_leaves(keep, tree)
+    return found
 
 
-def tree_leaves(tree: State) -> list[Tensor]:
-    """The tensors of a state, in field order."""
-    leaves: list[Tensor] = []
-    tree_map(lambda leaf: leaves.append(leaf) or leaf, tree)
-    return leaves
+def batch(tree: Any) -> int:
+    """Number of rows B."""
+    return (tree if isinstance(tree, Tensor) else leaves(tree)[0]).shape[0]
 
 
-def tree_batch(tree: State) -> int:
-    """Batch size of a state."""
-    return len(tree) if isinstance(tree, Tensor) else len(tree_leaves(tree)[0])
+def take(tree: Any, rows: Tensor | slice) -> Any:
+    """The given rows of a tree; rows (N,) int64 or bool, or a slice."""
+    return map_leaves(lambda leaf: leaf[rows], tree)
 
 
-def tree_index(tree: State, index: Tensor | slice) -> State:
-    """Rows of a state; index (N,) int64 or bool, or a slice."""
-    return tree_map(lambda leaf: leaf[index], tree)
-
-
-def tree_repeat(tree: State, times: int) -> State:
+def repeat(tree: Any, times: int) -> Any:
     """Every row `times` times in a row: (B, ...) -> (B * times, ...)."""
-    return tree if times == 1 else tree_map(lambda leaf: leaf.repeat_interleave(times, 0), tree)
+    return tree if times == 1 else map_leaves(lambda leaf: leaf.repeat_interleave(times, 0), tree)
 
 
-def tree_cat(trees: Sequence[State]) -> State:
-    """States of one structure joined along the batch."""
-    if len(trees) == 1:
-        return trees[0]
-    return tree_map(lambda *leaves: torch.cat(leaves), *trees)
+def put(tree: Any, rows: Tensor, values: Any) -> Any:
+    """A tree with the rows (N,) int64 replaced by those of `values`."""
+    return map_leaves(lambda leaf, new: leaf.index_copy(0, rows, new.to(leaf.dtype)), tree, values)
 
 
-def tree_where(rows: Tensor, yes: State, no: State) -> State:
+def cat(trees: Sequence[Any]) -> Any:
+    """The rows of several trees, one after the other."""
+    return map_leaves(lambda *each: torch.cat(each), *trees) if len(trees) > 1 else trees[0]
+
+
+def where(rows: Tensor, yes: Any, no: Any) -> Any:
     """Rows of `yes` where rows (B,) is True, of `no` elsewhere."""
-    return tree_map(lambda a, b: torch.where(right_pad(rows, a), a, b), yes, no)
+    return map_leaves(lambda a, b: torch.where(column(rows, a), a, b), yes, no)
 
 
-def tree_put(tree: State, rows: Tensor, values: State) -> State:
-    """A copy of a state with the given rows replaced; rows (N,) int64, values of batch N."""
-    return tree_map(lambda leaf, value: leaf.index_copy(0, rows, value), tree, values)
+def spread(tree: Any, rows: int) -> Any:
+    """One state without a batch as `rows` equal rows."""
+    return map_leaves(lambda leaf: leaf.expand(rows, *leaf.shape), tree)
 
 
-def tree_to(tree: State, device: torch.device | str) -> State:
-    """A state on another device."""
-    return tree_map(lambda leaf: leaf.to(device), tree)
+def moved(tree: Any, device: torch.device | str) -> Any:
+    """A tree on another device."""
+    return map_leaves(lambda leaf: leaf.to(device), tree)
 
 
-def rows_differ(a: State, b: State) -> Tensor:
-    """(B,) bool, True where any entry of a row differs between two states."""
-    pairs = zip(tree_leaves(a), tree_leaves(b), strict=True)
-    return torch.stack([(x != y).flatten(1).any(1) for x, y in pairs]).any(0)
+def altered(value: Any, **changes: Any) -> Any:
+    """`replace` at a quarter of its cost, for values that are made in every step; no `__post_init__` runs."""
+    new = object.__new__(type(value))
+    vars(new).update(vars(value), **changes)
+    return new
 
 
-@dataclasses.dataclass(frozen=True)
-class Coded:
-    """A condition with a number per row that says how the network is perturbed for it, 0 for not at all.
-
-    Rows of several branches are asked for in one call and may be split over several; the code travels with its row.
-
-    Args:
-        condition: pytree with leading B, or None.
-        code: (B,) int64, see `Run.code_of`.
-        seed: (B,) int64, of the random numbers of a perturbation.
-    """
-
-    condition: State | None
-    code: Tensor
-    seed: Tensor
+def changed_rows(a: State, b: State) -> Tensor:
+    """Indices of the rows in which two states differ anywhere."""
+    pairs = zip(leaves(a), leaves(b), strict=True)
+    return torch.stack([(x != y).flatten(1).any(1) for x, y in pairs]).any(0).nonzero()[:, 0]
 
 
-def right_pad(v: Tensor | float, like: Tensor) -> Tensor | float:
-    """View v (B,) as (B, 1, ..., 1) so that it broadcasts against like (B, *S); numbers pass through."""
-    return v.reshape(v.shape + (1,) * (like.ndim - v.ndim)) if isinstance(v, Tensor) else v
+def column(values: Any, like: Tensor) -> Any:
+    """(B,) as (B, 1, ..., 1), to broadcast against like (B, *S); numbers pass through."""
+    return values.reshape(values.shape + (1,) * (like.ndim - values.ndim)) if isinstance(values, Tensor) else values

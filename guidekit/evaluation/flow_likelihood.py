@@ -12,10 +12,10 @@ import math
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import keyed_generator
-from guidekit.core.state import State, tree_index
+from guidekit.core.random import keyed_generator
+from guidekit.core.state import State, take
 from guidekit.domain import require
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.processes import GaussianProcess
 from guidekit.sampling import _per_group
 
@@ -95,7 +95,7 @@ def flow_likelihood(
     found = []
     for begin in range(0, len(states), batch_size):
         index = torch.arange(begin, min(begin + batch_size, len(states)), device=states.device)
-        given = None if rows is None else tree_index(rows, index)
+        given = None if rows is None else take(rows, index)
         signs = None if trace == "exact" else _signs(states[index], index, probes, seed)
         found.append(_solve(prior, states[index], given, signs, max(process.at_level(level), 1e-9), rtol, atol))
     parts = zip(*found, strict=True)

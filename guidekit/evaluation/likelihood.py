@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.core.generators import keyed_generator
-from guidekit.core.state import State, tree_index
-from guidekit.priors.base import Prior
+from guidekit.core.random import keyed_generator
+from guidekit.core.state import State, take
+from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess, Masked, Stepped, Uniform
 from guidekit.sampling import _per_group
 from guidekit.training.objectives import bound_rate, step_divergence
@@ -62,7 +62,7 @@ def bits_per_token(
     mean, variance = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for batch in order[lengths[order] > 0].split(size):
         x = states[batch].repeat_interleave(draws, 0)
-        given = None if rows is None else tree_index(rows, batch.repeat_interleave(draws))
+        given = None if rows is None else take(rows, batch.repeat_interleave(draws))
         random = [keyed_generator("cpu", seed, int(i), "likelihood") for i in batch]
         for nats in _terms(prior, x, given, draws, random):
             pairs = nats.double().cpu().view(len(batch), -1, 2)
@@ -90,7 +90,7 @@ def _terms(prior: Prior, x: Tensor, condition: State | None, draws: int, random:
 
     stratum = (torch.arange(draws, device=x.device) // 2).repeat(len(random))
     u = (stratum + uniform()) / (draws // 2)
-    if isinstance(process, Masked) and prior.time_independent:
+    if isinstance(process, Masked) and prior.timeless:
         return [_masked(prior, x, condition, u, uniform(length))]
     if isinstance(process, Stepped):
         return [_terminal(process, x), _stepped(prior, x, condition, u, uniform(length))]

@@ -1,6 +1,6 @@
 """Priors: analytic ones with exact answers, and neural ones from checkpoints."""
 
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.priors.chain import CategoricalChain
 from guidekit.priors.conditional import ByClass
 from guidekit.priors.gaussian import Gaussian, GaussianMixture

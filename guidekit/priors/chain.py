@@ -9,9 +9,8 @@ import itertools
 import torch
 from torch import Tensor
 
-from guidekit.core.population import Time
-from guidekit.core.predictions import CategoricalPrediction
-from guidekit.priors.base import Prior
+from guidekit.core.prediction import CategoricalPrediction
+from guidekit.core.prior import Prior, Time
 from guidekit.processes import DiscreteProcess, Masked
 
 
@@ -53,7 +52,7 @@ class CategoricalChain(Prior):
             self.null_condition = torch.tensor(-1)
         self._log_laws = laws.log()
         # The answer of a masked process depends on the state alone: survival cancels.
-        self.time_independent = isinstance(process, Masked)
+        self.timeless = isinstance(process, Masked)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
         """Exact marginals p(x_0^l | z_t), in float64; see `Prior.predict`."""
@@ -87,7 +86,7 @@ class CategoricalChain(Prior):
         """Matrix of the ancestral step p(z_u | z_t) between all noisy sequences, (C^L, C^L) float64."""
         states = self.states()
         kernel = self.process.reverse_kernel(self.predict(states, t), t, u)
-        table = kernel.categorical().log_probs if hasattr(kernel, "categorical") else kernel.log_probs
+        table = kernel.table().log_probs
         rows = [table[:, i, :][:, states[:, i]] for i in range(states.shape[1])]
         return torch.stack(rows).sum(0).exp()
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from guidekit.networks import NETWORKS
 from guidekit.priors import neural, tokens
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.priors.tokens import TokenPrior
 
 KEY = "guidekit"

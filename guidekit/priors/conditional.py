@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
-from guidekit.core.state import tree_put
-from guidekit.priors.base import Prior
+from guidekit.core.prediction import Prediction
+from guidekit.core.state import put
+from guidekit.core.prior import Prior, Time
 
 
 class ByClass(Prior):
@@ -32,7 +31,7 @@ class ByClass(Prior):
                 raise ValueError("all priors of a ByClass need one state shape and one process")
         self.laws = [*priors, null]
         self.process, self.event_shape, self.null_condition = null.process, null.event_shape, torch.tensor(-1)
-        self.time_independent = all(prior.time_independent for prior in self.laws)
+        self.timeless = all(prior.timeless for prior in self.laws)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> Prediction:
         """The prediction of each row's own prior; see `Prior.predict`."""
@@ -44,5 +43,5 @@ class ByClass(Prior):
                 continue
             rows = (condition == index).nonzero()[:, 0]
             part = t[rows] if isinstance(t, Tensor) else t
-            prediction = tree_put(prediction, rows, self.laws[index].predict(x[rows], part))
+            prediction = put(prediction, rows, self.laws[index].predict(x[rows], part))
         return prediction

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.state import State
 from guidekit.names import UnknownNameError
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior, Time
 from guidekit.priors.checkpoints import CheckpointError
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.neural import NUMBERS_A_CALL

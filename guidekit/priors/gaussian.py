@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from guidekit.core.population import Time
-from guidekit.core.predictions import GaussianPrediction
-from guidekit.objectives.gaussian import LinearGaussian, QuadraticReward
-from guidekit.priors.base import Prior
+from guidekit.core.prediction import GaussianPrediction
+from guidekit.core.prior import Prior, Time
+from guidekit.priors.labels import class_numbers
 from guidekit.processes import VP, GaussianProcess
+
+if TYPE_CHECKING:
+    from guidekit.objectives.gaussian import LinearGaussian, QuadraticReward
 
 
 class GaussianMixture(Prior):
@@ -21,7 +24,7 @@ class GaussianMixture(Prior):
     Args:
         means: m_k, (M, D).
         stds: a number, (M,) or (M, D) standard deviations; or None when `covariances` is given.
-        weights: w_k, (M,), positive; normalised here. None is equal weights.
+        weights: w_k, (M,), positive; normalized here. None is equal weights.
         process: forward process.
         covariances: C_k, (M, D, D) symmetric positive definite, instead of `stds`.
 
@@ -42,8 +45,8 @@ class GaussianMixture(Prior):
         covariances: Tensor | None = None,
     ) -> None:
         self.means = torch.as_tensor(means)
-        if self.means.ndim != 2:
-            raise ValueError(f"means have shape {tuple(self.means.shape)}; expected (components, dimensions)")
+        if self.means.ndim != 2 or not self.means.is_floating_point():
+            raise ValueError(f"means have shape {tuple(self.means.shape)}; expected (components, dimensions) of real numbers")
         count, size = self.means.shape
         if (stds is None) == (covariances is None):
             raise ValueError("give either stds or covariances")
@@ -57,7 +60,7 @@ class GaussianMixture(Prior):
         weights = torch.ones(count) if weights is None else torch.as_tensor(weights)
         self.log_w = torch.log_softmax(weights.to(self.means).log(), 0)
         self.process = process or VP()
-        self.event_shape = (size,)
+        self.event_shape, self.dtype = (size,), self.means.dtype
         self.null_condition = torch.tensor(-1)
         # Eigenbasis of every covariance: noising adds to the eigenvalues only.
         values, self._basis = torch.linalg.eigh(self.covariances.double())
@@ -72,6 +75,14 @@ class GaussianMixture(Prior):
     def weights(self) -> Tensor:
         """Component weights (M,), summing to one."""
         return self.log_w.exp()
+
+    def condition(self, value: Any) -> Tensor | None:
+        """Components by number, one or one a sample.
+
+        Raises:
+            ValueError: what is no number of a component.
+        """
+        return class_numbers(value, len(self.means), self.name)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
         """Exact posterior mean; see `Prior.predict`."""
@@ -111,8 +122,8 @@ class GaussianMixture(Prior):
 
     def covariance(self) -> Tensor:
         """Covariance of the clean law, (D, D)."""
-        centred = self.means - self.mean()
-        spread = torch.einsum("k,ki,kj->ij", self.weights, centred, centred)
+        centered = self.means - self.mean()
+        spread = torch.einsum("k,ki,kj->ij", self.weights, centered, centered)
         return spread + torch.einsum("k,kij->ij", self.weights, self.covariances)
 
     def posterior(self, likelihood: LinearGaussian) -> GaussianMixture:

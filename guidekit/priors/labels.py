@@ -77,3 +77,24 @@ def label_rows(value: Any, labels: Sequence[Label]) -> Tensor:
         names = ", ".join(label.name for label in labels)
         raise ValueError(f"condition {value!r} is ambiguous: this prior has the labels {names}; write {{name: value}}")
     return torch.tensor([numbers])
+
+
+def class_numbers(value: Any, count: int, prior: str) -> Tensor | None:
+    """A condition as class numbers (rows,) int64 of a prior with `count` classes; -1 is the prior without condition.
+
+    Raises:
+        ValueError: what is no number of a class.
+    """
+    if value is None:
+        return None
+    try:
+        numbers = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = None
+    accepted = f"0 to {count - 1}, or -1 for none, one number or one a sample"
+    if numbers is None or numbers.is_floating_point() or numbers.is_complex() or numbers.ndim > 1:
+        raise ValueError(f"condition {value!r} is no class of this prior ({prior}); accepted: {accepted}")
+    if ((numbers < -1) | (numbers >= count)).any():
+        wrong = numbers[(numbers < -1) | (numbers >= count)].flatten()[0]
+        raise ValueError(f"condition {int(wrong)} is no class of this prior ({prior}); accepted: {accepted}")
+    return numbers.long().reshape(-1)

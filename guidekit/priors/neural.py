@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guidekit.core.population import Time
-from guidekit.core.predictions import GaussianPrediction
-from guidekit.core.state import State, right_pad
-from guidekit.priors.base import Prior
+from guidekit.core.prediction import GaussianPrediction
+from guidekit.core.state import State, column
+from guidekit.core.prior import Prior, Time
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.parametrization import PARAMETRIZATIONS, input_scale, noise_level, to_mean
 from guidekit.processes import GaussianProcess
@@ -98,7 +97,7 @@ def denoised(
     """E[x_0 | x], (B, *S), by a network that is told log(s / a) and sees x in unit size; a and s numbers or (B,)."""
     rows = [torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(len(x)) for value in (a, s)]
     a, s = (value.clamp_min(1e-6) for value in rows)  # outputs such as eps say nothing where there is no signal
-    output = network(right_pad(input_scale(a, s, sigma_data), x) * x, noise_level(a, s).to(x.device), labels)
+    output = network(column(input_scale(a, s, sigma_data), x) * x, noise_level(a, s).to(x.device), labels)
     return to_mean(parametrization, output.to(x.dtype), x, a, s, sigma_data)
 
 

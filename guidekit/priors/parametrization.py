@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from guidekit.core.state import right_pad
+from guidekit.core.state import column
 from guidekit.names import UnknownNameError
 
 Number = float | Tensor
@@ -32,13 +32,13 @@ def to_mean(kind: str, output: Tensor, x: Tensor, a: Number, s: Number, sigma_da
         UnknownNameError: no parametrisation of that name.
     """
     skip, out = _coefficients(kind, a, s, sigma_data)
-    return right_pad(skip, x) * x + right_pad(out, x) * output
+    return column(skip, x) * x + column(out, x) * output
 
 
 def from_mean(kind: str, mean: Tensor, x: Tensor, a: Number, s: Number, sigma_data: float = 0.5) -> Tensor:
     """The output (B, *S) that stands for a posterior mean (B, *S): the inverse of `to_mean`, for s > 0."""
     skip, out = _coefficients(kind, a, s, sigma_data)
-    return (mean - right_pad(skip, x) * x) / right_pad(out, x)
+    return (mean - column(skip, x) * x) / column(out, x)
 
 
 def noise_level(a: Number, s: Number) -> Tensor:

@@ -8,10 +8,9 @@ import math
 import torch
 from torch import Tensor
 
-from guidekit.core.population import Time
-from guidekit.core.predictions import GaussianPrediction
-from guidekit.core.state import right_pad
-from guidekit.priors.base import Prior
+from guidekit.core.prediction import GaussianPrediction
+from guidekit.core.state import column
+from guidekit.core.prior import Prior, Time
 from guidekit.processes.reflected import ReflectedProcess
 
 
@@ -54,7 +53,7 @@ class BoxHistogram(Prior):
 
     def _unit(self, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
         s = torch.as_tensor(self.process.schedule(t)[1], dtype=torch.float64, device=x.device)
-        return (x - self.process.low) / self.process.width, right_pad(s, x)
+        return (x - self.process.low) / self.process.width, column(s, x)
 
     def predict(self, x: Tensor, t: Time, condition: None = None) -> GaussianPrediction:
         """The exact score at x (B, D) and t > 0, as a belief; see `ReflectedProcess`."""

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guidekit.core.generators import Draw
-from guidekit.core.population import Time
-from guidekit.core.predictions import CategoricalPrediction, sample_categorical
+from guidekit.core.random import Draw, pick
+from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.state import State
 from guidekit.networks.installation import narrowed
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior, Time
 from guidekit.priors.labels import Label, label_rows
 from guidekit.processes import DiscreteProcess, Masked
 
@@ -70,7 +69,7 @@ class TokenPrior(Prior):
         self.network_batch = max(1, TOKENS_A_CALL // self.event_shape[0])
         self.masked = isinstance(self.process, Masked)
         self.timed = getattr(getattr(network, "conditioning", None), "level", None) is not None
-        self.time_independent = self.masked and not self.timed and parametrization == "clean"
+        self.timeless = self.masked and not self.timed and parametrization == "clean"
         if labels:
             self.null_condition = torch.full((len(labels),), -1)
 
@@ -90,13 +89,13 @@ class TokenPrior(Prior):
             return x == self.process.mask_id
         return torch.ones_like(x, dtype=torch.bool) if self.pad_id is None else x != self.pad_id
 
-    def start(self, draw: Draw, rows: int) -> Tensor:
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
         """Noise with lengths from the training data, (rows, L)."""
         noise = self.process.sample_limit(draw, (rows, *self.event_shape))
         if self.pad_id is None:
             return noise
-        u = draw.named("length").uniform((rows,))
-        lengths = sample_categorical(self.length_counts.log().expand(rows, -1), u)
+        u = draw.named("length").uniform(rows)
+        lengths = pick(self.length_counts.log().expand(rows, -1), u)
         position = torch.arange(self.event_shape[0], device=lengths.device)
         return torch.where(position < lengths[:, None], noise, self.pad_id)
 

@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.core.generators import Draw
-from guidekit.core.kernels import CategoricalKernel, ChosenUnmaskingKernel, UnmaskingKernel
-from guidekit.core.predictions import CategoricalPrediction
-from guidekit.core.state import right_pad
+from guidekit.core.random import Draw
+from guidekit.core.prediction import CategoricalPrediction
+from guidekit.core.process import Process
+from guidekit.core.requirements import Fact
+from guidekit.core.state import column
+from guidekit.core.support import EVERYWHERE, Support
+from guidekit.core.token_kernels import CategoricalKernel, UnmaskingKernel
 from guidekit.processes.schedules import Number
 from guidekit.processes.survival import CosineSurvival, Geometric, LogLinear, check_survival
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscreteProcess:
+class DiscreteProcess(Process):
     """Base of all processes of tokens: positions are noised independently by a Markov chain.
 
     Rows of matrices and first arguments are where a jump starts: `transition(t, u)[i, j]` is q(z_t = j | z_u = i). The
@@ -35,11 +38,17 @@ class DiscreteProcess:
     vocab_size: int = 0
     survival: LogLinear | CosineSurvival | Geometric = LogLinear()
     pinned: int | None = None
-    has_rates = True  # of a chain in continuous time
+    provides = frozenset({Fact.TOKENS, Fact.RATES})
 
     def __post_init__(self) -> None:
         """Refuse an impossible schedule."""
         check_survival(self.survival)
+
+    def noising(self, state: Tensor, t: float, u: float, support: Support = EVERYWHERE) -> CategoricalKernel:
+        """See `Process.noising`; places outside the support stay what they are."""
+        table = self.transition(u, t).to(state.device)[state]
+        inside = support.keep(torch.ones_like(state)).bool()[..., None]
+        return CategoricalKernel(torch.where(inside, table, F.one_hot(state, table.shape[-1])).log(), state)
 
     @property
     def states(self) -> int:
@@ -56,7 +65,7 @@ class DiscreteProcess:
         return self.survival.slope(t) / (a.clamp_min(1e-9) if isinstance(a, Tensor) else max(a, 1e-9))
 
     def prediction(self, log_probs: Tensor, z: Tensor) -> CategoricalPrediction:
-        """The belief with clean-token log-probabilities (B, L, V) at state z."""
+        """The prediction with clean-token log-probabilities (B, L, V) at state z."""
         return CategoricalPrediction(log_probs, z)
 
     def _lost(self, chance: Tensor | float, device: torch.device | str = "cpu") -> Tensor:
@@ -107,7 +116,7 @@ class DiscreteProcess:
         return outputs.double().exp().scatter(-1, z[..., None], 1.0)
 
     def from_ratios(self, ratios: Tensor, z: Tensor, t: Number) -> CategoricalPrediction:
-        """The belief about clean tokens that has the given concrete score (B, L, C); entries below zero are cut off.
+        """The prediction about clean tokens that has the given concrete score (B, L, C); entries below zero are cut off.
 
         The entry at the present token must be 1.
         """
@@ -124,7 +133,7 @@ class DiscreteProcess:
 
     def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> CategoricalKernel:
         """Law of z_u given z_t."""
-        return CategoricalKernel(self.reverse_table(prediction, t, u).log(), prediction)
+        return CategoricalKernel(self.reverse_table(prediction, t, u).log(), prediction.z)
 
     def reverse_table(self, prediction: CategoricalPrediction, t: Number, u: Number) -> Tensor:
         """Probabilities of z_u given z_t, (B, L, C)."""
@@ -137,6 +146,8 @@ class Masked(DiscreteProcess):
 
     Source: Austin et al. 2021, arXiv:2107.03006; Sahoo et al. 2024, arXiv:2406.07524.
     """
+
+    provides = frozenset({Fact.TOKENS, Fact.RATES, Fact.MASKED})
 
     @property
     def mask_id(self) -> int:
@@ -197,7 +208,7 @@ class Masked(DiscreteProcess):
 
     def noise(self, x0: Tensor, t: Number, u: Tensor) -> Tensor:
         """Noisy tokens for clean x0 (B, L), t number or (B,), u (B, L) uniform."""
-        lost = u >= right_pad(self.survival(t), u)
+        lost = u >= column(self.survival(t), u)
         if self.pinned is not None:
             lost &= x0 != self.pinned
         return x0.masked_fill(lost, self.mask_id)
@@ -210,7 +221,7 @@ class Masked(DiscreteProcess):
         return matrix
 
     def prediction(self, log_probs: Tensor, z: Tensor) -> CategoricalPrediction:
-        """The belief at state z, with revealed tokens carried over as certain."""
+        """The prediction at state z, with revealed tokens carried over as certain."""
         known = z != self.mask_id
         certain = F.one_hot(z.masked_fill(~known, 0), log_probs.shape[-1]).to(log_probs).log()
         return CategoricalPrediction(torch.where(known[..., None], certain, log_probs), z)
@@ -218,7 +229,7 @@ class Masked(DiscreteProcess):
     def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> UnmaskingKernel:
         """Law of z_u given z_t: a masked token is revealed with probability (a_u - a_t) / (1 - a_t)."""
         a, b = self.survival(t), self.survival(u)
-        return UnmaskingKernel(prediction, (b - a) / (1 - a), self.mask_id)
+        return UnmaskingKernel(prediction.log_probs, prediction.z, (b - a) / (1 - a), self.mask_id)
 
     def reverse_table(self, prediction: CategoricalPrediction, t: Number, u: Number) -> Tensor:
         """See `DiscreteProcess.reverse_table`."""
@@ -226,56 +237,6 @@ class Masked(DiscreteProcess):
         revealed = prediction.probs * ((b - a) / (1 - a))
         moved = torch.cat([revealed, ((1 - b) / (1 - a)).expand_as(revealed[..., :1])], -1)
         return torch.where((prediction.z == self.mask_id)[..., None], moved, F.one_hot(prediction.z, self.states))
-
-    def remasking_kernel(
-        self, prediction: CategoricalPrediction, a: float, b: float, sigma: Tensor | float
-    ) -> UnmaskingKernel:
-        """Law of z_u given z_t in which a revealed token is masked again with probability sigma; marginals stay.
-
-        A masked token is revealed with probability (b - (1 - sigma) a) / (1 - a).
-
-        Args:
-            prediction: belief at z_t.
-            a, b: survival at t and at the cleaner u.
-            sigma: number, or (B, L) for one a position; sigma = 0 is `reverse_kernel`. Where positions differ, masked
-                tokens count as having sigma 0, as in the authors' code, and marginals are kept approximately.
-
-        Raises:
-            ValueError: sigma outside [0, min(1, (1 - b) / a)].
-
-        Source: Wang et al. 2025, arXiv:2503.00307, eq. 6 and 7.
-        """
-        bound = remasking_bound(a, b)
-        most = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
-        least = float(sigma.min()) if isinstance(sigma, Tensor) else sigma
-        if least < 0 or most > bound + 1e-9:
-            raise ValueError(f"remasking probability {most:.4g} is outside [0, {bound:.4g}], its bound for this step")
-        reveal = (b - (1 - (0.0 if isinstance(sigma, Tensor) else sigma)) * a) / (1 - a)
-        remask = sigma
-        if self.pinned is not None:
-            remask = torch.where(prediction.z == self.pinned, 0.0, torch.as_tensor(sigma, dtype=torch.float64))
-        return UnmaskingKernel(prediction, reveal, self.mask_id, remask)
-
-    def first_hitting(
-        self, prediction: CategoricalPrediction, count: int, t: Number, draw: Draw
-    ) -> ChosenUnmaskingKernel:
-        """Law of the state when `count` more tokens have been revealed, and the time (B,) at which that happens.
-
-        The n masked tokens survive from t to u with probability (1 - a_u) / (1 - a_t) each, so the first of them is
-        revealed when that ratio falls to U^(1/n).
-
-        Source: Zheng et al. 2024, arXiv:2409.02908, prop. 4.1.
-        """
-        z = prediction.z
-        n = (z == self.mask_id).sum(1, keepdim=True).double()
-        if not n.any():  # everything is revealed: time stands still
-            return ChosenUnmaskingKernel(prediction, count, self.mask_id, t)
-        left = n - torch.arange(count, device=z.device)
-        log_u = draw.uniform((len(z), count)).log() / left.clamp_min(1)
-        log_ratio = torch.where(left >= 1, log_u, 0.0).sum(1)
-        a = self.survival(t)
-        u = self.survival.inverse(1 - (1 - a) * log_ratio.exp())
-        return ChosenUnmaskingKernel(prediction, count, self.mask_id, u.to(torch.float64).expand(len(z)))
 
 
 def _column(value: Number, z: Tensor) -> Tensor:
@@ -286,11 +247,3 @@ def _column(value: Number, z: Tensor) -> Tensor:
 def _kept(value: Number, z: Tensor) -> Tensor:
     """`_column` of a survival to divide by: at least 1e-6, below which a state says nothing about its origin."""
     return _column(value, z).clamp_min(1e-6)
-
-
-def remasking_bound(a: float, b: float) -> float:
-    """Largest probability of masking a revealed token again between survival a and the cleaner b, min(1, (1 - b) / a).
-
-    Source: Wang et al. 2025, arXiv:2503.00307, eq. 6.
-    """
-    return 1.0 if a <= 0 else min(1.0, (1 - b) / a)

@@ -9,10 +9,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import Draw
-from guidekit.core.kernels import GaussianKernel
-from guidekit.core.predictions import GaussianPrediction
-from guidekit.core.state import right_pad
+from guidekit.core.random import Draw
+from guidekit.core.kernel import GaussianKernel
+from guidekit.core.prediction import GaussianPrediction
+from guidekit.core.process import Process
+from guidekit.core.requirements import Fact
+from guidekit.core.state import column
+from guidekit.core.support import EVERYWHERE, Support
 from guidekit.processes.schedules import (
     CosineVP,
     GeometricVE,
@@ -33,7 +36,7 @@ LEAST_TIME = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
-class GaussianProcess:
+class GaussianProcess(Process):
     """The process of a schedule: the only place where a(t) and s(t) are known.
 
     Args:
@@ -41,10 +44,28 @@ class GaussianProcess:
     """
 
     schedule: Schedule
+    provides = frozenset({Fact.REAL, Fact.FLOW})
 
     def coefficients(self, t: Number) -> tuple[Number, Number]:
-        """Signal and noise coefficients (a, s) at t in [0, 1]; both shaped like t."""
+        """Signal and noise coefficients (a, s) at t in [0, 1]; both shaped like t.
+
+        Raises:
+            ValueError: a number outside [0, 1].
+        """
+        if not isinstance(t, Tensor) and not 0 <= t <= 1:
+            raise ValueError(f"t={t:g}; times run from 0 (clean) to 1 (noise)")
         return self.schedule(t)
+
+    def noising(self, state: Tensor, t: float, u: float, support: Support = EVERYWHERE) -> GaussianKernel:
+        """See `Process.noising`: N(a_u / a_t x, s_u^2 - (a_u / a_t)^2 s_t^2); from t < 1, where a signal is left."""
+        (a, s), (b, r) = self.coefficients(t), self.coefficients(u)
+        ratio = b / a if a > 0 else 0.0
+        return GaussianKernel(ratio * state, math.sqrt(max(r * r - (ratio * s) ** 2, 0.0)), support)
+
+    def flow_space(self, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha, beta) of the velocity of the probability flow as alpha x_0 + beta x; see `GaussianPrediction.map`."""
+        _, da, ds = self.schedule.flow(a, s)
+        return da - ds * a / s, ds / s + torch.zeros_like(a)
 
     def grid(self, steps: int) -> list[float]:
         """`steps` + 1 times from 1 to 0, evenly spaced.
@@ -79,19 +100,19 @@ class GaussianProcess:
 
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
         """States of shape (B, *S) at t = 1, from N(0, s(1)^2 I)."""
-        return draw.normal(shape) * self.coefficients(1.0)[1]
+        return draw.normal(torch.empty(shape, device=draw.random.device)) * self.coefficients(1.0)[1]
 
-    def restart(self, x: Tensor, t: float) -> Tensor:
+    def restart(self, state: Tensor, t: float) -> Tensor:
         """States from the limit law turned into states to start from at t < 1: the noise there is s(t)."""
-        return x * (self.coefficients(t)[1] / self.coefficients(1.0)[1])
+        return state * (self.coefficients(t)[1] / self.coefficients(1.0)[1])
 
     def noise(self, x0: Tensor, t: Number, eps: Tensor) -> Tensor:
         """Noisy states a x_0 + s eps; x0 and eps (B, *S), t number or (B,)."""
         a, s = self.coefficients(t)
-        return right_pad(a, x0) * x0 + right_pad(s, x0) * eps
+        return column(a, x0) * x0 + column(s, x0) * eps
 
     def prediction(self, mean: Tensor, x: Tensor, t: Number) -> GaussianPrediction:
-        """The belief with posterior mean `mean` (B, *S) at state x and time t."""
+        """The prediction with posterior mean `mean` (B, *S) at state x and time t."""
         a, s = self.coefficients(t)
         return GaussianPrediction(mean, x, a, s)
 
@@ -112,7 +133,7 @@ class GaussianProcess:
         noise std for variance-exploding ones and t for rectified flow.
         """
         tau, da, ds = self.schedule.flow(prediction.a, prediction.s)
-        return tau, right_pad(da, prediction.x) * prediction.mean + right_pad(ds, prediction.x) * prediction.noise
+        return tau, column(da, prediction.x) * prediction.mean + column(ds, prediction.x) * prediction.noise
 
     def tau(self, t: Number) -> Number:
         """The flow variable at t."""
@@ -128,10 +149,10 @@ def ancestral_kernel(prediction: GaussianPrediction, then: tuple[Number, Number]
     # With x = a x0 + s eps: mean = (b - a c) x0 + c x for c = sqrt(r^2 - k^2) / s, two passes over the state.
     c = _positive(r * r - k * k) ** 0.5 / s
     if isinstance(c, Tensor):
-        mean = right_pad(b - a * c, x0) * x0 + right_pad(c, x0) * prediction.x
+        mean = column(b - a * c, x0) * x0 + column(c, x0) * prediction.x
     else:
         mean = torch.add(x0 * (b - a * c), prediction.x, alpha=c)
-    return GaussianKernel(mean, k, prediction)
+    return GaussianKernel(mean, k, prediction.support)
 
 
 def _positive(value: Number) -> Number:

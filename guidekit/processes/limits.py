@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.core.generators import Draw
-from guidekit.core.predictions import CategoricalPrediction, sample_categorical
+from guidekit.core.prediction import CategoricalPrediction
+from guidekit.core.random import Draw, pick
 from guidekit.processes.discrete import DiscreteProcess, _column, _kept
 from guidekit.processes.schedules import Number
 
@@ -45,11 +45,11 @@ class Uniform(DiscreteProcess):
 
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
         """Tokens of shape (B, L) from the limit law."""
-        return self._draw(draw.uniform(shape))
+        return self._draw(draw.uniform(*shape))
 
     def _draw(self, u: Tensor) -> Tensor:
         law = self.limit.to(u.device)
-        return sample_categorical(law.log().expand(*u.shape, -1), u)
+        return pick(law.log().expand(*u.shape, -1), u)
 
     def noise(self, x0: Tensor, t: Number, u: Tensor) -> Tensor:
         """Noisy tokens for clean x0 (B, L), t number or (B,), u (B, L) uniform."""

@@ -8,10 +8,13 @@ import math
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import Draw
-from guidekit.core.kernels import GaussianKernel
-from guidekit.core.predictions import GaussianPrediction
-from guidekit.core.state import right_pad
+from guidekit.core.random import Draw
+from guidekit.core.kernel import GaussianKernel
+from guidekit.core.prediction import GaussianPrediction
+from guidekit.core.process import Process
+from guidekit.core.requirements import Fact
+from guidekit.core.state import column
+from guidekit.core.support import EVERYWHERE, Support
 from guidekit.processes.gaussian import GaussianProcess, ancestral_kernel
 from guidekit.processes.schedules import GeometricVE, KarrasVE, Number
 
@@ -34,16 +37,16 @@ def reflected_score(x: Tensor, x0: Tensor, s: Number) -> Tensor:
 
     Source: Lou & Ermon 2023, arXiv:2304.04740 (both forms).
     """
-    s = right_pad(torch.as_tensor(s, dtype=x.dtype, device=x.device), x)
+    s = column(torch.as_tensor(s, dtype=x.dtype, device=x.device), x)
     large = s.clamp_min(TURN)[..., None]
     k = torch.arange(1, TERMS + 1, dtype=x.dtype, device=x.device)
     decay = (-0.5 * (k * math.pi * large).square()).exp() * (k * math.pi * x0[..., None]).cos()
     slope = -2 * math.pi * (k * decay * (k * math.pi * x[..., None]).sin()).sum(-1)
     series = slope / (1 + 2 * (decay * (k * math.pi * x[..., None]).cos()).sum(-1)).clamp_min(1e-12)
     shift = 2 * torch.arange(-2, 3, dtype=x.dtype, device=x.device)
-    centres = torch.cat([shift + x0[..., None], shift - x0[..., None]], -1)
+    centers = torch.cat([shift + x0[..., None], shift - x0[..., None]], -1)
     small = s.clamp_max(TURN)[..., None].clamp_min(1e-9)
-    gap = x[..., None] - centres
+    gap = x[..., None] - centers
     images = -(torch.softmax(-0.5 * (gap / small).square(), -1) * gap / small.square()).sum(-1)
     return torch.where(s > TURN, series, images)
 
@@ -72,14 +75,14 @@ class FoldedKernel(GaussianKernel):
         at = x.double()[..., None]
         images = torch.cat([at + shift, 2 * self.low - at + shift], -1)
         std = torch.as_tensor(self.std, dtype=torch.float64, device=x.device)
-        std = right_pad(std, images)
+        std = column(std, images)
         z = (images - self.mean.double()[..., None]) / std
         each = torch.logsumexp(-0.5 * z.square() - std.log(), -1) - 0.5 * math.log(2 * math.pi)
         return each.flatten(1).sum(1)
 
 
 @dataclasses.dataclass(frozen=True)
-class ReflectedProcess:
+class ReflectedProcess(Process):
     """Variance-exploding noise reflected at the walls of a box: x_t = fold(x_0 + s eps), uniform in the limit.
 
     Its prediction is a `GaussianPrediction` with a = 1 and mean x + s^2 score: `score` is exact, the mean is that of
@@ -99,6 +102,7 @@ class ReflectedProcess:
     schedule: GeometricVE | KarrasVE = GeometricVE(0.01, 5.0)
     low: float = 0.0
     high: float = 1.0
+    provides = frozenset({Fact.REAL})
 
     def __post_init__(self) -> None:
         """Refuse an empty box, and too little noise."""
@@ -133,15 +137,20 @@ class ReflectedProcess:
 
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
         """States of shape (B, *S), uniform in the box."""
-        return self.low + self.width * draw.uniform(shape).to(torch.get_default_dtype())
+        return self.low + self.width * draw.uniform(*shape).to(torch.get_default_dtype())
 
-    def restart(self, x: Tensor, t: float) -> Tensor:
+    def restart(self, state: Tensor, t: float) -> Tensor:
         """States to start from at t < 1: uniform ones all the same."""
-        return x
+        return state
+
+    def noising(self, state: Tensor, t: float, u: float, support: Support = EVERYWHERE) -> FoldedKernel:
+        """See `Process.noising`: more noise, reflected."""
+        s, r = self.coefficients(t)[1], self.coefficients(u)[1]
+        return FoldedKernel(state, math.sqrt(max(r * r - s * s, 0.0)), support, self.low, self.high)
 
     def noise(self, x0: Tensor, t: Number, eps: Tensor) -> Tensor:
         """Noisy states in the box; x0 and eps (B, *S), t number or (B,)."""
-        s = right_pad(self.coefficients(t)[1], x0)
+        s = column(self.coefficients(t)[1], x0)
         return self.low + self.width * fold((x0 + s * eps - self.low) / self.width)
 
     def target(self, x: Tensor, x0: Tensor, t: Number) -> Tensor:
@@ -150,13 +159,13 @@ class ReflectedProcess:
         return reflected_score(*unit, self.schedule(t)[1]) / self.width
 
     def prediction(self, mean: Tensor, x: Tensor, t: Number) -> GaussianPrediction:
-        """The belief with Tweedie mean x + s^2 score (B, *S) at state x and time t."""
+        """The prediction with Tweedie mean x + s^2 score (B, *S) at state x and time t."""
         a, s = self.coefficients(t)
         return GaussianPrediction(mean, x, a, s)
 
     def from_score(self, score: Tensor, x: Tensor, t: Number) -> GaussianPrediction:
-        """The belief with a score (B, *S) at state x and time t."""
-        s = right_pad(self.coefficients(t)[1], x)
+        """The prediction with a score (B, *S) at state x and time t."""
+        s = column(self.coefficients(t)[1], x)
         return self.prediction(x + s * s * score, x, t)
 
     def reverse_kernel(self, prediction: GaussianPrediction, t: Number, u: Number, eta: float = 1.0) -> FoldedKernel:
@@ -165,7 +174,7 @@ class ReflectedProcess:
         See `GaussianProcess.reverse_kernel` for eta; eta = 0 follows the probability flow.
         """
         plain = ancestral_kernel(prediction, self.coefficients(u), eta)
-        return FoldedKernel(plain.mean, plain.std, prediction, self.low, self.high)
+        return FoldedKernel(plain.mean, plain.std, plain.support, self.low, self.high)
 
 
 def to_simplex(sticks: Tensor) -> Tensor:

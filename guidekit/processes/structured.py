@@ -10,8 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import Draw
-from guidekit.core.predictions import CategoricalPrediction, sample_categorical
+from guidekit.core.random import Draw, pick
+from guidekit.core.requirements import Fact
+from guidekit.core.prediction import CategoricalPrediction
 from guidekit.processes.discrete import DiscreteProcess
 from guidekit.processes.schedules import Number
 
@@ -74,12 +75,12 @@ class Structured(DiscreteProcess):
 
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
         """Tokens of shape (B, L) from the limit law."""
-        u = draw.uniform(shape)
-        return sample_categorical(self.limit.to(u.device).log().expand(*shape, -1), u)
+        u = draw.uniform(*shape)
+        return pick(self.limit.to(u.device).log().expand(*shape, -1), u)
 
     def noise(self, x0: Tensor, t: Number, u: Tensor) -> Tensor:
         """Noisy tokens for clean x0 (B, L), t number or (B,), u (B, L) uniform."""
-        z = sample_categorical(_looked_up(self._whole, x0, t).log(), u)
+        z = pick(_looked_up(self._whole, x0, t).log(), u)
         return z if self.pinned is None else torch.where(x0 == self.pinned, x0, z)
 
     def _whole(self, t: float) -> Tensor:
@@ -132,7 +133,7 @@ class Stepped(Structured):
     """
 
     matrices: Sequence[Sequence[Sequence[float]]] = ()
-    has_rates = False
+    provides = frozenset({Fact.TOKENS})
 
     def __post_init__(self) -> None:
         """Check the matrices and keep them as numbers, so that equal processes compare equal."""

@@ -18,7 +18,7 @@ from guidekit.domain import Domain, UnknownNameError, user_function
 from guidekit.guidance import MinorityScore, load_value
 from guidekit.guidance.starts import load_refiner
 from guidekit.objectives.verifiers import Verifier
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.priors.checkpoints import load_any_prior
 from guidekit.running.groups import check_types, group_choices, load_group
 from guidekit.samplers import Sampler

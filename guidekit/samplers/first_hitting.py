@@ -6,29 +6,31 @@ import dataclasses
 import math
 
 import torch
+from torch import Tensor
 
-from guidekit.core.kernels import ChosenUnmaskingKernel
-from guidekit.core.population import Population
-from guidekit.priors.base import Prior
-from guidekit.processes import Masked
-from guidekit.samplers.base import Sampler
+from guidekit.core.prior import Prior
+from guidekit.core.step import Moment
+from guidekit.core.token_kernels import ChosenUnmaskingKernel
+from guidekit.registry import register
+from guidekit.samplers.base import Fact, Here, Sampler
 
 
-@dataclasses.dataclass(frozen=True)
-class FirstHitting(Sampler):
+@register("sampler", "first_hitting")
+@dataclasses.dataclass(frozen=True, eq=False)
+class FirstHitting(Sampler[Tensor]):
     """Jumps to the time at which the next token is revealed; exact for an exact prediction, with L steps for L tokens.
 
     With fewer steps than tokens, ceil(L / steps) tokens are revealed at once, which trades calls for a bias; more steps
-    than tokens are never taken.
+    than tokens are never taken. The memory is the time of every row, (B,).
 
     Source: Zheng et al. 2024, arXiv:2409.02908.
     """
 
-    processes = (Masked,)
-    changes = ("tilt",)
+    requires = frozenset({Fact.MASKED})
+    provides = frozenset({Fact.NOISE, Fact.TILTS})
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
-        """Nominal times; the true ones are kept per particle."""
+        """Nominal times; the true ones are kept per row."""
         length = prior.event_shape[0]
         return prior.process.grid(math.ceil(length / self.count(length, steps)))
 
@@ -37,13 +39,21 @@ class FirstHitting(Sampler):
         """Tokens revealed in one step."""
         return math.ceil(length / min(steps, length))
 
-    def start(self, population: Population) -> Population:
-        """Every particle starts at t = 1 and keeps its own time."""
-        return population.remember(time=torch.ones(len(population), dtype=torch.float64, device=population.run.device))
+    def time(self, moment: Moment, memory: Tensor | None) -> float | Tensor:
+        """See `Sampler.time`: 1 before the first token."""
+        return moment.t if memory is None else memory
 
-    def propose(self, population: Population, t: float, u: float) -> ChosenUnmaskingKernel:
-        """See `Sampler.propose`."""
-        run = population.run
-        count = math.ceil(run.prior.event_shape[0] / (len(run.grid) - 1))
-        prediction = population.predict(t)
-        return run.prior.process.first_hitting(prediction, count, population.time(t), run.draw("first hitting"))
+    def step(self, here: Here, memory: Tensor | None) -> tuple[ChosenUnmaskingKernel, Tensor]:
+        """See `Sampler.step`."""
+        z, process = here.prediction.z, here.process
+        count = math.ceil(z.shape[1] / max(len(here.steps), 1))
+        times = torch.full((len(z),), here.step.t, dtype=torch.float64, device=z.device) if memory is None else memory
+        n = (z == process.mask_id).sum(1, keepdim=True).double()
+        left = n - torch.arange(count, device=z.device)
+        # n masked tokens survive from t to u with probability (1 - a_u) / (1 - a_t) each, so the first of them is
+        # revealed when that ratio falls to U^(1/n) (Zheng et al. 2024, prop. 4.1).
+        log_u = here.draw.named("time").uniform(len(z), count).log() / left.clamp_min(1)
+        log_ratio = torch.where(left >= 1, log_u, 0.0).sum(1)
+        then = process.survival.inverse(1 - (1 - process.survival(times)) * log_ratio.exp()).to(torch.float64)
+        times = torch.where(n[:, 0] > 0, then, times)
+        return ChosenUnmaskingKernel(here.prediction.log_probs, z, count, process.mask_id), times

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from guidekit.core.guidance import Guidance
 from guidekit.core.population import Population
-from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.state import State
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.processes import GaussianProcess
 from guidekit.samplers.base import TimedSampler
 from guidekit.samplers.multistep import RememberingKernel, exponential_step, steps_left

@@ -7,11 +7,11 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import Draw
+from guidekit.core.random import Draw
 from guidekit.core.kernels import CategoricalKernel, JumpKernel, Kernel
 from guidekit.core.population import Population
-from guidekit.core.predictions import CategoricalPrediction
-from guidekit.priors.base import Prior
+from guidekit.core.prediction import CategoricalPrediction
+from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess, GaussianProcess
 from guidekit.samplers.base import Sampler
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guidekit.core.kernels import GaussianKernel
 from guidekit.core.population import Population
-from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.prediction import GaussianPrediction
 from guidekit.samplers.base import TimedSampler
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import Draw
+from guidekit.core.random import Draw
 from guidekit.core.kernels import reveal
 from guidekit.core.population import Population
-from guidekit.core.predictions import CategoricalPrediction
+from guidekit.core.prediction import CategoricalPrediction
 from guidekit.processes import Masked
 from guidekit.samplers.base import Sampler
 from guidekit.samplers.remasking import remembered

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from guidekit.core.kernels import UnmaskingKernel
 from guidekit.core.population import Population
-from guidekit.core.predictions import CategoricalPrediction
-from guidekit.priors.base import Prior
+from guidekit.core.prediction import CategoricalPrediction
+from guidekit.core.prior import Prior
 from guidekit.processes import Masked
 from guidekit.processes.discrete import remasking_bound
 from guidekit.samplers.base import Sampler

@@ -8,7 +8,7 @@ import math
 
 from guidekit.core.kernels import GaussianKernel
 from guidekit.core.population import Population
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.processes import GaussianProcess
 from guidekit.samplers.ancestral import Ancestral
 from guidekit.samplers.base import TimedSampler

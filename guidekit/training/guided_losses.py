@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from guidekit.core.state import right_pad
+from guidekit.core.state import column
 from guidekit.names import UnknownNameError
 from guidekit.training.regression import DenoisingError
 
@@ -97,7 +97,7 @@ class GuidedError:
         if labels is None:
             return self.loss.error(self.loss.mean(network, noisy, None), x0, noisy)
         low, high = self.weights
-        w = right_pad(low + (high - low) * torch.rand(len(x0), generator=generator, device=x0.device), x0)
+        w = column(low + (high - low) * torch.rand(len(x0), generator=generator, device=x0.device), x0)
         conditional, null = _both(self.loss, network, noisy, labels)
         base = null.detach() if self.stop_null else null
         guided = self.loss.error(base + w * (conditional - base), x0, noisy)

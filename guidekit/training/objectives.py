@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guidekit.core.predictions import CategoricalPrediction
-from guidekit.core.state import right_pad
+from guidekit.core.prediction import CategoricalPrediction
+from guidekit.core.state import column
 from guidekit.names import UnknownNameError
 from guidekit.processes import DiscreteProcess, Masked, Stepped
 
@@ -186,7 +186,7 @@ def bound_rate(process: DiscreteProcess, prediction: CategoricalPrediction, x0: 
     """
     z = prediction.z
     if isinstance(process, Masked) and "ratios" not in prediction.parts:
-        rate = right_pad(process.survival.slope(t) / (1 - process.survival(t)), z)
+        rate = column(process.survival.slope(t) / (1 - process.survival(t)), z)
         nats = -prediction.log_probs.gather(-1, x0[..., None])[..., 0].double()
         return torch.where(z == process.mask_id, rate * nats, 0.0).sum(1)
     certain = process.prediction(F.one_hot(x0, process.vocab_size).double().log(), z)

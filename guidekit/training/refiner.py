@@ -14,7 +14,7 @@ from guidekit.core.guidance import Guidance, chain
 from guidekit.core.population import Population
 from guidekit.core.run import Progress, Run
 from guidekit.guidance.starts.refined_noise import Refiner, fingerprint
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.samplers import DDIM
 from guidekit.sampling import sample
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
-from guidekit.core.generators import keyed_generator
+from guidekit.core.random import keyed_generator
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.domain import Domain, UnknownNameError
 from guidekit.guidance.starts import save_refiner
 from guidekit.networks import NETWORKS
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.priors.descriptions import describe_gaussian
 from guidekit.processes import GaussianProcess
 from guidekit.running.build import build_guidance, build_reward

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from guidekit.core.state import right_pad
+from guidekit.core.state import column
 from guidekit.priors.neural import denoised
 from guidekit.priors.parametrization import loss_weight
 from guidekit.processes import GaussianProcess
@@ -52,7 +52,7 @@ class DenoisingError:
         """Noisy states at stratified levels."""
         a, s = self.coefficients(len(x0), x0.device, generator)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device)
-        return Noisy(right_pad(a, x0) * x0 + right_pad(s, x0) * eps, a, s)
+        return Noisy(column(a, x0) * x0 + column(s, x0) * eps, a, s)
 
     def mean(self, network: nn.Module, noisy: Noisy, labels: Tensor | None) -> Tensor:
         """E[x_0 | x], (B, *S), as the network has it."""

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from guidekit.domain import Domain, UnknownNameError
 from guidekit.guidance.values import save_value
 from guidekit.networks.value_network import TRUNKS
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess
 from guidekit.running.build import build_reward
 from guidekit.training.values import Schedule, own_trunk, small_trunk, train_value

@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
-from guidekit.core.generators import keyed_generator
+from guidekit.core.random import keyed_generator
 from guidekit.core.ledger import Ledger
 from guidekit.core.run import Progress
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.guidance.values.slcd import SLCD
 from guidekit.networks import ValueNetwork
 from guidekit.objectives.rewards import score
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess
 from guidekit.samplers import Ancestral
 from guidekit.sampling import sample

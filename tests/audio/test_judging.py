@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.prediction import GaussianPrediction
 from guidekit.domains.audio import Audio, Chorales, Sound, mel, metrics, rewards, roll_metrics, rolls
 from guidekit.domains.audio.roll_rewards import InScale, Key, Polyphony
 from guidekit.evaluation.frechet import frechet

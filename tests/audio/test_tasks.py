@@ -6,7 +6,7 @@ import torch
 
 import guidekit as gk
 from guidekit.cli import main
-from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.prediction import GaussianPrediction
 from guidekit.domain import UnknownNameError
 from guidekit.domains.audio import Audio, Chorales, midi, tasks
 from guidekit.domains.audio.codec import STATES

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.core.generators import KeyedRandom
+from guidekit.core.random import KeyedRandom
 from guidekit.core.kernels import CategoricalKernel
 from guidekit.core.population import Population
-from guidekit.core.state import rows_differ, tree_cat, tree_index, tree_put, tree_repeat, tree_where
+from guidekit.core.state import rows_differ, cat, take, put, repeat, where
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +25,14 @@ def batch(n=4):
 
 def test_composite_states_move_as_one():
     x = batch()
-    picked = tree_index(x, torch.tensor([2, 0]))
+    picked = take(x, torch.tensor([2, 0]))
     assert torch.equal(picked.positions, x.positions[[2, 0]]) and torch.equal(picked.types, x.types[[2, 0]])
     assert picked.unit == "Angstrom" and picked.types.dtype == torch.int64
-    assert tree_repeat(x, 3).types.shape == (12, 3)
-    assert torch.equal(tree_cat([x, picked]).types[4:], picked.types)
-    changed = tree_put(x, torch.tensor([1]), tree_index(x, torch.tensor([3])))
+    assert repeat(x, 3).types.shape == (12, 3)
+    assert torch.equal(cat([x, picked]).types[4:], picked.types)
+    changed = put(x, torch.tensor([1]), take(x, torch.tensor([3])))
     assert rows_differ(x, changed).tolist() == [False, True, False, False]
-    assert torch.equal(tree_where(torch.tensor([False, True, False, False]), x, changed).types, x.types)
+    assert torch.equal(where(torch.tensor([False, True, False, False]), x, changed).types, x.types)
 
 
 @pytest.mark.parametrize("shape", [(2,), (3, 40), (5, 300)])  # joined over 16 steps, over 2, alone
@@ -212,10 +212,10 @@ def test_unmasking_kernels_are_what_they_say(chain_a):
     torch.testing.assert_close(table.log_probs.exp().sum(-1), torch.ones(3, 2, dtype=torch.float64))
     every = torch.cartesian_prod(torch.arange(4), torch.arange(4))
     for row in range(3):
-        one = gk.processes.Masked(3).reverse_kernel(tree_index(prediction, torch.tensor([row] * 16)), 0.5, 0.25)
+        one = gk.processes.Masked(3).reverse_kernel(take(prediction, torch.tensor([row] * 16)), 0.5, 0.25)
         assert float(one.log_prob(every).exp().sum()) == pytest.approx(1.0)
     chosen = chain_a.prior.process.first_hitting(
-        tree_index(prediction, torch.tensor([0] * 16)), 1, 0.5, run_of(chain_a.prior, 16, 1).draw("x")
+        take(prediction, torch.tensor([0] * 16)), 1, 0.5, run_of(chain_a.prior, 16, 1).draw("x")
     )
     probability = chosen.log_prob(every).exp()
     assert float(probability.sum()) == pytest.approx(1.0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guidekit.core.predictions import sample_categorical
+from guidekit.core.prediction import pick
 from guidekit.guidance.particles.resampling import RESAMPLERS
 
 WEIGHTS = torch.tensor([[0.05, 0.4, 0.0, 0.25, 0.3], [0.2, 0.2, 0.2, 0.2, 0.2]], dtype=torch.float64)
@@ -50,7 +50,7 @@ def test_inverse_cdf_never_draws_probability_zero():
     """A uniform number on an edge, 0 above all, belongs to the next category."""
     log_probs = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]], dtype=torch.float64).log().expand(3, -1)
     u = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
-    assert sample_categorical(log_probs, u).tolist() == [1, 3, 3]
+    assert pick(log_probs, u).tolist() == [1, 3, 3]
     weights = torch.tensor([[0.0, 0.5, 0.0, 0.5]], dtype=torch.float64)
     for scheme in RESAMPLERS.values():
         assert set(scheme(weights, torch.zeros(1, 4, dtype=torch.float64)).flatten().tolist()) <= {1, 3}

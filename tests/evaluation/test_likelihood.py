@@ -35,7 +35,7 @@ class Timed(gk.priors.CategoricalChain):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.time_independent = False
+        self.timeless = False
 
 
 def sequences(law=LAW, n=600, seed=0):

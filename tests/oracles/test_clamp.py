@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.prediction import GaussianPrediction
 from guidekit.domains.audio import Chorales, forbidden, rolls
 from guidekit.networks import UNet
 from guidekit.priors.neural import NeuralGaussian

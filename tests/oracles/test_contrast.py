@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.core.generators import keyed_generator
+from guidekit.core.random import keyed_generator
 from guidekit.core.population import Population
 from guidekit.core.run import Run
 from guidekit.guidance.contrast import rules, schedules, spaces

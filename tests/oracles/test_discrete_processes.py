@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 import guidekit as gk
-from guidekit.core.generators import Draw, KeyedRandom
+from guidekit.core.random import Draw, KeyedRandom
 from guidekit.processes import (
     CosineSurvival,
     Geometric,

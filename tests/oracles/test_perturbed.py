@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import guidekit as gk
 from guidekit.core.population import Population
 from guidekit.core.run import Run
-from guidekit.core.state import tree_index
+from guidekit.core.state import take
 from guidekit.networks import DilatedConvolution, ImageTransformer, SequenceTransformer, UNet, find_sites, installed
 from guidekit.networks.conditioning import Conditioning, waves
 from guidekit.networks.perturbations import DropBlock, IdentityAttention, NoiseEmbedding, Record
@@ -487,4 +487,4 @@ def test_rows_of_a_prediction_keep_their_records():
         run = at(prior, g.SAG(0.5, weight=2.0), network_batch=4)[0]  # branches in calls of their own
         with_cfg = at(prior, g.SAG(0.5, weight=2.0))[0].denoise(x, t, c)
         torch.testing.assert_close(run.denoise(x, t, c).mean, with_cfg.mean, rtol=1e-5, atol=1e-5)
-        assert "recorded" not in whole.parts and len(tree_index(whole, slice(2)).mean) == 2
+        assert "recorded" not in whole.parts and len(take(whole, slice(2)).mean) == 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.core.generators import Draw, KeyedRandom
+from guidekit.core.random import Draw, KeyedRandom
 from guidekit.processes.reflected import TURN, ReflectedProcess, fold, from_simplex, reflected_score, to_simplex
 
 WEIGHTS = torch.tensor([[8.0, 1.0, 1.0, 4.0], [1.0, 2.0, 3.0, 6.0]], dtype=torch.float64)

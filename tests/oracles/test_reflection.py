@@ -12,7 +12,7 @@ from guidekit.guidance import Reflection
 from guidekit.guidance.transition.reflection import Judged, substitutions
 from guidekit.networks.dilated_convolution import DilatedConvolution
 from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.priors.tokens import TokenPrior
 from guidekit.running.build import build_guidance
 from guidekit.testing import check_guidance
@@ -39,7 +39,7 @@ def walks():
 class RandomWalk(Prior):
     """Exact prior of walks of N waypoints over a grid, from the middle of the left side to that of the right one."""
 
-    name, time_independent = "random walk", True
+    name, timeless = "random walk", True
 
     def __init__(self, size, waypoints):
         self.process, self.event_shape = gk.processes.Masked(size), (2 * waypoints,)

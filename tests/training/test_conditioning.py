@@ -213,7 +213,7 @@ def test_processes_labels_and_parametrization_travel_in_checkpoints(tmp_path, pr
     save_checkpoint(path, network, description)
     prior = load_token_prior(path, "toy")
     assert prior.process == process and read_description(path)["process"] == description["process"]
-    assert prior.parametrization == description["parametrization"] and prior.timed and not prior.time_independent
+    assert prior.parametrization == description["parametrization"] and prior.timed and not prior.timeless
     assert prior.condition({"b": "r"}).tolist() == [[-1, 2]] and prior.labels[1].thresholds == [1.0, 2.0]
     result = gk.sample(prior, num_samples=3, steps=2, condition={"a": "x"}, sampler=gk.samplers.Ancestral())
     assert ((result.samples > 0).sum(1) >= 3).all() and (result.samples < 5).all()

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 import guidekit as gk
-from guidekit.core.predictions import CategoricalPrediction
+from guidekit.core.prediction import CategoricalPrediction
 from guidekit.processes import (
     CosineSurvival,
     Geometric,

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.population import Population
-from guidekit.core.predictions import sample_categorical
+from guidekit.core.prediction import pick
 from guidekit.core.run import Run
-from guidekit.core.state import rows_differ, tree_repeat
+from guidekit.core.state import rows_differ, repeat
 from guidekit.guidance.values import LearnedValue, Value, refuse_other_noise, value_of
 
 ALPHA = 0.01
@@ -72,7 +72,7 @@ class SVDD(Guidance):
         population.predict(t)  # asked once, before the rows are repeated
         crowd = inner(population.expand(self.candidates), t, u)
         first = torch.arange(population.particles, device=population.run.device) * self.candidates
-        if not rows_differ(crowd.state, tree_repeat(population.state, self.candidates)).any():
+        if not rows_differ(crowd.state, repeat(population.state, self.candidates)).any():
             return crowd.select(first.expand(population.groups, -1))  # no candidate moved: nothing to choose from
         values = value_of(self.reward, self.value, self.temperature)(crowd, u)
         values = values.view(len(population), self.candidates)
@@ -87,4 +87,4 @@ def choose(values: Tensor, alpha: float, u: Tensor) -> Tensor:
     """Index (B,) of one of M values (B, M) by softmax(values / alpha), of a best one for alpha = 0; u (B,) uniform."""
     # In the limit of alpha = 0 only the best have weight; ties are broken at random.
     best = torch.where(values == values.amax(1, keepdim=True), 0.0, -torch.inf)
-    return sample_categorical(torch.log_softmax(values.double() / alpha if alpha else best.double(), 1), u)
+    return pick(torch.log_softmax(values.double() / alpha if alpha else best.double(), 1), u)

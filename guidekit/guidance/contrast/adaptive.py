@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import CategoricalPrediction, Prediction
+from guidekit.core.prediction import CategoricalPrediction, Prediction
 from guidekit.core.run import Run
-from guidekit.core.state import State, right_pad, tree_batch
+from guidekit.core.state import State, column, batch
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, evaluate
 from guidekit.guidance.contrast.cfg import CFG
 from guidekit.guidance.contrast.engine import Contrast, bare, framed
@@ -22,7 +21,7 @@ from guidekit.guidance.contrast.rules import cosine
 from guidekit.guidance.contrast.schedules import step_of
 from guidekit.guidance.contrast.spaces import on_logits
 from guidekit.names import UnknownNameError
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior, Time
 from guidekit.processes import GaussianProcess
 from guidekit.samplers import Sampler
 
@@ -59,7 +58,7 @@ class AdaptiveGuidance(CFG):
 
     def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
         """See `Guidance.denoise`."""
-        run, size = inner.run, tree_batch(x)
+        run, size = inner.run, batch(x)
         key = f"AdaptiveGuidance {run.position(self)} agreed"
         agreed = run.recall(key, size)
         agreed = torch.zeros(size, dtype=torch.bool, device=run.device) if agreed is None else agreed
@@ -82,7 +81,7 @@ class AdaptiveGuidance(CFG):
 def _where(rows: Tensor, yes: Prediction, no: Prediction) -> Prediction:
     name = "log_probs" if isinstance(yes, CategoricalPrediction) else "mean"
     a, b = getattr(yes, name), getattr(no, name)
-    return dataclasses.replace(yes, **{name: torch.where(right_pad(rows, a), a, b.to(a))})
+    return dataclasses.replace(yes, **{name: torch.where(column(rows, a), a, b.to(a))})
 
 
 def agreement(views: Sequence[Prediction], space: str = "noise") -> Tensor:
@@ -190,7 +189,7 @@ class LinearAG(Contrast):
         else:
             positive = inner(x, t, condition)
             noise = fitted(fit, k, positive.noise, past)
-            a, s = (right_pad(value, x) for value in (positive.a, positive.s))
+            a, s = (column(value, x) for value in (positive.a, positive.s))
             base = dataclasses.replace(bare(positive), mean=(x - s * noise) / a)
         prediction = self.combined(run, x, t, [base, positive], fit.weight)
         now = torch.stack([positive.noise, noise], 1)[:, None]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast.branches import Branch, evaluate
@@ -57,7 +57,7 @@ class NAG(Guidance):
         return NegativeExtrapolate(self.scale, self.most, self.blend, self.norm, self.sites)
 
     @property
-    def time_independent(self) -> bool:
+    def timeless(self) -> bool:
         """Without a schedule."""
         return self.schedule is None
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Ask, Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
-from guidekit.core.state import State, tree_batch, tree_index, tree_map
+from guidekit.core.prediction import Prediction
+from guidekit.core.state import State, batch, take, map_leaves
 
 if TYPE_CHECKING:
     from guidekit.core.run import Run
-    from guidekit.priors.base import Prior
+    from guidekit.core.prior import Prior, Time
 
 Condition = Callable[["Run", State | None, int], State | None]
 """(run, the run's own condition, rows) -> a condition with that many rows, or None for the null one."""
@@ -109,7 +108,7 @@ def as_row(run: Run, value: Any) -> State:
 
 def repeated(run: Run, row: State, rows: int) -> State:
     """One row without the batch as many of them."""
-    return tree_map(lambda leaf: leaf.to(run.device).expand(rows, *leaf.shape), row)
+    return map_leaves(lambda leaf: leaf.to(run.device).expand(rows, *leaf.shape), row)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,14 +147,14 @@ def evaluate(
         branches: what to ask.
         rows: per branch the samples to ask about, (N,) int64; None is all.
     """
-    run, size = inner.run, tree_batch(x)
+    run, size = inner.run, batch(x)
     asks = []
     for i, branch in enumerate(branches):
         there, time = (x, t) if branch.inputs is None else branch.inputs(run, x, t)
         given = branch.condition(run, condition, size)
         seed = None if branch.perturbation is None else branch.perturbation.seeds(run, size)
         if rows is not None and rows[i] is not None:
-            there, given = tree_index(there, rows[i]), None if given is None else tree_index(given, rows[i])
+            there, given = take(there, rows[i]), None if given is None else take(given, rows[i])
             seed = None if seed is None else seed[rows[i]]
             time = time[rows[i]] if isinstance(time, Tensor) and time.ndim else time
         asks.append(Ask(there, time, given, run.code_of(branch.perturbation), seed))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast import rules
@@ -152,9 +152,9 @@ class CFGZero(CFG):
     zero_steps: int = 0
 
     @property
-    def time_independent(self) -> bool:
+    def timeless(self) -> bool:
         """False with steps that do not move."""
-        return self.zero_steps == 0 and Contrast.time_independent.fget(self)
+        return self.zero_steps == 0 and Contrast.timeless.fget(self)
 
     def check(self, run: Run) -> None:
         """Steps without movement need a velocity."""

@@ -11,7 +11,7 @@ from guidekit.core.guidance import GuidanceError
 from guidekit.core.kernels import GaussianKernel
 from guidekit.core.population import Population, Time
 from guidekit.core.run import Run
-from guidekit.core.state import State, right_pad
+from guidekit.core.state import State, column
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given
 from guidekit.guidance.contrast.cfg import STRAIGHT
 from guidekit.guidance.contrast.engine import Contrast
@@ -84,4 +84,4 @@ class CFGPlusPlus(Contrast):
         _, r = population.run.prior.process.coefficients(u)
         k = kernel.std
         left = (r * r - k * k).clamp_min(0) ** 0.5 if isinstance(k, Tensor) else max(r * r - k * k, 0.0) ** 0.5
-        return kernel.shift(right_pad(left, prediction.x) * (base.noise - prediction.noise))
+        return kernel.shift(column(left, prediction.x) * (base.noise - prediction.noise))

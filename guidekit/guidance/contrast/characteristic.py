@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
-from guidekit.core.state import State, right_pad
+from guidekit.core.state import State, column
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given, evaluate
 from guidekit.guidance.contrast.engine import Contrast, everywhere
 from guidekit.guidance.contrast.linear import contrast, linear
@@ -84,14 +84,14 @@ class CharacteristicGuidance(Contrast):
         plain = contrast(*evaluate(inner, x, t, condition, self.branches(run)), w)
         if bool((a < self.least_signal * s).any()):
             return plain
-        level = right_pad((s / a).expand(len(x)), x)
+        level = column((s / a).expand(len(x)), x)
         key = f"Characteristic {run.position(self)} shift"
         before = run.recall(key, len(x)) if self.warm else None
         shift, means, done = self._solve(
             inner, x, t, condition, w, a, plain, None if before is None else before * level**2
         )
-        mean = torch.where(right_pad(done, x), means.to(plain.mean), plain.mean)
-        kept = torch.where(right_pad(done, x), shift / level**2, 0.0).to(x.dtype)
+        mean = torch.where(column(done, x), means.to(plain.mean), plain.mean)
+        kept = torch.where(column(done, x), shift / level**2, 0.0).to(x.dtype)
         if len(x) % run.groups == 0:
             run.record("characteristic converged", done.view(run.groups, -1).double().mean(1))
         answer = dataclasses.replace(plain, mean=mean)
@@ -146,7 +146,7 @@ class CharacteristicGuidance(Contrast):
         run = inner.run
 
         def moved(by: Tensor) -> Branch:
-            part = x[rows] + (right_pad(by * a, shift) * shift).to(x)
+            part = x[rows] + (column(by * a, shift) * shift).to(x)
             return lambda run, states, time: (x.index_copy(0, rows, part), time)
 
         branches = [

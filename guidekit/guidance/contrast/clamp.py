@@ -11,7 +11,7 @@ from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
 from guidekit.core.population import Population, Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.processes import GaussianProcess
@@ -39,7 +39,7 @@ class ClampCleanEstimate(Guidance):
     upper: Bound = None
     mask: Tensor | Callable[[Tensor], Tensor] | None = None
     needs = ("real-valued states",)
-    time_independent = True
+    timeless = True
 
     def __post_init__(self) -> None:
         """Refuse numbers that leave nothing between them."""

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from guidekit.core.population import Time
 from guidekit.core.run import Run
-from guidekit.core.state import right_pad
+from guidekit.core.state import column
 from guidekit.guidance.contrast import rules
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given
 from guidekit.guidance.contrast.engine import Contrast
@@ -52,7 +51,7 @@ class ConceptDivergence(Contrast):
 
         def act(views: Sequence[Tensor], w: Time) -> Tensor:
             base, positive, *others = views
-            whole, w = positive - base, right_pad(w, base)
+            whole, w = positive - base, column(w, base)
             out = base + w * whole
             if not others:
                 return out
@@ -60,7 +59,7 @@ class ConceptDivergence(Contrast):
             _, away = rules.diverging(whole, parts, self.tolerance)
             for part, rows in zip(parts, away.unbind(1), strict=True):
                 length = rules.ratio(rules.norm(whole), rules.norm(part))
-                out = out + self.strength * w * right_pad(rows.to(base), base) * length * part
+                out = out + self.strength * w * column(rows.to(base), base) * length * part
             return out
 
         return Function(act, "eps")

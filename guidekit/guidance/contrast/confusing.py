@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast.branches import Branch, as_row, evaluate
 from guidekit.guidance.contrast.engine import Contrast
 from guidekit.guidance.contrast.schedules import Schedule
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior, Time
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import GaussianPrediction, Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import GaussianPrediction, Prediction
 from guidekit.core.run import Run
-from guidekit.core.state import State, tree_batch, tree_put, tree_where
+from guidekit.core.state import State, batch, put, where
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given, as_row, check_prior, evaluate
 from guidekit.guidance.contrast.linear import contrast
 from guidekit.guidance.contrast.rules import Context, Linear, Rule, rescaled
@@ -58,7 +58,7 @@ class Contrast(Guidance):
         return LINEAR
 
     @property
-    def time_independent(self) -> bool:
+    def timeless(self) -> bool:
         """True for a constant weight and a rule that does not look at the time or back."""
         return not callable(self.weight) and self.schedule is None and not self.per_sample
 
@@ -127,9 +127,9 @@ class Contrast(Guidance):
         if rows is None:
             return guided.with_parts(memory=context.new) if context.new else guided
         positive = bare(views[1])
-        active = torch.zeros(tree_batch(x), dtype=torch.bool, device=rows.device).index_fill(0, rows, True)
-        new = {key: tree_where(active, value, self._old(run, key, value)) for key, value in context.new.items()}
-        chosen = tree_where(active, bare(guided), positive)
+        active = torch.zeros(batch(x), dtype=torch.bool, device=rows.device).index_fill(0, rows, True)
+        new = {key: where(active, value, self._old(run, key, value)) for key, value in context.new.items()}
+        chosen = where(active, bare(guided), positive)
         return dataclasses.replace(chosen, parts=guided.parts | ({"memory": new} if new else {}))
 
     @staticmethod
@@ -173,4 +173,4 @@ def framed(run: Run, views: Sequence[Prediction], t: Time, rows: Tensor | None) 
 def _put(positive: Prediction, rows: Tensor, view: Prediction) -> Prediction:
     if isinstance(view, GaussianPrediction):
         return dataclasses.replace(positive, mean=positive.mean.index_copy(0, rows, view.mean.to(positive.mean)))
-    return tree_put(positive, rows, bare(view))
+    return put(positive, rows, bare(view))

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.population import Time
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given

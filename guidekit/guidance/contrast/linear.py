@@ -7,8 +7,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from guidekit.core.predictions import CategoricalPrediction, Prediction
-from guidekit.core.state import right_pad
+from guidekit.core.prediction import CategoricalPrediction, Prediction
+from guidekit.core.state import column
 
 
 def contrast(base: Prediction, positive: Prediction, weight: Tensor | float) -> Prediction:
@@ -19,7 +19,7 @@ def contrast(base: Prediction, positive: Prediction, weight: Tensor | float) -> 
     """
     parts = {"base": base, "positive": positive}
     if isinstance(base, CategoricalPrediction):
-        w = right_pad(weight, base.log_probs)
+        w = column(weight, base.log_probs)
         mixed = base.log_probs + w * (positive.log_probs - base.log_probs)
         mixed = mixed.masked_fill(base.log_probs.isneginf() | positive.log_probs.isneginf(), -torch.inf)
         return dataclasses.replace(base, log_probs=normalised(mixed, positive.log_probs), parts=parts)
@@ -28,7 +28,7 @@ def contrast(base: Prediction, positive: Prediction, weight: Tensor | float) -> 
 
 def linear(base: Tensor, positive: Tensor, weight: Tensor | float) -> Tensor:
     """base + weight (positive - base), all (B, *S); weight a number or (B,)."""
-    return base + right_pad(weight, base) * (positive - base)
+    return base + column(weight, base) * (positive - base)
 
 
 def normalised(log_weights: Tensor, otherwise: Tensor) -> Tensor:

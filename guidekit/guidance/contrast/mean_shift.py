@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast.branches import CONDITIONAL, Branch

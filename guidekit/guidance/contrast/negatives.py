@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from guidekit.core.population import Time
 from guidekit.core.run import Run
-from guidekit.core.state import right_pad
+from guidekit.core.state import column
 from guidekit.guidance.contrast import rules
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given
 from guidekit.guidance.contrast.engine import Contrast
@@ -63,11 +62,11 @@ class Compose(Contrast):
 
         def total(views: Sequence[Tensor], w: Time) -> Tensor:
             base, positive, *others = views
-            out = base + right_pad(w, base) * (positive - base)
+            out = base + column(w, base) * (positive - base)
             signs = [1.0] * len(self.also) + [-1.0] * len(self.avoid)
             weights = [*(self.also_weights or [w] * len(self.also)), *(self.avoid_weights or [w] * len(self.avoid))]
             for view, sign, weight in zip(others, signs, weights, strict=True):
-                out = out + sign * right_pad(weight, base) * (view - base)
+                out = out + sign * column(weight, base) * (view - base)
             return out
 
         return Function(total, neutral=not self.also and not self.avoid)

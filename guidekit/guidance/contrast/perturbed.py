@@ -14,10 +14,10 @@ from functools import partial
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
-from guidekit.core.state import State, right_pad
+from guidekit.core.state import State, column
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, evaluate
 from guidekit.guidance.contrast.engine import Contrast, bare, everywhere, framed
 from guidekit.guidance.contrast.linear import contrast
@@ -39,7 +39,7 @@ from guidekit.networks.perturbations import (
 
 def away(base: Tensor, positive: Tensor, hat: Tensor, weight: Time, scale: Time) -> Tensor:
     """D_0 + w (D_c - D_0) + s (D_c - D_hat), all (B, *S); w and s numbers or (B,)."""
-    w, s = right_pad(weight, base), right_pad(scale, base)
+    w, s = column(weight, base), column(scale, base)
     return base + w * (positive - base) + s * (positive - hat)
 
 
@@ -68,9 +68,9 @@ class Perturbed(Contrast):
         return any(operator.random for operator in self.operators())
 
     @property
-    def time_independent(self) -> bool:
+    def timeless(self) -> bool:
         """True for constant settings and operators without random numbers."""
-        return not callable(self.scale) and Contrast.time_independent.fget(self)
+        return not callable(self.scale) and Contrast.timeless.fget(self)
 
     def branches(self, run: Run) -> Sequence[Branch]:
         """The null condition, the condition, and the condition under the operators."""

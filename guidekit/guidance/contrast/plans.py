@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
-from guidekit.core.state import Coded, State, tree_batch, tree_cat, tree_index
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
+from guidekit.core.state import Coded, State, batch, cat, take
 from guidekit.guidance.contrast.branches import as_row, repeated
 from guidekit.networks.installation import installed
 from guidekit.networks.perturbations import Operator
@@ -65,14 +65,14 @@ class Plan:
     @staticmethod
     def answer(run: Run, plans: Mapping[int, Plan], x: State, t: Time, coded: Coded) -> Prediction:
         """The prediction for all rows, from one call of the prior that `run` asks now."""
-        size, condition, code, seed = tree_batch(x), coded.condition, coded.code, coded.seed
+        size, condition, code, seed = batch(x), coded.condition, coded.code, coded.seed
         for number, plan in plans.items():
             if plan.companion:
                 rows = (code == number).nonzero()[:, 0]
-                run.ledger.network_rows += run.asked.network_rows(tree_index(x, rows))
-                condition = tree_cat([_given(run, condition, len(code)), _negative(run, plan, len(rows))])
+                run.ledger.network_rows += run.asked.network_rows(take(x, rows))
+                condition = cat([_given(run, condition, len(code)), _negative(run, plan, len(rows))])
                 t = torch.cat([t, t[rows]]) if isinstance(t, Tensor) and t.ndim else t
-                x = tree_cat([x, tree_index(x, rows)])
+                x = cat([x, take(x, rows)])
                 code, seed = torch.cat([code, code.new_full((len(rows),), -number)]), torch.cat([seed, seed[rows]])
         network, sites = network_sites("the perturbation", run)
         operators = {number: plan.operators for number, plan in plans.items()}
@@ -80,7 +80,7 @@ class Plan:
         with installed(network, operators, code, seed, sites=sites, time=time) as probe:
             prediction = run.asked.predict(x, t, condition)
         if len(code) > size:
-            prediction = tree_index(prediction, slice(size))
+            prediction = take(prediction, slice(size))
         return _with_records(prediction, probe, size)
 
 

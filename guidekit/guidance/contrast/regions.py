@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
-from guidekit.core.state import State, right_pad
+from guidekit.core.state import State, column
 from guidekit.guidance.contrast.attention_maps import cross_maps, cross_regions, foreground, self_regions
 from guidekit.guidance.contrast.branches import Branch
 from guidekit.guidance.contrast.cfg import CFG
@@ -159,7 +159,7 @@ class Regional(Rule):
         """See `Rule`."""
         (base, positive), plug = views[:2], self.plug
         if plug.spatial_weight is not None:
-            return base + right_pad(w, base) * plug.spatial_weight(context.x, base, positive, w) * (positive - base)
+            return base + column(w, base) * plug.spatial_weight(context.x, base, positive, w) * (positive - base)
         axis, step = channel_axis(context.run.prior.process, base), positive - base
         size = step.abs() if axis is None else step.norm(dim=axis)
         regions, inside = self.regions(context, size)
@@ -168,7 +168,7 @@ class Regional(Rule):
         w_rows = torch.as_tensor(w, dtype=size.dtype, device=size.device).expand(len(size))
         rate = region_rates(size, regions, inside, w_rows, (plug.low, plug.high), plug.most)
         rate = smoothed(rate, range(1, rate.ndim), plug.smooth)
-        return base + right_pad(w, base) * (rate if axis is None else rate.unsqueeze(axis)) * step
+        return base + column(w, base) * (rate if axis is None else rate.unsqueeze(axis)) * step
 
     def regions(self, context: Context, size: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Regions and foreground, each of the shape of `size` (B, ...) or None for one region and for all."""

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from guidekit.core.population import Time
-from guidekit.core.state import right_pad
+from guidekit.core.state import column
 from guidekit.guidance.contrast.linear import linear
 
 if TYPE_CHECKING:
-    from guidekit.core.predictions import Prediction
+    from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
     from guidekit.core.run import Run
 
 TINY = 1e-12
@@ -26,12 +26,12 @@ TINY = 1e-12
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of every sample, (B, 1, ..., 1)."""
-    return right_pad((a * b).flatten(1).sum(1), a)
+    return column((a * b).flatten(1).sum(1), a)
 
 
 def norm(a: Tensor) -> Tensor:
     """Euclidean length of every sample, (B, 1, ..., 1)."""
-    return right_pad(a.flatten(1).norm(dim=1), a)
+    return column(a.flatten(1).norm(dim=1), a)
 
 
 def ratio(a: Tensor, b: Tensor, otherwise: float = 0.0) -> Tensor:
@@ -66,7 +66,7 @@ def projected(
     if cap is not None:
         step = step * ratio(torch.full_like(norm(step), cap * step[0].numel() ** 0.5), norm(step), 1.0).clamp_max(1.0)
     part = along(step, positive)
-    return positive + (right_pad(weight, step) - 1) * (step - part + parallel * part)
+    return positive + (column(weight, step) - 1) * (step - part + parallel * part)
 
 
 def damped(base: Tensor, positive: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def perpendicular(base: Tensor, positive: Tensor, negatives: Sequence[Tensor], w
     for negative in negatives:
         away = negative - base
         direction = direction - strength * (away - along(away, positive - base))
-    return base + right_pad(weight, base) * direction
+    return base + column(weight, base) * direction
 
 
 def rescaled(guided: Tensor, positive: Tensor, share: float) -> Tensor:
@@ -107,7 +107,7 @@ def rescaled(guided: Tensor, positive: Tensor, share: float) -> Tensor:
     Source: Lin et al. 2023, arXiv:2305.08891, eq. 15-16; per sample.
     """
     spread = [x.flatten(1).std(1, correction=0) for x in (positive, guided)]
-    factor = right_pad(ratio(*spread, 1.0), guided)
+    factor = column(ratio(*spread, 1.0), guided)
     return guided * (share * factor + 1 - share)
 
 
@@ -122,7 +122,7 @@ def thresholded(x0: Tensor, quantile: float, most: float | None = None) -> Tenso
     Source: Saharia et al. 2022, arXiv:2205.11487, section 2.3.
     """
     cut = torch.quantile(x0.float().abs().flatten(1), quantile, dim=1).to(x0).clamp_min(1.0)
-    cut = right_pad(cut if most is None else cut.clamp_max(most), x0)
+    cut = column(cut if most is None else cut.clamp_max(most), x0)
     return torch.minimum(torch.maximum(x0, -cut), cut) / cut
 
 
@@ -132,7 +132,7 @@ def magnitude_weight(base: Tensor, positive: Tensor, weight: Time, alpha: float)
     Source: Zhu et al. 2025, arXiv:2508.03442.
     """
     size = ratio(norm(positive - base), norm(base), torch.inf)
-    return 1 + (right_pad(weight, base) - 1) * torch.exp(-alpha * size)
+    return 1 + (column(weight, base) - 1) * torch.exp(-alpha * size)
 
 
 def renormalised(guided: Tensor, positive: Tensor, most: float) -> Tensor:

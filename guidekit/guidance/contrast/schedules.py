@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.population import Time
 from guidekit.processes import DiscreteProcess, GaussianProcess
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import GaussianPrediction, Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import GaussianPrediction, Prediction
 from guidekit.core.run import Run
-from guidekit.core.state import State, right_pad
+from guidekit.core.state import State, column
 from guidekit.guidance.contrast.attention_maps import upsampled
 from guidekit.guidance.contrast.branches import UNCONDITIONAL, Branch, evaluate
 from guidekit.guidance.contrast.engine import Contrast, everywhere, framed
@@ -59,7 +59,7 @@ class SAG(Contrast):
     space: str = "eps"
     tokens = False
     needs = ("network with self-attention, real-valued states",)
-    time_independent = False
+    timeless = False
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""
@@ -135,12 +135,12 @@ class SAG(Contrast):
         blurred = smoothed(base.mean, self.axes(run), self.sigma)
         mask = self.mask(run, base.mean, parts)
         low = blurred if mask is None else torch.where(mask, blurred, base.mean)
-        noisy = right_pad(base.a, x) * low + right_pad(base.s, x) * base.noise
+        noisy = column(base.a, x) * low + column(base.s, x) * base.noise
         null = Branch(self.branches(run)[0].condition, inputs=lambda run, x, t: (noisy, t))
         worse = evaluate(inner, x, t, condition, [null])[0]
         # In eps, a / s times the difference of both noises is low - D(x_deg): finite also where s is 0.
         step = (base.mean if self.space == "x0" else low) - worse.mean
-        mean = guided.mean + right_pad(s, x) * step
+        mean = guided.mean + column(s, x) * step
         return dataclasses.replace(without_records(guided), mean=mean).with_parts(degraded=worse)
 
     def mask(self, run: Run, like: Tensor, parts: dict) -> Tensor | None:

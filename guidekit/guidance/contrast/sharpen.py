@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.processes import DiscreteProcess
@@ -30,7 +30,7 @@ class Sharpen(Guidance):
     temperature: float = 1.0
     nucleus: float = 1.0
     top_k: int | None = None
-    time_independent = True
+    timeless = True
     needs = ("tokens",)
 
     def __post_init__(self) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from guidekit.core.predictions import CategoricalPrediction, GaussianPrediction, Prediction
-from guidekit.core.state import right_pad
+from guidekit.core.prediction import CategoricalPrediction, GaussianPrediction, Prediction
+from guidekit.core.state import column
 from guidekit.guidance.contrast.linear import normalised
 from guidekit.processes import GaussianProcess
 
@@ -53,7 +53,7 @@ def in_space(
         return function([view.mean for view in views])
     frame = views[-1]
     x = frame.x.double()
-    alpha, beta = (right_pad(value.to(x.device), x) for value in affine(space, process, frame.a, frame.s))
+    alpha, beta = (column(value.to(x.device), x) for value in affine(space, process, frame.a, frame.s))
     out = function([alpha * view.mean.double() + beta * x for view in views])
     return ((out - beta * x) / alpha).to(frame.mean)
 

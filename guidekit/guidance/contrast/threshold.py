@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast.rules import thresholded

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.population import Time
 from guidekit.core.run import Run
-from guidekit.core.state import State, tree_batch
+from guidekit.core.state import State, batch
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch
 from guidekit.guidance.contrast.engine import Contrast
 from guidekit.guidance.contrast.perturbed import Perturbed
@@ -68,7 +67,7 @@ class TSG(Perturbed):
 
     def check(self, run: Run) -> None:
         """The prior must look at the time."""
-        if run.prior.time_independent:
+        if run.prior.timeless:
             raise GuidanceError(
                 f"TSG tells the network a wrong time, and this prior ({run.prior.name}) ignores the time"
             )
@@ -104,7 +103,7 @@ class NoisyTime:
 
     def __call__(self, run: Run, x: State, t: Time) -> tuple[State, torch.Tensor]:
         """(x, times (B,))."""
-        size = tree_batch(x)
+        size = batch(x)
         n = run.draw(self.purpose).normal((size,))
         t = torch.as_tensor(t, dtype=n.dtype, device=n.device)
         return x, (t + self.scale * t**self.power * n).clamp(0.0, 1.0)

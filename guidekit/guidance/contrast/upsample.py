@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast.engine import Contrast, everywhere

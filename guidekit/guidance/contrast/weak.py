@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.population import Time
 from guidekit.core.run import Run
 from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, check_prior, null
 from guidekit.guidance.contrast.engine import Contrast
 from guidekit.guidance.contrast.linear import linear
 from guidekit.guidance.contrast.rules import Function, Linear, Rule
 from guidekit.guidance.contrast.schedules import Schedule, Steps
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior, Time
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.population import Time
 from guidekit.core.run import Run
 from guidekit.guidance.contrast.branches import CONDITIONAL, Branch, Drawn, class_weights
 from guidekit.guidance.contrast.engine import Contrast

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.population import Time
-from guidekit.core.predictions import GaussianPrediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.run import Run
-from guidekit.core.state import right_pad
+from guidekit.core.state import column
 from guidekit.guidance.values.learned import refuse_other_noise
 from guidekit.processes import GaussianProcess
 
@@ -58,5 +58,5 @@ class ClassifierGuidance(Guidance):
         inner.run.ledger.value_calls += len(x)
         a, s = (torch.as_tensor(c, dtype=x.dtype, device=x.device) for c in (prediction.a, prediction.s))
         step = torch.where(a > LEAST * s, s * s / a.clamp_min(1e-12), 0.0)
-        mean = prediction.mean + scale * right_pad(step, x) * gradient.to(x)
+        mean = prediction.mean + scale * column(step, x) * gradient.to(x)
         return dataclasses.replace(prediction, mean=mean)

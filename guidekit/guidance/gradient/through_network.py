@@ -11,9 +11,9 @@ from torch import Tensor
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
 from guidekit.core.kernels import GaussianKernel
 from guidekit.core.population import Population, Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
-from guidekit.core.state import State, tree_map
+from guidekit.core.state import State, map_leaves
 from guidekit.processes import GaussianProcess
 
 
@@ -63,7 +63,7 @@ class GradientGuidance(Guidance):
             (gradient,) = torch.autograd.grad(value.sum(), leaf, retain_graph=nested)
         inner.run.ledger.backward_passes += 1
         if not nested:
-            prediction = tree_map(Tensor.detach, prediction)
+            prediction = map_leaves(Tensor.detach, prediction)
         return prediction.with_parts(**{self._part: gradient})
 
     def propose(

@@ -11,7 +11,7 @@ from torch import Tensor
 from guidekit.core.guidance import Denoiser, GuidanceError
 from guidekit.core.kernels import CategoricalKernel, ChosenUnmaskingKernel, Kernel
 from guidekit.core.population import Population, Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast.linear import contrast, normalised

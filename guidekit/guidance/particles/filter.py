@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import Draw
+from guidekit.core.random import Draw
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.population import Population
-from guidekit.core.predictions import sample_categorical
+from guidekit.core.prediction import pick
 from guidekit.core.run import Run
 from guidekit.guidance.particles.resampling import RESAMPLERS
 
@@ -115,7 +115,7 @@ class ParticleFilter(Guidance):
             chosen = population.memory["fk_total"].view(population.groups, k).argmax(1, keepdim=True)
         else:
             law = torch.log_softmax(log_weights.masked_fill(dead, 0.0), 1)
-            chosen = sample_categorical(law, run.draw("pick", self).uniform((population.groups,)))[:, None]
+            chosen = pick(law, run.draw("pick", self).uniform((population.groups,)))[:, None]
         population = population.select(chosen)
         return population.weighted(torch.zeros_like(population.log_weights))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.population import Population
 from guidekit.core.run import Run
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.processes import GaussianProcess
 from guidekit.samplers import DDIM
 

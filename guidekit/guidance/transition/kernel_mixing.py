@@ -11,7 +11,7 @@ from torch import Tensor
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
 from guidekit.core.kernels import CategoricalKernel, JumpKernel, Kernel
 from guidekit.core.population import Population, Time
-from guidekit.core.predictions import Prediction
+from guidekit.core.prediction import Prediction
 from guidekit.core.run import Run
 from guidekit.core.state import State
 from guidekit.guidance.contrast.linear import contrast, normalised
@@ -46,7 +46,7 @@ class KernelCFG(Guidance):
 
     weight: float = 2.0
     mix: str = "kernel"
-    time_independent = True
+    timeless = True
     needs = ("conditional prior and condition=", "tokens")
     contrasts = True
 

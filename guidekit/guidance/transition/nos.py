@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
-from guidekit.core.population import Time
-from guidekit.core.predictions import CategoricalPrediction
+from guidekit.core.prior import Time
+from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.run import Run
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.priors.tokens import TokenPrior
@@ -41,7 +41,7 @@ class NOS(Guidance):
     steps: int = 1
     rate: float = 0.1
     replaces_network = True  # so that no other network may be asked in its place
-    time_independent = True  # the value looks at features only, which depend on the time only where the network's do
+    timeless = True  # the value looks at features only, which depend on the time only where the network's do
 
     def check(self, run: Run) -> None:
         """The prior must have features, and the value must have been trained on them."""

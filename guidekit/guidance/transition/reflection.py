@@ -12,7 +12,7 @@ from torch import Tensor
 from guidekit.core.guidance import Guidance, GuidanceError, wrap
 from guidekit.core.population import Population
 from guidekit.core.run import Run
-from guidekit.core.state import State, tree_index, tree_put, tree_where
+from guidekit.core.state import State, take, put, where
 from guidekit.objectives.rewards import score
 from guidekit.objectives.verifiers import Verifier, verify, violations
 from guidekit.processes import Masked
@@ -87,15 +87,15 @@ class Reflection(Guidance):
             if len(rows) == 0:
                 break
             run.step = step + (before + i) * (len(run.grid) - 1)
-            part = tree_index(now, rows)
-            condition = None if population.condition is None else tree_index(population.condition, rows)
+            part = take(now, rows)
+            condition = None if population.condition is None else take(population.condition, rows)
             repaired, helped = self._repair(part, condition, run)
             pinned = self._pinned(part, helped, stuck[rows], run)
-            work = self._sample_on(work, tree_put(now.tokens, rows, repaired), rows, pinned)
+            work = self._sample_on(work, put(now.tokens, rows, repaired), rows, pinned)
             fresh = self._judge(work.state[rows], run)
-            now, best = tree_put(now, rows, fresh), tree_put(best, rows, tree_index(best, rows).or_better(fresh))
-            stuck = tree_put(stuck, rows, stuck[rows] + (~helped).long())
-            taken = tree_put(taken, rows, taken[rows] + 1)
+            now, best = put(now, rows, fresh), put(best, rows, take(best, rows).or_better(fresh))
+            stuck = put(stuck, rows, stuck[rows] + (~helped).long())
+            taken = put(taken, rows, taken[rows] + 1)
         run.step, run.info = step, info
         shape = (population.groups, population.particles)
         run.record("violations before", broken.view(shape).sum(1))
@@ -177,7 +177,7 @@ class Judged:
     def or_better(self, other: Judged) -> Judged:
         """Row by row this one, or the other where it has fewer violations, or as many and a higher score."""
         better = (other.count < self.count) | ((other.count == self.count) & (other.score > self.score))
-        return tree_where(better, other, self)
+        return where(better, other, self)
 
 
 def substitutions(

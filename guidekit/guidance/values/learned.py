@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.population import Population, Time
-from guidekit.core.state import right_pad
+from guidekit.core.state import column
 from guidekit.guidance.values.posterior_mean import PosteriorMean, Relaxed, Value
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess, GaussianProcess
 
 
@@ -62,7 +62,7 @@ class LearnedValue:
             level = 1 - torch.as_tensor(self.process.survival(t), device=x.device)
         else:  # inputs of about unit size at all times
             a, s = (torch.as_tensor(c, device=x.device).expand(len(x)) for c in self.process.coefficients(t))
-            x, level = x / right_pad((a * a + s * s).sqrt(), x), torch.atan2(s, a) / (torch.pi / 2)
+            x, level = x / column((a * a + s * s).sqrt(), x), torch.atan2(s, a) / (torch.pi / 2)
         return torch.log_softmax(self.network(x, level.float()), -1)
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guidekit.core.generators import keyed_generator
+from guidekit.core.random import keyed_generator
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.guidance.gradient.noisy import ClassifierGuidance
 from guidekit.guidance.transition import DCBG
 from guidekit.guidance.values.learned import LearnedValue
-from guidekit.priors.base import Prior
+from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess
 
 

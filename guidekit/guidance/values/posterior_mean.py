@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.population import Population
-from guidekit.core.predictions import CategoricalPrediction
+from guidekit.core.prediction import CategoricalPrediction
 from guidekit.objectives.rewards import score
 
 Value = Callable[[Population, float], Tensor]

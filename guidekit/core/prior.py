@@ -1,0 +1,97 @@
+"""A prior: a noise process, a denoiser for it, a codec between states and objects, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from guidekit.core.prediction import Prediction
+from guidekit.core.process import Process
+from guidekit.core.random import Draw
+from guidekit.core.requirements import Fact, GuidanceError
+from guidekit.core.state import State, batch, spread
+
+Time = float | torch.Tensor
+
+
+class Codec(Protocol):
+    """Between the objects of a science and the states of a prior."""
+
+    def encode(self, objects: Sequence[Any]) -> State:
+        """States (B, *S) of B objects."""
+
+    def decode(self, states: State) -> list[Any]:
+        """B objects of clean states, None where a state is no object."""
+
+
+class Prior:
+    """Base of all priors; subclasses set the attributes and implement `predict`.
+
+    Attributes:
+        name: for messages and records.
+        process: how clean states were noised.
+        event_shape: shape S of one state without the batch.
+        null_condition: what stands for "no condition", one row without the batch; None when the prior takes none.
+        timeless: True where the prediction depends on the state alone, so unchanged states keep their answer.
+        network_batch: most states in one network call, None for no limit.
+        dtype: of real-valued states where the caller names none.
+        codec: between states and objects; None where states are all there is.
+        card: how it was made (data, steps, hardware, metrics).
+    """
+
+    name: str = "prior"
+    process: Process
+    event_shape: tuple[int, ...]
+    null_condition: State | None = None
+    timeless: bool = False
+    network_batch: int | None = None
+    dtype: torch.dtype = torch.float32
+    codec: Codec | None = None
+    card: dict = {}
+
+    @property
+    def provides(self) -> frozenset[Fact]:
+        """Facts about states, noising and conditions."""
+        facts = self.process.provides
+        return facts if self.null_condition is None else facts | {Fact.CONDITIONAL}
+
+    def predict(self, x: State, t: Time, condition: State | None = None) -> Prediction:
+        """Prediction of the clean state of x (B, *S) at t (number or (B,)); condition None is unconditional."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement predict(x, t, condition)")
+
+    def condition(self, value: Any) -> State | None:
+        """A condition from what users write (a number, a name, a mapping, rows): a tree with one row or more.
+
+        Raises:
+            ValueError: there is no such condition; a `GuidanceError` where the prior takes none at all.
+        """
+        if value is not None and self.null_condition is None:
+            raise GuidanceError(
+                f"a condition was given, but this prior ({self.name}) was made without conditions; leave condition= out"
+            )
+        return value
+
+    def null(self, rows: int) -> State | None:
+        """The condition that stands for none, (rows, ...); None where the prior takes none."""
+        return None if self.null_condition is None else spread(self.null_condition, rows)
+
+    def network_rows(self, x: State) -> int:
+        """How many of the states x the network has to look at; the others' answers are known without it."""
+        return batch(x)
+
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> State:
+        """States of pure noise (rows, *S) at t = 1; dtype of real-valued ones, None is the prior's."""
+        noise = self.process.sample_limit(draw, (rows, *self.event_shape))
+        return noise.to(dtype or self.dtype) if noise.is_floating_point() else noise
+
+    def decode(self, states: State) -> list[Any]:
+        """The objects that clean states (B, *S) stand for, None where there is none; the rows without a codec."""
+        if self.codec is not None:
+            return self.codec.decode(states)
+        return [states[row] for row in range(batch(states))]
+
+    def to(self, device: torch.device | str) -> Prior:
+        """The prior with its tensors on another device."""
+        return self

@@ -1,0 +1,140 @@
+"""What the parts of a run require of each other and provide: one vocabulary, checked and worded in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guidekit.core.guidance import Guidance
+    from guidekit.core.prior import Prior
+    from guidekit.core.sampler import Sampler
+
+
+class Fact(Enum):
+    """The object of a sentence "<who> needs ...", and what to do without it.
+
+    In the remedy {name} is who needs it, {prior} and {sampler} what is there, {samplers} what would fit.
+    """
+
+    REAL = ("real-valued states", "this prior ({prior}) has none")
+    TOKENS = ("tokens", "this prior ({prior}) has none")
+    FLOW = ("a Gaussian process with a probability flow", "this prior ({prior}) has none: use {samplers}")
+    MASKED = ("an absorbing (masked) process", "this prior ({prior}) has none: use {samplers}")
+    RATES = ("a chain in continuous time", "the process of this prior ({prior}) is none")
+    SEQUENCE = ("one sequence of tokens a state", "states of this prior ({prior}) are none")
+    CONDITIONAL = ("a conditional prior", "this one ({prior}) was made without conditions")
+    CONDITION = ("a condition to guide towards", "give condition=...")
+    NETWORK = ("a prior with a network", "this one ({prior}) is computed without")
+    NOISE = ("a sampler that draws noise", "{sampler} does not, and copies would stay copies: use {samplers}")
+    TILTS = ("a sampler whose kernels can be tilted", "those of {sampler} cannot: use {samplers}")
+    JUMPS = ("a sampler whose jumps can be accelerated", "those of {sampler} cannot: use {samplers}")
+    TABLES = ("a sampler whose kernels are tables of independent tokens", "those of {sampler} are not: use {samplers}")
+    GRADIENT = (
+        "a differentiable objective",
+        "{objective} is a black box: search instead, with SVDD, FKSteering or BestOfN",
+    )
+    PARTICLES = ("more than one particle per group", "give particles=...")
+    BRANCHES = ("a contrast of two branches inside it", "write chain(CFG(...), {name}(...))")
+    WEIGHTS = ("a particle filter around it", "write chain({name}(...), FKSteering(...))")
+    LINEAR = ("a contrast that no rule has changed", "leave out Rescale, APG and the like inside {name}")
+
+
+class Layer(IntEnum):
+    """Place in the onion, inside to outside."""
+
+    CONTRAST = 1
+    ESTIMATE = 2
+    GRADIENT = 3
+    PROPOSAL = 4
+    SEARCH = 5
+    RECURRENCE = 6
+    FILTER = 7
+    START = 8
+
+
+class GuidanceError(ValueError):
+    """Parts of a run that do not fit together; the message says what is missing and what fits."""
+
+
+def check(
+    prior: Prior, sampler: Sampler, members: Sequence[Guidance], given: frozenset[Fact], known: Callable[[], Sequence[Sampler]]
+) -> None:
+    """Raise `GuidanceError` unless all that is required is provided.
+
+    Args:
+        prior, sampler, members: of the run, members inside first.
+        given: facts of the call, such as a condition or several particles.
+        known: makes the samplers to be recommended.
+    """
+    _check_sampler(prior, sampler, known)
+    weighed = any(Fact.WEIGHTS in member.provides for member in members)
+    for place, guidance in enumerate(members):
+        needs = guidance.requires | ({Fact.NOISE} if weighed and guidance.shifts else frozenset())
+        around = {Fact.BRANCHES: members[:place], Fact.WEIGHTS: members[place + 1 :]}
+        parts = together([objective.parts for objective in guidance.objectives] or [None])
+        for fact in sorted(needs, key=lambda fact: list(Fact).index(fact)):
+            drawn = sampler.provides if fact is not Fact.NOISE else {fact} if sampler.draws(parts) else frozenset()
+            others = [guidance, *guidance.objectives]
+            if fact is not Fact.GRADIENT:
+                others += around.get(fact, members)
+            if fact not in given.union(prior.provides, drawn, *(other.provides for other in others)):
+                raise GuidanceError(_missing(fact, prior, sampler, guidance, parts, known))
+    _check_order(members)
+    for guidance in members:
+        guidance.check(prior, sampler, members)
+
+
+def _check_sampler(prior: Prior, sampler: Sampler, known: Callable[[], Sequence[Sampler]]) -> None:
+    missing = [fact for fact in Fact if fact in sampler.requires and fact not in prior.provides]
+    if missing:
+        needed, _ = missing[0].value
+        fits = [type(each).__name__ for each in known() if each.requires <= prior.provides]
+        advice = f"samplers for it: {', '.join(fits)}" if fits else f"this prior ({prior.name}) has none"
+        raise GuidanceError(
+            f"sampler {type(sampler).__name__} needs {needed}, which this prior ({prior.name}) has not; {advice}"
+        )
+
+
+def _missing(
+    fact: Fact,
+    prior: Prior,
+    sampler: Sampler,
+    guidance: Guidance,
+    parts: frozenset[str] | None,
+    known: Callable[[], Sequence[Sampler]],
+) -> str:
+    """The sentence that says what a guidance needs, and what to do without it."""
+    fits = [type(each).__name__ for each in known() if fact in each.provides and each.requires <= prior.provides]
+    needed, remedy = fact.value
+    name = type(guidance).__name__
+    where = "" if parts is None or fact is not Fact.NOISE else f" in {' and '.join(sorted(parts))}"
+    wanted = " and ".join(type(objective).__name__ for objective in guidance.objectives) or "what it was given"
+    advice = remedy.format(
+        name=name,
+        prior=prior.name,
+        sampler=repr(sampler),
+        samplers=" or ".join(fits) or "another",
+        objective=wanted,
+    )
+    return f"{name} needs {needed}{where}; {advice}"
+
+
+def _check_order(members: Sequence[Guidance]) -> None:
+    ordered = sorted(members, key=lambda guidance: guidance.layer)
+    if [id(member) for member in ordered] != [id(member) for member in members]:
+        names = ", ".join(type(member).__name__ for member in ordered)
+        raise GuidanceError(f"guidances work in a certain order, inside to outside: write chain({names})")
+    if sum(Fact.WEIGHTS in member.provides for member in members) > 1:
+        raise GuidanceError("two particle filters would share one set of weights: keep one of them")
+
+
+def together(parts: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+    """Names of all parts that several look at; None, which is all there is, wins."""
+    found: frozenset[str] = frozenset()
+    for each in parts:
+        if each is None:
+            return None
+        found |= each
+    return found

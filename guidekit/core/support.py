@@ -1,0 +1,77 @@
+"""Where the rows of a part have something: what means, norms and products see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from guidekit.core.state import column
+
+
+@dataclass(frozen=True)
+class Support:
+    """Where the rows of a part have something, and freedom to move: everywhere.
+
+    A rule that takes a mean, a norm or a product over a row takes it here, and so never sees padding.
+    """
+
+    centered = False
+
+    def keep(self, x: Tensor) -> Tensor:
+        """x (B, ...) with zeros where a row has nothing."""
+        return x
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest point of the support; x (B, *S)."""
+        return x
+
+    def dimensions(self, x: Tensor) -> int | Tensor:
+        """Degrees of freedom of every row, a number or (B,)."""
+        return x[0].numel()
+
+    def dot(self, x: Tensor, y: Tensor) -> Tensor:
+        """Inner product of every row of x and y (B, *S), (B,)."""
+        return (self.project(x) * self.project(y)).flatten(1).sum(1)
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Euclidean norm of every row, (B,)."""
+        return self.dot(x, x).sqrt()
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean of the entries of every row, (B,)."""
+        return self.project(x).flatten(1).sum(1) / self.dimensions(x)
+
+    def std(self, x: Tensor) -> Tensor:
+        """Standard deviation of the entries of every row, (B,): the root mean square about their mean."""
+        return self.norm(x - column(self.mean(x), x)) / torch.as_tensor(self.dimensions(x), dtype=x.dtype).sqrt()
+
+
+EVERYWHERE = Support()
+
+
+@dataclass(frozen=True)
+class Places(Support):
+    """The part of (B, N, ...) in which data of different sizes live, with or without a center of mass.
+
+    Args:
+        mask: (B, N) bool.
+        centered: whether the mean over the places of a row is zero.
+    """
+
+    mask: Tensor
+    centered: bool = True
+
+    def keep(self, x: Tensor) -> Tensor:
+        """See `Support.keep`; what is no number is forgotten too."""
+        return x.masked_fill(~self.mask.reshape(self.mask.shape + (1,) * (x.ndim - 2)), 0)
+
+    def project(self, x: Tensor) -> Tensor:
+        """See `Support.project`."""
+        x = self.keep(x)
+        return self.keep(x - x.sum(1, keepdim=True) / column(self.mask.sum(1), x)) if self.centered else x
+
+    def dimensions(self, x: Tensor) -> Tensor:
+        """See `Support.dimensions`."""
+        return (self.mask.sum(1) - int(self.centered)) * x[0, 0].numel()
