@@ -26,8 +26,8 @@ Move = Callable[["Population", Step], "Population"]
 class Guidance(Owner[Memory]):
     """Override the hooks you need; the others pass through and cost nothing.
 
-    `inner` is the same hook of everything inside. Asked twice with one step it gives one answer, with `step.again(k)` an
-    independent one. Guidances are frozen dataclasses that compare by identity (`eq=False`): they own slots.
+    `inner` is the same hook of everything inside. Asked twice with one step it gives one answer, with `step.again(k)`
+    an independent one. Guidances are frozen dataclasses that compare by identity (`eq=False`): they own slots.
     """
 
     layer: ClassVar[Layer] = Layer.ESTIMATE
@@ -46,8 +46,6 @@ class Guidance(Owner[Memory]):
     """Rows that it makes of every particle, for choosing batch sizes."""
     default_sampler: Sampler | None = None
     """Sampler that it wants when the caller names none; None is the prior's own."""
-    reorders: bool = False
-    """Whether particles of a group may change places."""
 
     @property
     def members(self) -> tuple[Guidance, ...]:
@@ -101,7 +99,8 @@ def chain(*guidances: Guidance | None) -> Guidance:
     """Compose guidances; chain(a, b) means b wraps a, None is left out.
 
     Inside to outside: a contrast (CFG), what changes its estimate, the gradient that looks through both, what changes
-    kernels, candidate search (SVDD), recurrence, the particle filter or choice among particles (FK steering, best-of-N).
+    kernels, candidate search (SVDD), recurrence, the particle filter or choice among particles (FK steering,
+    best-of-N).
 
     Raises:
         GuidanceError: something that is no guidance.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from guidekit.core.ledger import Ledger
 from guidekit.core.owner import Memory, Owner
 from guidekit.core.requirements import Fact, together
 from guidekit.core.state import batch
+
+if TYPE_CHECKING:
+    from guidekit.core.prior import Prior
 
 Number = float | Tensor
 
@@ -24,8 +27,8 @@ class ScoreError(ValueError):
 class Objective(Owner[Memory]):
     """A score for every state, higher is better.
 
-    An objective may hold something for every sample of a run (`rows`): it becomes the objective's slot, and is repeated,
-    selected and cut into chunks with the particles. `+`, `-` and `*` by a number make new ones.
+    An objective may hold something for every sample of a run (`rows`): it becomes the objective's slot, and is
+    repeated, selected and cut into chunks with the particles. `+`, `-` and `*` by a number make new ones.
     """
 
     on: str = "clean"
@@ -60,6 +63,9 @@ class Objective(Owner[Memory]):
     def scores(self, states: Any, t: Number, rows: Any) -> Tensor:
         """(B,) for B states (or a list of B objects, None where there is none) at time t; rows: its slot, (B, ...)."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement scores(states, t, rows)")
+
+    def check(self, prior: Prior) -> None:
+        """Raise `GuidanceError` where it cannot judge states of a prior."""
 
     def spent(self) -> Ledger:
         """What its scores have cost since it was made."""
@@ -126,6 +132,11 @@ class Sum(Objective[tuple[Any, ...]]):
         held = tuple(term.rows(samples) for _, term in self.given)
         return None if all(each is None for each in held) else held
 
+    def check(self, prior: Prior) -> None:
+        """See `Objective.check`."""
+        for _, term in self.given:
+            term.check(prior)
+
     def spent(self) -> Ledger:
         """See `Objective.spent`."""
         return sum((term.spent() for _, term in self.given), Ledger())
@@ -166,6 +177,11 @@ class Product(Objective[tuple[Any, ...]]):
         """See `Objective.rows`."""
         held = tuple(factor.rows(samples) for factor in self.factors)
         return None if all(each is None for each in held) else held
+
+    def check(self, prior: Prior) -> None:
+        """See `Objective.check`."""
+        for factor in self.factors:
+            factor.check(prior)
 
     def spent(self) -> Ledger:
         """See `Objective.spent`."""

@@ -175,9 +175,11 @@ class Population:
         return altered(self, state=state, moment=step.end, key=step.key, slots=slots, log_ratio=ratio)
 
     def noised(self, step: Step) -> Population:
-        """The particles after the prior's own noising from step.t up to step.u."""
+        """The particles after the prior's own noising from step.t up to step.u; the sampler starts anew there."""
         kernel = self.setup.prior.process.noising(self.state, step.t, step.u)
-        return self.at(kernel.sample(self.draw(step, "noising")), step.end, step.key)
+        slots = {owner: memory for owner, memory in self.slots.items() if owner is not self.setup.sampler}
+        new = self.at(kernel.sample(self.draw(step, "noising")), step.end, step.key)
+        return altered(new, slots=slots)
 
     def recall(self, owner: Owner[Memory]) -> Memory:
         """The memory of a guidance, sampler or objective, a tree with B rows; `KeyError` where it has none."""

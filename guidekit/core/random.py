@@ -1,7 +1,7 @@
 """Keyed randomness: a draw is a function of (seed, block, key, purpose), never of the batch it was made in.
 
-A block is 64 consecutive groups. A batch that holds a part of a block draws the numbers of the whole block and keeps its
-rows, so results do not depend on batch size, chunking, resumption or on what else was drawn before. Small draws of
+A block is 64 consecutive groups. A batch that holds a part of a block draws the numbers of the whole block and keeps
+its rows, so results do not depend on batch size, chunking, resumption or on what else was drawn before. Small draws of
 consecutive planned steps are made together, which spares the cost of seeding a generator a step.
 """
 

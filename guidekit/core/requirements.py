@@ -59,7 +59,8 @@ class GuidanceError(ValueError):
 
 
 def check(
-    prior: Prior, sampler: Sampler, members: Sequence[Guidance], given: frozenset[Fact], known: Callable[[], Sequence[Sampler]]
+    prior: Prior, sampler: Sampler, members: Sequence[Guidance], given: frozenset[Fact], known: Callable[[],
+    Sequence[Sampler]]
 ) -> None:
     """Raise `GuidanceError` unless all that is required is provided.
 
@@ -83,6 +84,8 @@ def check(
                 raise GuidanceError(_missing(fact, prior, sampler, guidance, parts, known))
     _check_order(members)
     for guidance in members:
+        for objective in guidance.objectives:
+            objective.check(prior)
         guidance.check(prior, sampler, members)
 
 

@@ -1,6 +1,7 @@
 """Transition laws of tokens: tables, jumps of a continuous-time chain, and the unmasking of masked tokens.
 
-A tilt multiplies probabilities and normalizes again. `accelerate` multiplies rates: a token then jumps more or less often.
+A tilt multiplies probabilities and normalizes again. `accelerate` multiplies rates: a token then jumps more or less
+often.
 """
 
 from __future__ import annotations
@@ -127,8 +128,8 @@ class JumpKernel(TokenKernel):
 class UnmaskingKernel(TokenKernel):
     """Every masked token is revealed independently with probability `reveal`, and then follows a law of its own.
 
-    The law of a table for an absorbing process, without its (B, L, V + 1) numbers: the laws of tokens are looked at only
-    where one is revealed.
+    The law of a table for an absorbing process, without its (B, L, V + 1) numbers: the laws of tokens are looked at
+    only where one is revealed.
 
     Args:
         log_probs: of revealed tokens, (B, L, V), nats.

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
-from torch import Tensor
-
-from guidekit.core.guidance import Guidance
+from guidekit.core.guidance import Guidance, Layer
+from guidekit.core.objective import Objective
 from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.objectives.rewards import score
+from guidekit.objectives.reward import objective_of
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class BestOfN(Guidance):
+@register("guidance", "best_of_n")
+@dataclasses.dataclass(frozen=True, eq=False)
+class BestOfN(Guidance[None]):
     """Keeps the particle with the highest reward of every group; N is the number of particles.
 
     The baseline every search is to be compared with at equal network calls. Its KL divergence from what it chooses from
     is at most log N - (N - 1) / N.
 
     Args:
-        reward: clean states (B, *S) -> (B,).
-        particles: N.
+        reward: of clean states or objects.
+        particles: N, at least 1.
     """
 
-    reward: Callable[..., Tensor]
+    reward: Objective
     particles: int = 8
-    reorders = True
+    layer = Layer.FILTER
 
-    def finish(self, population: Population, run: Run) -> Population:
+    def __post_init__(self) -> None:
+        """Take functions for rewards; refuse fewer than one particle."""
+        object.__setattr__(self, "reward", objective_of(self.reward, "BestOfN"))
+        if self.particles < 1:
+            raise ValueError(f"particles must be at least 1, got {self.particles}")
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """See `Guidance.objectives`."""
+        return (self.reward,)
+
+    def finish(self, population: Population) -> Population:
         """See `Guidance.finish`."""
-        rewards = score(self.reward, population.state, run.ledger).view(population.groups, population.particles)
+        rewards = population.score(self.reward).view(population.groups, population.particles)
         best = population.select(rewards.argmax(1, keepdim=True))
         return best.weighted(best.log_weights.new_zeros(best.log_weights.shape))

@@ -3,60 +3,73 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.prior import Time
-from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.run import Run
-from guidekit.core.state import column
-from guidekit.guidance.values.learned import refuse_other_noise
-from guidekit.processes import GaussianProcess
+from guidekit.core.guidance import Fact, Guidance, Layer
+from guidekit.core.network import slopes
+from guidekit.core.objective import Objective
+from guidekit.core.prediction import Prediction
+from guidekit.core.question import Denoise, Question
+from guidekit.core.state import altered, batch, column
+from guidekit.objectives.reward import Value, objective_of
+from guidekit.registry import register
 
 LEAST = 0.01
 """Signal over noise below which a state tells nothing: s^2 / a would blow up what little a gradient is wrong by."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ClassifierGuidance(Guidance):
+@register("guidance", "classifier")
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassifierGuidance(Guidance[None]):
     """score(x_t) + scale * grad_x value(x_t, t): with the exact value and scale 1 the score of the tilted law.
 
     The value is log p(y | x_t) of a classifier of noisy states or log E[exp(eta r(x_0)) | x_t]. Where next to no
     signal is left (a < `LEAST` s), nothing is added. The gradient is taken per sample.
 
     Args:
-        value: (x (B, *S), t) -> (B,), nats, differentiable.
+        value: of noisy states, nats, differentiable; or a function (x (B, *S), t) -> (B,).
         scale: a number or a function of t; 0 is unguided.
 
     Source: Dhariwal & Nichol 2021, arXiv:2105.05233, eq. 10; for values Oertell et al. 2025, arXiv:2505.21666, eq. 6.
     """
 
-    value: Callable[[Tensor, Time], Tensor]
+    value: Objective
     scale: float | Callable[[float], float] = 1.0
+    layer = Layer.ESTIMATE
+    requires = frozenset({Fact.FLOW, Fact.GRADIENT})
 
-    def check(self, run: Run) -> None:
-        """A gradient needs a state of real numbers."""
-        if not isinstance(run.prior.process, GaussianProcess):
-            kind = type(run.prior.process).__name__
-            raise GuidanceError(
-                f"ClassifierGuidance moves real-valued states, and this prior ({run.prior.name}) is {kind}: use DCBG"
-            )
-        refuse_other_noise(self.value, run.prior)
+    def __post_init__(self) -> None:
+        """Take functions for values; refuse a scale that is no number."""
+        given = self.value
+        if not isinstance(given, Objective) and callable(given) and not isinstance(given, type):
+            object.__setattr__(self, "value", Value(given))
+        objective_of(self.value, "ClassifierGuidance", "a value of noisy states")
+        if isinstance(self.scale, int | float) and not math.isfinite(self.scale):
+            raise ValueError(f"scale must be a finite number, got {self.scale}")
 
-    def denoise(self, inner: Denoiser, x: Tensor, t: Time, condition: Tensor | None) -> GaussianPrediction:
-        """The inner belief, its mean moved by scale s^2 / a grad value."""
-        prediction = inner(x, t, condition)
-        scale = self.scale(t) if callable(self.scale) else self.scale
+    @property
+    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """See `Guidance.objectives`."""
+        return (self.value,)
+
+    def denoise(self, inner: Denoise, question: Question) -> Prediction:
+        """The inner prediction, its mean moved by scale s^2 / a grad value."""
+        prediction = inner(question)
+        scale = self.scale(question.moment.t) if callable(self.scale) else self.scale
         if scale == 0:
             return prediction
         with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.value(leaf, t).sum(), leaf)
-        inner.run.ledger.value_calls += len(x)
-        a, s = (torch.as_tensor(c, dtype=x.dtype, device=x.device) for c in (prediction.a, prediction.s))
-        step = torch.where(a > LEAST * s, s * s / a.clamp_min(1e-12), 0.0)
-        mean = prediction.mean + scale * column(step, x) * gradient.to(x)
-        return dataclasses.replace(prediction, mean=mean)
+            leaf = question.x.detach().requires_grad_()
+            gradient = slopes(question.score(self.value, altered(prediction, x=leaf)), leaf)
+        question.population.setup.network.ledger.count(value_calls=batch(leaf))
+        a, s = (torch.as_tensor(c, dtype=leaf.dtype, device=leaf.device) for c in (prediction.a, prediction.s))
+        size = torch.where(a > LEAST * s, s * s / a.clamp_min(1e-12), 0.0)
+
+        def moved(support: object, mean: Tensor) -> Tensor:
+            return mean + scale * column(size, mean) * gradient.to(mean)
+
+        return prediction.map(moved)

@@ -3,99 +3,121 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
-from guidekit.core.kernels import GaussianKernel
-from guidekit.core.population import Population, Time
+from guidekit.core.guidance import Fact, Guidance, Layer, Propose
+from guidekit.core.network import differentiable
+from guidekit.core.objective import Objective
+from guidekit.core.population import Population
 from guidekit.core.prediction import Prediction
-from guidekit.core.run import Run
-from guidekit.core.state import State, map_leaves
-from guidekit.processes import GaussianProcess
+from guidekit.core.prior import Prior
+from guidekit.core.proposal import Proposal
+from guidekit.core.question import Denoise, Question
+from guidekit.core.state import State, altered, leaves, map_leaves
+from guidekit.core.step import Step
+from guidekit.objectives.gaussian import GaussianNoise
+from guidekit.objectives.reward import objective_of
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class GradientGuidance(Guidance):
+@register("guidance", "gradient")
+@dataclasses.dataclass(frozen=True, eq=False)
+class GradientGuidance(Guidance[None]):
     """x_u = step(x_t) + scale * grad_{x_t} objective(E[x_0 | x_t]); one network call and one backward pass a step.
 
-    The gradient is taken per sample (the objective returns one number a row), so a sample does not depend on its batch.
+    The gradient is taken per sample (the objective gives one number a row), so a sample does not depend on its batch.
+    With scale None the kernel is tilted instead, its mean moved by variance * gradient: the proposal of twisted
+    sequential Monte Carlo, for an objective in nats. Under a particle filter either is a proposal, and exact.
 
     Args:
-        objective: clean states (B, *S) -> (B,), to be increased; differentiable.
-        scale: displacement per unit of gradient, a number or a function of t; 0 is unguided.
+        objective: of clean states, to be increased; differentiable.
+        scale: displacement per unit of gradient, a number or a function of t; 0 is unguided, None tilts.
 
     Source: the update of Chung et al. 2022, arXiv:2209.14687, for any objective; see `DPS`.
     """
 
-    objective: Callable[[Tensor], Tensor]
-    scale: float | Callable[[float], float] = 1.0
+    objective: Objective
+    scale: float | Callable[[float], float] | None = 1.0
+    layer = Layer.GRADIENT
+    shifts = True
+    requires = frozenset({Fact.FLOW, Fact.GRADIENT})
+
+    def __post_init__(self) -> None:
+        """Take functions for objectives; refuse a scale that is no number."""
+        object.__setattr__(self, "objective", objective_of(self.objective, "GradientGuidance", "an objective"))
+        if isinstance(self.scale, int | float) and not math.isfinite(self.scale):
+            raise ValueError(f"scale must be a finite number, got {self.scale}")
 
     @property
-    def _part(self) -> str:
-        return f"gradient {id(self)}"
+    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """See `Guidance.objectives`."""
+        return (self.objective,)
 
-    def check(self, run: Run) -> None:
-        """A gradient needs a state of real numbers and an objective that has one."""
-        if not isinstance(run.prior.process, GaussianProcess):
-            kind = type(run.prior.process).__name__
-            raise GuidanceError(
-                f"gradient guidance moves real-valued states, and this prior ({run.prior.name}) is {kind}"
-            )
-        if not getattr(self.objective, "differentiable", True):
-            raise GuidanceError("gradient guidance needs a differentiable objective; this one is a black box: try SVDD")
-        for plug in run.plugs[run.position(self) + 1 :]:
-            if overrides(plug, "denoise") and not isinstance(plug, GradientGuidance):
-                name = type(plug).__name__
-                raise GuidanceError(
-                    f"the gradient must look through the guided prediction: write chain({name}, gradient)"
-                )
-
-    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
-        """The inner belief, with the gradient at x kept among its parts."""
-        nested = torch.is_grad_enabled() and x.requires_grad  # another gradient looks through this one
+    def denoise(self, inner: Denoise, question: Question) -> Prediction:
+        """See `Guidance.denoise`: the gradient is noted, for `propose`; tokens have none."""
+        nested = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves(question.x))
         with torch.enable_grad():
-            leaf = x if nested else x.detach().requires_grad_()
-            prediction = inner(leaf, t, condition)
-            value = self.objective(prediction.mean)
-            (gradient,) = torch.autograd.grad(value.sum(), leaf, retain_graph=nested)
-        inner.run.ledger.backward_passes += 1
-        if not nested:
-            prediction = map_leaves(Tensor.detach, prediction)
-        return prediction.with_parts(**{self._part: gradient})
+            x = question.x if nested else map_leaves(differentiable, question.x)
+            prediction = inner(altered(question, x=x))
+            network = question.population.setup.network
+            gradient = network.slopes(question.score(self.objective, prediction), x, create_graph=nested)
+        return prediction.noting(self, gradient) if nested else prediction.settled(question.x, self, gradient)
 
-    def propose(
-        self, inner: Callable[[Population, float, float], GaussianKernel], population: Population, t: float, u: float
-    ) -> GaussianKernel:
-        """The inner kernel, moved along the gradient."""
-        kernel = inner(population, t, u)
-        scale = self.scale(t) if callable(self.scale) else self.scale
-        return kernel.shift(scale * kernel.prediction.parts[self._part])
+    def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
+        """See `Guidance.propose`."""
+        proposal, gradient = inner(population, step), population.predict().note(self)
+        if self.scale is None:
+            return proposal.tilt(gradient)
+        return proposal.shift(gradient, self.scale(step.t) if callable(self.scale) else self.scale)
 
 
-def DPS(likelihood: Callable[[Tensor], Tensor], scale: float = 0.3) -> GradientGuidance:  # noqa: N802 - a preset
+@register("guidance", "dps")
+def DPS(likelihood: Objective, scale: float = 0.3) -> GradientGuidance:  # noqa: N802 - a preset
     """Diffusion posterior sampling: after each step, x_u -= scale * grad_{x_t} ||y - A(E[x_0|x_t])||_2.
 
     A heuristic: with many steps it enforces the measurement almost exactly whatever its noise, so it is narrower than
     the posterior. The norm is taken per sample; the original code takes one over the whole batch.
 
     Args:
-        likelihood: of a measurement, with `distance(x0) -> (B,)`; any other differentiable objective is used as it is.
+        likelihood: of a measurement; any other differentiable objective is used as it is.
         scale: zeta; 0.3 to 1 for images in [-1, 1] and 1,000 ancestral steps.
 
     Source: Chung et al. 2022, arXiv:2209.14687, algorithm 1.
     """
-    return GradientGuidance(Distance(likelihood) if hasattr(likelihood, "distance") else likelihood, scale)
+    objective = objective_of(likelihood, "DPS", "a likelihood")
+    return GradientGuidance(Distance(objective) if isinstance(objective, GaussianNoise) else objective, scale)
 
 
-@dataclasses.dataclass(frozen=True)
-class Distance:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Distance(Objective[Any]):
     """The negative residual norm of a likelihood as an objective."""
 
-    likelihood: Callable[[Tensor], Tensor]
+    likelihood: GaussianNoise
+    differentiable = True
 
-    def __call__(self, x0: Tensor) -> Tensor:
+    @property
+    def name(self) -> str:
+        """Of the likelihood."""
+        return self.likelihood.name
+
+    @property
+    def parts(self) -> frozenset[str] | None:  # type: ignore[override]
+        """Of the likelihood."""
+        return self.likelihood.parts
+
+    def rows(self, samples: int) -> Any:
+        """See `Objective.rows`."""
+        return self.likelihood.rows(samples)
+
+    def check(self, prior: Prior) -> None:
+        """See `Objective.check`."""
+        self.likelihood.check(prior)
+
+    def scores(self, states: State, t: float | Tensor, rows: Any) -> Tensor:
         """-||y - A(x_0)||, (B,)."""
-        return -self.likelihood.distance(x0)
+        return -self.likelihood.distance(states, rows)

@@ -1,5 +1,1 @@
-"""Solvers of inverse problems that use more of the operator than a gradient."""
-
-from guidekit.guidance.inverse.replacement import Replacement
-
-__all__ = ["Replacement"]
+"""Guidance by what a measurement operator offers."""

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from guidekit.core.random import Draw
-from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.guidance import Fact, Guidance, Layer, Move
+from guidekit.core.objective import Objective
 from guidekit.core.population import Population
-from guidekit.core.prediction import pick
-from guidekit.core.run import Run
+from guidekit.core.random import Draw, pick
+from guidekit.core.step import Step
+from guidekit.guidance.particles.potentials import POTENTIALS, Potential
 from guidekit.guidance.particles.resampling import RESAMPLERS
+from guidekit.guidance.values import Estimate, estimate_of
+from guidekit.names import UnknownNameError
+from guidekit.registry import register
 
 OUTPUTS = ("draw", "best", "all")
+TEMPERATURE = 0.1
+"""For rewards between 0 and 1, such as QED."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ParticleFilter(Guidance):
-    """K particles per group, weighted by what `log_potential` says and by corrections of tilted proposals, resampled.
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """What is remembered of a path: the sum of its log-potentials, and what its potential needs; each (B,) nats."""
 
-    Weights are kept in log space and in float64, and kept when resampling does not fire.
+    total: Tensor
+    history: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ParticleFilter(Guidance[Path]):
+    """K particles per group, weighted by potentials of an estimate and by changed kernels, and resampled.
+
+    The weights take in log base - log kernel of every step that guidance inside has changed, so that what is inside is
+    a
+    proposal: the filter samples p(x_0) exp(value(x_0)) whatever it does (twisted sequential Monte Carlo). Weights are
+    kept in log space and in float64, and kept when resampling does not fire.
 
     Args:
+        estimate: value of the particles in nats; None is none, then only changed kernels weigh.
+        potential: "difference", "max", "sum", or a function, see `potentials`.
         particles: K.
         resampler: "multinomial", "stratified", "systematic", "residual" or "ssp".
         ess_threshold: resample a group when its effective sample size falls below this share of K; None resamples at
@@ -34,90 +52,141 @@ class ParticleFilter(Guidance):
         window: (from, to) times within which potentials are evaluated before the end.
         output: "draw" hands back one particle per group drawn by weight, "best" the one of largest total potential,
             "all" the weighted particles.
+
+    Raises:
+        ValueError: settings outside their choices.
     """
 
+    estimate: Estimate | None = None
+    potential: str | Potential = "difference"
     particles: int = 8
     resampler: str = "systematic"
     ess_threshold: float | None = 0.5
     interval: int = 1
     window: tuple[float, float] = (1.0, 0.0)
     output: str = "draw"
-    reorders = True
+    layer = Layer.FILTER
+    provides = frozenset({Fact.WEIGHTS})
 
     def __post_init__(self) -> None:
         """Refuse settings outside their choices."""
-        for field, choices in (("output", OUTPUTS), ("resampler", tuple(RESAMPLERS))):
-            if getattr(self, field) not in choices:
-                raise ValueError(f"{field}={getattr(self, field)!r}; accepted: {', '.join(choices)}")
-        if self.interval < 1:
-            raise ValueError(f"interval={self.interval}; it must be at least 1")
+        choices = {"output": OUTPUTS, "resampler": tuple(RESAMPLERS), "potential": tuple(POTENTIALS)}
+        for field, names in choices.items():
+            if isinstance(getattr(self, field), str) and getattr(self, field) not in names:
+                raise UnknownNameError(field, getattr(self, field), names)
+        for field in ("interval", "particles"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if self.ess_threshold is not None and not 0 <= self.ess_threshold <= 1:
+            raise ValueError(f"ess_threshold must be a share between 0 and 1, got {self.ess_threshold}")
         if len(self.window) != 2 or not 1 >= self.window[0] >= self.window[1] >= 0:
-            raise ValueError(f"window={list(self.window)}; two times are needed, from noise (1) to clean (0): [1, 0]")
+            raise ValueError(f"window must be two times from noise (1) to clean (0), got {list(self.window)}")
 
-    def check(self, run: Run) -> None:
-        """Resampling copies particles: without noise the copies would stay copies. One set of weights, one filter."""
-        if sum(isinstance(plug, ParticleFilter) for plug in run.plugs) > 1:
-            raise GuidanceError("two particle filters would share one set of weights: keep one of them")
-        if getattr(run.sampler, "eta", 1.0) == 0 and not hasattr(run.prior.process, "vocab_size"):
-            raise GuidanceError("a particle filter needs a stochastic sampler: copies stay copies")
-        if type(run.sampler).__name__ in ("Euler", "Heun"):
-            raise GuidanceError(
-                "a particle filter needs a stochastic sampler: copies stay copies under a deterministic one"
-            )
+    @property
+    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """What the estimate looks at."""
+        return () if self.estimate is None else self.estimate.objectives
 
-    def log_potential(self, population: Population, u: float, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Log-potential of this evaluation (P * K,), and what to remember of it; none by itself."""
-        return torch.zeros(len(population), dtype=torch.float64, device=population.run.device), {}
+    @property
+    def requires(self) -> frozenset[Fact]:  # type: ignore[override]
+        """Copies must part again; and what the estimate needs."""
+        return frozenset({Fact.NOISE}) | (frozenset() if self.estimate is None else self.estimate.requires)
 
-    def start(self, population: Population, run: Run) -> Population:
+    def start(self, population: Population) -> Population:
         """Paths begin with potential one."""
-        zero = torch.zeros(len(population), dtype=torch.float64, device=run.device)
-        root = torch.arange(len(population), device=run.device) % population.particles
-        return population.remember(fk_total=zero, fk_history=zero - math.inf, fk_root=root)
+        zero = torch.zeros(len(population), dtype=torch.float64, device=population.device)
+        return population.remember(self, Path(zero, zero - math.inf))
 
-    def move(
-        self, inner: Callable[[Population, float, float], Population], population: Population, t: float, u: float
-    ) -> Population:
+    def move(self, inner: Move, population: Population, step: Step) -> Population:
         """See `Guidance.move`."""
-        population = inner(population, t, u)
-        run, last = population.run, u == 0
-        due = (run.step + 1) % self.interval == 0 and self.window[1] <= u <= self.window[0]
+        population = inner(population, step)
+        last = step.u == 0
+        due = (step.start.index + 1) % self.interval == 0 and self.window[1] <= step.u <= self.window[0]
         if not last and not due:
             return population
-        step, memory = self.log_potential(population, u, last)
-        total = population.memory["fk_total"] + step
-        if "log_ratio" in population.memory:
-            step = step + population.memory["log_ratio"]
-            memory["log_ratio"] = torch.zeros_like(step)
-        population = population.remember(fk_total=total, **memory)
-        log_weights = population.log_weights + step.view(population.groups, population.particles)
+        gain = population.log_ratio
+        if self.estimate is not None:
+            path, value = population.recall(self), self.estimate.value(population)
+            rule = POTENTIALS[self.potential] if isinstance(self.potential, str) else self.potential
+            added, history = (value - path.total, path.history) if last else rule(value, path.total, path.history)
+            population = population.remember(self, Path(path.total + added, history))
+            gain = gain + added
+        log_weights = population.log_weights + gain.view(population.groups, population.particles)
         ess = effective_sample_size(log_weights)
-        run.record("ess", ess)
+        population.setup.recorder.record("ess", ess)
         if last:
             return population.weighted(log_weights)
         fire = torch.ones_like(ess, dtype=torch.bool)
         if self.ess_threshold is not None:
             fire = ess < self.ess_threshold * population.particles
-        return resample(population, log_weights, fire, self.resampler, run.draw("resample", self))
+        return resample(population, log_weights, fire, self.resampler, population.draw(step, "resample", self))
 
-    def finish(self, population: Population, run: Run) -> Population:
+    def finish(self, population: Population) -> Population:
         """Close the evidence estimate and hand back what `output` asks for."""
-        log_weights, k = population.log_weights, population.particles
+        log_weights, k, setup = population.log_weights, population.particles, population.setup
         evidence = torch.logsumexp(log_weights, 1) - math.log(k)
         population = population.weighted(log_weights, population.log_normalizer + evidence)
-        roots = population.memory["fk_root"].view(population.groups, k)
-        run.record("distinct roots", (roots.sort(1).values.diff(dim=1) != 0).sum(1) + 1)
+        roots = population.roots.view(population.groups, k)
+        setup.recorder.record("distinct roots", (roots.sort(1).values.diff(dim=1) != 0).sum(1) + 1)
         if self.output == "all":
             return population
         dead = log_weights.isneginf().all(1, keepdim=True)
-        run.ledger.degenerate_groups += int(dead.sum())
+        setup.network.ledger.count(degenerate_groups=int(dead.sum()))
         if self.output == "best":
-            chosen = population.memory["fk_total"].view(population.groups, k).argmax(1, keepdim=True)
+            chosen = population.recall(self).total.view(population.groups, k).argmax(1, keepdim=True)
         else:
-            law = torch.log_softmax(log_weights.masked_fill(dead, 0.0), 1)
-            chosen = pick(law, run.draw("pick", self).uniform((population.groups,)))[:, None]
+            law = log_weights.masked_fill(dead, 0.0)
+            uniform = Draw(setup.random, population.key, f"{setup.labels[self]} pick").uniform(population.groups)
+            chosen = pick(law, uniform)[:, None]
         population = population.select(chosen)
         return population.weighted(torch.zeros_like(population.log_weights))
+
+
+@register("guidance", "fk_steering")
+def FKSteering(  # noqa: N802 - a preset
+    reward: Objective,
+    temperature: float | None = None,
+    potential: str = "difference",
+    value: Estimate | Objective | None = None,
+    *,
+    particles: int = 8,
+    resampler: str = "systematic",
+    ess_threshold: float | None = 0.5,
+    interval: int = 1,
+    window: tuple[float, float] = (1.0, 0.0),
+    output: str = "draw",
+) -> ParticleFilter:
+    """Feynman-Kac steering: a particle filter whose potentials are intermediate rewards; p(x_0) exp(reward /
+    temperature).
+
+    With lambda = 1 / temperature and r_s the value at the s-th evaluation, the log-potential of an evaluation is
+      difference: lambda (r_u - r_t), r = 0 before the first;
+      max:        lambda max_s r_s;
+      sum:        lambda sum_s r_s;
+    and the last one is lambda r(x_0) minus all potentials the path has had, which makes the target exact for every
+    choice. A value of minus infinity before the end (an estimate that decodes to nothing) leaves the path's potential
+    as it was. Guidance inside that changes kernels is a proposal, see `ParticleFilter`.
+
+    Args:
+        reward: to be increased.
+        temperature: 1 / lambda, in the unit of the reward; None is what the reward suggests, or else `TEMPERATURE`.
+        potential, particles, resampler, ess_threshold, interval, window, output: see `ParticleFilter`; "best" is the
+            particle of highest reward.
+        value: of noisy states, see `guidekit.guidance.values.estimate_of`; None is the reward of the clean estimate,
+            relaxed where the reward can be.
+
+    Source: Singhal et al. 2025, arXiv:2501.06848, eq. 7-9; with changed kernels Wu et al. 2023, arXiv:2306.17775.
+    """
+    return ParticleFilter(
+        estimate=estimate_of("FKSteering", reward, value, temperature, TEMPERATURE),
+        potential=potential,
+        particles=particles,
+        resampler=resampler,
+        ess_threshold=ess_threshold,
+        interval=interval,
+        window=tuple(window),
+        output=output,
+    )
 
 
 def effective_sample_size(log_weights: Tensor) -> Tensor:
@@ -129,15 +198,16 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
 def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: str, draw: Draw) -> Population:
     """Resample the groups where fire (P,) is True; the others keep their weights.
 
-    The evidence of a resampled group moves into its log-normaliser and its weights restart at one.
+    The evidence of a resampled group moves into its log-normalizer and its weights restart at one.
     """
     groups, k = log_weights.shape
-    run = population.run
-    run.record("resampled", fire)
+    population.setup.recorder.record("resampled", fire)
+    if not bool(fire.any()):
+        return population.weighted(log_weights)
     dead = log_weights.isneginf().all(1)
-    run.ledger.degenerate_groups += int((fire & dead).sum())
+    population.setup.network.ledger.count(degenerate_groups=int((fire & dead).sum()))
     weights = torch.softmax(log_weights.masked_fill(dead[:, None], 0.0), 1)
-    ancestors = RESAMPLERS[scheme](weights, draw.uniform((groups, k)))
+    ancestors = RESAMPLERS[scheme](weights, draw.uniform(groups, k))
     ancestors = torch.where(fire[:, None], ancestors, torch.arange(k, device=ancestors.device))
     evidence = torch.logsumexp(log_weights, 1) - math.log(k)
     normalizer = torch.where(fire, population.log_normalizer + evidence, population.log_normalizer)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer
 from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.processes import GaussianProcess
+from guidekit.core.prior import Prior
+from guidekit.core.step import Step
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class BoostAndSkip(Guidance):
+@register("guidance", "boost_and_skip")
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoostAndSkip(Guidance[None]):
     """Start from boost * noise, and leave out the first steps.
 
     Both parts are needed with a stochastic sampler: it forgets where it started while there is next to no signal, so
@@ -24,11 +26,11 @@ class BoostAndSkip(Guidance):
     scaled by sqrt(a^2 + s^2), which makes them preserve the variance of data of unit size.
 
     Args:
-        boost: factor gamma of the noise; 1 is the usual start.
-        skip: steps of the grid left out.
+        boost: factor gamma of the noise, above 0; 1 is the usual start.
+        skip: steps of the grid left out, at least 0.
 
     Raises:
-        ValueError: a boost that is not positive, or a negative number of steps.
+        ValueError: settings outside their range.
 
     Source: Um et al. 2025, arXiv:2502.06516, algorithm 1; defaults of the authors' code for faces, of 250 steps with a
     cosine schedule.
@@ -36,27 +38,29 @@ class BoostAndSkip(Guidance):
 
     boost: float = 4.0
     skip: int = 3
-    needs = ("real-valued states",)
+    layer = Layer.START
+    requires = frozenset({Fact.FLOW})
 
     def __post_init__(self) -> None:
         """Refuse settings outside their range."""
-        if not self.boost > 0 or self.skip < 0:
-            raise ValueError(f"boost={self.boost}, skip={self.skip}; boost is above 0, skip at least 0")
+        if not 0 < self.boost < math.inf:
+            raise ValueError(f"boost must be above 0, got {self.boost}")
+        if self.skip < 0:
+            raise ValueError(f"skip must be at least 0, got {self.skip}")
 
-    def check(self, run: Run) -> None:
-        """There must be noise with a variance, and a step left."""
-        if not isinstance(run.prior.process, GaussianProcess):
-            kind = type(run.prior.process).__name__
-            raise GuidanceError(
-                f"BoostAndSkip widens Gaussian noise, and this prior ({run.prior.name}) is {kind}: sharpen tokens less "
-                "instead, with guidance=sharpen guidance.temperature=1.2"
-            )
-        steps = len(run.sampler.grid(run.prior, run.steps)) - 1
-        if self.skip >= steps:
-            raise GuidanceError(f"skip={self.skip} of {steps} steps leaves none: take more steps")
+    def plan(self, steps: tuple[Step, ...], prior: Prior) -> tuple[Step, ...]:
+        """All but the first steps.
 
-    def start(self, population: Population, run: Run) -> Population:
-        """The widened start, and a shorter grid."""
-        first, run.grid = run.grid[0], run.grid[self.skip :]
-        then, now = (math.hypot(*run.prior.process.coefficients(t)) for t in (first, run.grid[0]))
-        return population.advance(self.boost * now / then * population.state)
+        Raises:
+            GuidanceError: none is left.
+        """
+        if self.skip >= len(steps):
+            raise GuidanceError(f"skip={self.skip} of {len(steps)} steps leaves none: take more steps")
+        return steps[self.skip :]
+
+    def start(self, population: Population) -> Population:
+        """The widened start: the loop scales noise to s there, this one to sqrt(a^2 + s^2) times the boost."""
+        a, s = population.process.coefficients(population.moment.t)
+        b, r = population.process.coefficients(1.0)
+        factor = self.boost * (math.hypot(a, s) / s) / (math.hypot(b, r) / r)
+        return population.at(factor * population.state)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.guidance import Guidance, GuidanceError, Layer
 from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.processes import GaussianProcess
+from guidekit.core.prior import Prior
+from guidekit.core.sampler import Sampler
+from guidekit.core.step import Step
+from guidekit.registry import register
 
 
+@register("guidance", "from_sample")
 @dataclasses.dataclass(frozen=True, eq=False)
-class FromSample(Guidance):
-    """Start at time t from a(t) x_0 + s(t) noise instead of noise alone; earlier steps of the grid are left out.
+class FromSample(Guidance[None]):
+    """Start at time t from a given object noised to t instead of noise alone; earlier steps of the grid are left out.
 
     t is the first time of the grid that is at most `time`. A Gaussian prior of standard deviation v and mean 0 started
     at (a, s) ends, with m = a^2 v^2 + s^2, at mean a^2 v^2 x_0 / m and variance (a v^2 s / m)^2 + v^2 s^2 / m where
-    steps are ancestral, and at mean v a x_0 / sqrt(m) and variance v^2 s^2 / m where they are deterministic.
+    steps are ancestral, and at mean v a x_0 / sqrt(m) and variance v^2 s^2 / m where they are deterministic. Tokens are
+    noised as the prior's process says, so a lead is varied with a strength.
 
     Args:
-        sample: x_0, a state (1, *S) for all samples.
+        sample: x_0, a state (1, *S) for all samples, or one per sample.
         time: in (0, 1], larger is farther from it.
 
     Raises:
@@ -32,29 +37,39 @@ class FromSample(Guidance):
 
     sample: Tensor
     time: float = 0.5
-    needs = ("real-valued states",)
+    layer = Layer.START
 
     def __post_init__(self) -> None:
         """Refuse a time that is none."""
         if not 0 < self.time <= 1:
-            raise ValueError(f"time={self.time}; above 0 and at most 1 is expected")
+            raise ValueError(f"time must be above 0 and at most 1, got {self.time}")
 
-    def check(self, run: Run) -> None:
-        """There must be Gaussian noise, a step left, and a sample of the prior's shape."""
-        if not isinstance(run.prior.process, GaussianProcess):
-            kind = type(run.prior.process).__name__
-            raise GuidanceError(f"FromSample adds Gaussian noise, and this prior ({run.prior.name}) is {kind}")
-        if tuple(self.sample.shape) != (1, *run.prior.event_shape):
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """The sample must have the shape of the prior's states."""
+        if tuple(self.sample.shape[1:]) != tuple(prior.event_shape):
             raise GuidanceError(
                 f"the sample to start from has shape {tuple(self.sample.shape)}; states of this prior "
-                f"({run.prior.name}) are {(1, *run.prior.event_shape)}"
+                f"({prior.name}) are {(1, *prior.event_shape)}"
             )
-        if not any(0 < t <= self.time for t in run.sampler.grid(run.prior, run.steps)):
-            raise GuidanceError(f"time={self.time} comes after the last of {run.steps} steps: take more steps")
 
-    def start(self, population: Population, run: Run) -> Population:
-        """The noised sample, and a shorter grid."""
-        before = run.prior.process.coefficients(run.grid[0])[1]  # the noise that is there
-        run.grid = [t for t in run.grid if t <= self.time]
-        signal, noise = run.prior.process.coefficients(run.grid[0])
-        return population.advance(signal * self.sample.to(population.state) + noise / before * population.state)
+    def plan(self, steps: tuple[Step, ...], prior: Prior) -> tuple[Step, ...]:
+        """The steps that start no later than the time.
+
+        Raises:
+            GuidanceError: there is none.
+        """
+        taken = tuple(step for step in steps if step.t <= self.time)
+        if not taken:
+            raise GuidanceError(f"time={self.time} comes after the last of {len(steps)} steps: take more steps")
+        return taken
+
+    def start(self, population: Population) -> Population:
+        """The noised sample."""
+        step, rows = population.setup.steps[0], len(population)
+        state = population.state
+        clean = self.sample.to(device=state.device, dtype=state.dtype)
+        if len(clean) not in (1, population.setup.random.groups):
+            raise GuidanceError(f"{len(clean)} samples to start from for {population.groups} samples: give one, or one each")
+        clean = clean.repeat_interleave(rows // len(clean), 0)
+        kernel = population.process.marginal(clean, step.t)
+        return population.at(kernel.sample(population.draw(step, "start", self)))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer
 from guidekit.core.population import Population
-from guidekit.core.run import Run
 from guidekit.core.prior import Prior
+from guidekit.core.sampler import Sampler
+from guidekit.core.step import Step
 from guidekit.processes import GaussianProcess
-from guidekit.samplers import DDIM
+from guidekit.registry import register
+from guidekit.samplers.ancestral import DDIM
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +49,8 @@ class Refiner:
 
     def to(self, device: torch.device | str) -> Refiner:
         """The refiner with its network on another device."""
+        if next(self.network.parameters()).device == torch.device(device):
+            return self
         return dataclasses.replace(self, network=copy.deepcopy(self.network).to(device))
 
 
@@ -61,8 +66,9 @@ def fingerprint(prior: Prior) -> str | None:
     return found.hexdigest()
 
 
+@register("guidance", "refined_noise")
 @dataclasses.dataclass(frozen=True, eq=False)
-class RefinedNoise(Guidance):
+class RefinedNoise(Guidance[None]):
     """Start from refined noise: what was guidance at every step is one call of a small network at the start.
 
     It is counted as a value call. The steps are those of DDIM that the refiner was trained for; stochastic samplers
@@ -75,18 +81,17 @@ class RefinedNoise(Guidance):
     """
 
     refiner: Refiner
-    needs = ("real-valued states", "refiner (guidekit train trainer=refiner)")
+    layer = Layer.START
+    requires = frozenset({Fact.FLOW})
 
     @property
-    def default_sampler(self) -> DDIM:
+    def default_sampler(self) -> Sampler:  # type: ignore[override]
         """The steps the refiner was trained for, whatever number of steps a run asks for."""
         return DDIM(times=self.refiner.times)
 
-    def check(self, run: Run) -> None:
-        """Prior, steps and conditions must be those of the training."""
-        prior, made = run.prior, self.refiner
-        if not isinstance(prior.process, GaussianProcess):
-            raise GuidanceError(f"RefinedNoise refines Gaussian noise, and this prior ({prior.name}) has none")
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """Prior and sampler must be those of the training."""
+        made = self.refiner
         if tuple(prior.event_shape) != tuple(made.event_shape):
             shapes = f"{tuple(made.event_shape)}, and this prior ({prior.name}) has {tuple(prior.event_shape)}"
             raise GuidanceError(f"the refiner was trained on states {shapes}")
@@ -96,48 +101,56 @@ class RefinedNoise(Guidance):
             )
         if made.weights is not None and fingerprint(prior) != made.weights:
             raise GuidanceError(f"the refiner was trained for another prior than this one ({prior.name})")
-        self._check_steps(run)
-        self._check_condition(run)
-
-    def _check_steps(self, run: Run) -> None:
-        count = len(self.refiner.times) - 1
-        if not isinstance(run.sampler, DDIM) or run.sampler.eta != 0:
+        if not isinstance(sampler, DDIM) or sampler.eta != 0:
             raise GuidanceError(
-                f"a refiner is made for steps of DDIM, and this run takes {run.sampler}: leave sampler= out, or take "
-                f"sampler=ddim steps={count}"
+                f"a refiner is made for steps of DDIM, and this run takes {sampler}: leave sampler= out, or take "
+                f"sampler=ddim steps={len(made.times) - 1}"
             )
-        times = run.sampler.grid(run.prior, run.steps)
-        if len(times) != count + 1:
+
+    def plan(self, steps: tuple[Step, ...], prior: Prior) -> tuple[Step, ...]:
+        """The steps as they are.
+
+        Raises:
+            GuidanceError: others than those of the training.
+        """
+        times = [*(step.t for step in steps), steps[-1].u]
+        if len(times) != len(self.refiner.times):
+            count = len(self.refiner.times) - 1
             raise GuidanceError(f"the refiner was trained for {count} steps, not {len(times) - 1}: steps={count}")
         if max(abs(a - b) for a, b in zip(times, self.refiner.times, strict=True)) > 1e-6:
             raise GuidanceError("the refiner was trained for other times than those of this sampler: leave it out")
+        return steps
 
-    def _check_condition(self, run: Run) -> None:
-        seen, given = self.refiner.conditions, run.condition
+    def start(self, population: Population) -> Population:
+        """The refined start.
+
+        Raises:
+            GuidanceError: conditions that the refiner was not trained with.
+        """
+        setup, given = population.setup, population.condition
+        self._check_condition(setup.prior, given)
+        refiner = self.refiner.to(population.device)
+        parts = torch.arange(len(population), device=population.device).split(setup.network.limit or len(population))
+        with torch.no_grad():
+            refined = [refiner(population.state[rows], None if given is None else given[rows]) for rows in parts]
+        setup.network.ledger.count(value_calls=len(population))
+        return population.at(torch.cat(refined))
+
+    def _check_condition(self, prior: Prior, given: Tensor | None) -> None:
+        seen = self.refiner.conditions
         if (seen is None) != (given is None):
             raise GuidanceError(
                 "the refiner was trained without a condition: leave condition= out"
                 if seen is None
                 else "the refiner was trained with conditions: give condition="
             )
-        if seen is not None:
-            known, asked = (_names(run.prior, rows) for rows in (seen, given))
+        if seen is not None and given is not None:
+            known, asked = (_names(prior, rows) for rows in (seen, given))
             other = [name for name in asked if name not in known]
             if other:
                 raise GuidanceError(
                     f"the refiner was not trained with condition {other[0]}; it knows {'; '.join(known)}"
                 )
-
-    def start(self, population: Population, run: Run) -> Population:
-        """The refined start."""
-        here = next(self.refiner.network.parameters()).device
-        refiner = self.refiner if here == run.device else run.kept(self, lambda: self.refiner.to(run.device))
-        parts = torch.arange(len(population), device=run.device).split(run.network_batch or len(population))
-        given = population.condition
-        with torch.no_grad():
-            refined = [refiner(population.state[rows], None if given is None else given[rows]) for rows in parts]
-        run.ledger.value_calls += len(population)
-        return population.advance(torch.cat(refined))
 
 
 def _names(prior: Prior, conditions: Tensor) -> list[str]:

@@ -1,18 +1,6 @@
-"""Values of noisy states, and guidance by learned ones."""
+"""Values of noisy states: what reward is to be expected from here."""
 
-from guidekit.guidance.values.checkpoints import load_value, save_value
-from guidekit.guidance.values.learned import LearnedValue, NoisyValue, refuse_other_noise, value_of
-from guidekit.guidance.values.posterior_mean import MonteCarlo, PosteriorMean, Relaxed, Value
+from guidekit.guidance.values.estimates import Estimate, MonteCarlo, NoisyValue, PosteriorMean, Relaxed, estimate_of
+from guidekit.guidance.values.learned import LearnedValue
 
-__all__ = [
-    "LearnedValue",
-    "MonteCarlo",
-    "NoisyValue",
-    "PosteriorMean",
-    "Relaxed",
-    "Value",
-    "load_value",
-    "refuse_other_noise",
-    "save_value",
-    "value_of",
-]
+__all__ = ["Estimate", "LearnedValue", "MonteCarlo", "NoisyValue", "PosteriorMean", "Relaxed", "estimate_of"]

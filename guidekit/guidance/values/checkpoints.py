@@ -32,13 +32,13 @@ def save_value(path: str | Path, value: LearnedValue, trunk: dict[str, Any], dom
         noise |= {"pad_id": value.process.pinned}
     else:
         noise = {"process": describe_gaussian(value.process), "state": "real"}
-    centres = [None if math.isinf(c) else c for c in value.centres.tolist()]
+    centers = [None if math.isinf(c) else c for c in value.centers.tolist()]
     description = {
         "kind": "value",
         "domain": domain,
-        "network": {"name": "value_network", "options": {"trunk": trunk, "outputs": len(centres)}},
+        "network": {"name": "value_network", "options": {"trunk": trunk, "outputs": len(centers)}},
         **noise,
-        "centres": centres,
+        "centers": centers,
         "card": card,
     }
     save_checkpoint(path, value.network, description)
@@ -61,7 +61,7 @@ def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -
     if kind != "value":
         raise CheckpointError(f"{path} holds a {kind}, not a value; make one with guidekit train trainer=value")
     network = load_network(path, description).eval().requires_grad_(False)
-    centres = torch.tensor([-math.inf if c is None else c for c in description["centres"]], dtype=torch.float64)
+    centers = torch.tensor([-math.inf if c is None else c for c in description["centers"]], dtype=torch.float64)
     process = (gaussian_process_from if description.get("state") == "real" else process_from)(description)
-    value = LearnedValue(network, process, centres)
+    value = LearnedValue(network, process, centers)
     return value.at(eta) if above is None else value.above(above)

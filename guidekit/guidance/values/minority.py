@@ -10,17 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guidekit.core.random import keyed_generator
 from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior, Time
+from guidekit.core.random import keyed_generator
 from guidekit.guidance.gradient.noisy import ClassifierGuidance
-from guidekit.guidance.transition import DCBG
+from guidekit.guidance.transition.classifier import DCBG
 from guidekit.guidance.values.learned import LearnedValue
-from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class MinorityScore:
+@dataclasses.dataclass(frozen=True, eq=False)
+class MinorityScore(Objective[None]):
     """m(x_0) = E d(x_0, D(x_t, t)) at one time: high where the prior falls back on what is common.
 
     d is the mean squared difference of real-valued states, and of tokens -log p(x_0 | z_t), nats a sequence. All
@@ -44,8 +46,6 @@ class MinorityScore:
     draws: int = 5
     distance: Callable[[Tensor, Tensor], Tensor] | None = None
     decode: Callable[[Tensor], Sequence[Any]] | None = None
-    of_states = True
-    differentiable = False
     by_rank = True
     """Says little but which of two states is rarer: bins of a learned value are to hold equal numbers of samples."""
     floor = 0.0
@@ -56,7 +56,7 @@ class MinorityScore:
         if not 0 < self.t <= 1 or self.draws < 1:
             raise ValueError(f"t={self.t}, draws={self.draws}; a time in (0, 1] and at least one draw are needed")
 
-    def __call__(self, states: Tensor) -> Tensor:
+    def scores(self, states: Tensor, t: Time, rows: None) -> Tensor:
         """Scores (B,) float64 of clean states (B, *S)."""
         prior = self.prior.to(states.device)
         parts = states.split(prior.network_batch or max(1, len(states)))
@@ -75,16 +75,17 @@ class MinorityScore:
             shape = (1, *states.shape[1:])
             noise = torch.rand(shape, generator=random) if tokens else torch.randn(shape, generator=random)
             noisy = prior.process.noise(states, self.t, noise.to(states.device).expand(states.shape))
-            belief = prior.predict(noisy, self.t)
+            prediction = prior.predict(noisy, self.t)
             if tokens:
-                total -= belief.log_probs.double().gather(-1, states[..., None])[..., 0].sum(1)
+                total -= prediction.log_probs.double().gather(-1, states[..., None])[..., 0].sum(1)
             elif self.distance is not None:
-                total += self.distance(states, belief.mean).double()
+                total += self.distance(states, prediction.mean).double()
             else:
-                total += (states - belief.mean).double().square().flatten(1).mean(1)
+                total += (states - prediction.mean).double().square().flatten(1).mean(1)
         return total / self.draws
 
 
+@register("guidance", "minority")
 def MinorityGuidance(  # noqa: N802 - a preset
     value: LearnedValue, share: float = 0.1, scale: float = 1.0, first_order: bool = True
 ) -> Guidance:
@@ -106,7 +107,7 @@ def MinorityGuidance(  # noqa: N802 - a preset
         raise GuidanceError(f"MinorityGuidance needs a learned value, and got {type(value).__name__}: see train_value")
     if not 0 < share < 1:
         raise GuidanceError(f"share={share}; a number between 0 and 1 is needed")
-    seen = value.centres[value.centres.isfinite()].sort().values
+    seen = value.centers[value.centers.isfinite()].sort().values
     event = value.above(float(seen[-max(1, round(share * len(seen)))]))
     if isinstance(value.process, DiscreteProcess):
         return DCBG(scale=scale, value=event, first_order=first_order)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.guidance.gradient.noisy import ClassifierGuidance
-from guidekit.guidance.transition import DCBG
+from guidekit.guidance.transition.classifier import DCBG
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.processes import DiscreteProcess
+from guidekit.registry import register
 
 
+@register("guidance", "slcd")
 def SLCD(  # noqa: N802 - a preset
     value: LearnedValue,
     eta: float = 1.0,
@@ -21,7 +23,7 @@ def SLCD(  # noqa: N802 - a preset
 
     Real-valued states: score + scale * grad f (`ClassifierGuidance`). Tokens: the step's law of every token times
     exp(scale * change of f), by one gradient or by all edits (`DCBG`); the authors' code adds the gradient, averaged
-    over the batch, to unnormalised probabilities instead, which makes a sample depend on its batch. eta may change from
+    over the batch, to unnormalized probabilities instead, which makes a sample depend on its batch. eta may change from
     run to run without training. One pass of the small network forward and back a step.
 
     Args:
