@@ -8,62 +8,51 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, chain, flatten
-from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.core.state import State, leaves
+from guidekit.core.guidance import Guidance, chain
+from guidekit.core.loop import populate, prepare
 from guidekit.core.prior import Prior
+from guidekit.core.sampler import Sampler
+from guidekit.core.state import State, leaves
 from guidekit.priors.chain import CategoricalChain
-from guidekit.samplers import Sampler
 from guidekit.sampling import Result, sample
 
 
-class CountingPrior:
-    """A prior that counts the rows it is asked for; everything else is passed on."""
+class _Counted:
+    """Mixed into the class of a prior: counts the rows it is asked for."""
 
-    def __init__(self, prior: Prior) -> None:
-        vars(self).update(inner=prior, counts={"calls": 0, "rows": 0})
+    counts: dict[str, int]
 
-    def __getattr__(self, name: str) -> Any:
-        if name in ("calls", "rows"):
-            return self.counts[name]
-        if name.startswith("__") or "inner" not in vars(self):
-            raise AttributeError(name)
-        return getattr(self.inner, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.inner, name, value)
-
-    def __copy__(self) -> CountingPrior:
-        """A copy of the prior, counted with this one."""
-        new = CountingPrior(copy.copy(self.inner))
-        vars(new)["counts"] = self.counts
-        return new
-
-    def predict(self, x: State, t: Any, condition: State | None = None):
+    def predict(self, x: State, t: Any, condition: State | None = None) -> Any:
         """Count, then ask the prior."""
         self._count(x)
-        return self.inner.predict(x, t, condition)
+        return super().predict(x, t, condition)  # type: ignore[misc]
 
     def features(self, x: State, t: Any, condition: State | None = None) -> Tensor:
         """As `predict`, for guidance that asks for the network's features."""
         self._count(x)
-        return self.inner.features(x, t, condition)
+        return super().features(x, t, condition)  # type: ignore[misc]
 
     def _count(self, x: State) -> None:
-        asked = self.inner.network_rows(x)
+        asked = self.network_rows(x)  # type: ignore[attr-defined]
         self.counts["calls"] += asked > 0
         self.counts["rows"] += asked
 
-    def to(self, device: Any) -> CountingPrior:
+    def to(self, device: Any) -> Any:
         """Stay the same object, so that the counts are seen."""
         return self
+
+
+def counting(prior: Prior) -> Any:
+    """A copy of a prior that counts the rows it is asked for, in `counts`."""
+    new = copy.copy(prior)
+    new.__class__ = type(f"Counting{type(prior).__name__}", (_Counted, type(prior)), {})
+    vars(new)["counts"] = {"calls": 0, "rows": 0}
+    return new
 
 
 def check_guidance(prior: Prior, guidance: Guidance | None, num_samples: int = 5, **options: Any) -> Result:
@@ -71,7 +60,7 @@ def check_guidance(prior: Prior, guidance: Guidance | None, num_samples: int = 5
 
     Args:
         prior: what is sampled; small.
-        guidance: plug or chain.
+        guidance: a guidance or chain.
         num_samples: groups.
         options: of `guidekit.sample` (steps, sampler, particles, condition, ...).
     """
@@ -119,24 +108,24 @@ def check_batch_independence(
 
 
 def check_ledger(prior: Prior, guidance: Guidance | None, num_samples: int, **options: Any) -> None:
-    """The ledger counts exactly the rows and calls that the prior, and other priors of plugs, were asked for."""
-    counting = [CountingPrior(prior)]
-    ledger = sample(counting[0], _counted(guidance, counting), num_samples, **options).ledger
-    rows, calls = sum(one.rows for one in counting), sum(one.calls for one in counting)
+    """The ledger counts exactly the rows and calls that the prior, and other priors of guidances, were asked for."""
+    priors = [counting(prior)]
+    ledger = sample(priors[0], _counted(guidance, priors), num_samples, **options).ledger
+    rows, calls = (sum(one.counts[name] for one in priors) for name in ("rows", "calls"))
     assert ledger.network_rows == rows, f"{ledger.network_rows} rows in the ledger, {rows} asked for"
     assert ledger.network_calls == calls, f"{ledger.network_calls} calls in the ledger, {calls} made"
 
 
-def _counted(guidance: Guidance | None, counting: list[CountingPrior]) -> Guidance | None:
+def _counted(guidance: Guidance | None, priors: list[Any]) -> Guidance | None:
     """The guidance with every prior among its settings counted as well."""
-    plugs = []
-    for plug in flatten([guidance]) if guidance is not None else []:
-        fields = dataclasses.fields(plug) if dataclasses.is_dataclass(plug) else ()
-        others = {field.name: getattr(plug, field.name) for field in fields}
+    counted = []
+    for member in guidance.members if guidance is not None else ():
+        fields = dataclasses.fields(member) if dataclasses.is_dataclass(member) else ()
+        others = {field.name: getattr(member, field.name) for field in fields}
         others = {name: CountingPrior(value) for name, value in others.items() if isinstance(value, Prior)}
         counting.extend(others.values())
-        plugs.append(dataclasses.replace(plug, **others) if others else plug)
-    return chain(*plugs) if plugs else None
+        counted.append(dataclasses.replace(member, **others) if others else member)
+    return chain(*counted) if counted else None
 
 
 def exact_law(
@@ -154,11 +143,11 @@ def exact_law(
     Args:
         prior: chain whose noisy states can be enumerated.
         sampler: whose kernels depend on the state alone.
-        guidance: plug or chain.
+        guidance: one, or a chain.
         steps: of the time grid.
         condition: class, for chains with conditionals.
-        weighted: multiply in the log-weights that kernels carry (`DiscreteFKC`, tilted proposals): the sum of the
-            result is then the normaliser, and its normalised form what weighted particles estimate.
+        weighted: multiply in the log-weights of proposals (`DiscreteFKC`, tilted kernels): the sum of the result is
+            then the normalizer, and its normalized form what weighted particles estimate.
 
     Returns:
         (V, ..., V) float64.
@@ -166,18 +155,18 @@ def exact_law(
     states = prior.states()
     n = len(states)
     rows = None if condition is None else torch.full((n,), condition)
-    run = Run(prior, sampler, guidance, steps, (0, n), condition=rows)
+    setup = prepare(prior, guidance, sampler=sampler, steps=steps, groups=(0, n), condition=rows)
+    setup = dataclasses.replace(setup, weighted=weighted)
     measure = prior.limit_law()
     with torch.no_grad():
-        for step, (t, u) in enumerate(itertools.pairwise(run.grid)):
-            run.step = step
-            kernel = run.propose(Population(run, n, 1, states, rows), t, u)
+        for step in setup.steps:
+            proposal = setup.propose(populate(setup, states, step.start, 1), step)
             columns = []
             for target in states:
                 at = target.expand(n, -1)
-                log_prob = kernel.log_prob(at)
+                log_prob = proposal.kernel.log_prob(at)
                 if weighted:
-                    log_prob = log_prob + kernel.memory(at).get("log_ratio", 0.0)
+                    log_prob = log_prob + proposal.log_ratio(at)
                 columns.append(log_prob.exp().nan_to_num(0.0))
             measure = measure @ torch.stack(columns, 1)
     clean = (states < prior.process.vocab_size).all(1)

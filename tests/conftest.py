@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import guidekit as gk
+from guidekit.guidance.values import Estimate
 
 torch.set_num_threads(1)  # tests run on tensors too small to share between cores
 
@@ -40,18 +41,34 @@ class ChainA:
     def exact_value(self):
         """The soft value at temperature 1, by enumeration."""
         tables = dict(zip(self.grid, self.prior.soft_values(self.rewards, self.grid), strict=True))
-        return lambda population, t: tables[t][tuple(population.state.unbind(1))]
+        return Computed(self.reward, lambda p: tables[p.moment.t][tuple(p.state.unbind(1))])
 
     def expected_reward(self):
         """E[r] under the product of the predicted marginals, the intermediate reward of the published figures."""
 
-        def value(population, t):
-            if t == 0:
-                return self.reward(population.state)
-            probs = population.predict(t).probs
+        def value(population):
+            if population.moment.t == 0:
+                return population.score(self.reward)
+            probs = population.predict().probs
             return torch.einsum("bi,bj,ij->b", probs[:, 0], probs[:, 1], self.rewards)
 
-        return value
+        return Computed(self.reward, value)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Computed(Estimate):
+    """An estimate from a function of the population, at a temperature of 1."""
+
+    reward: object
+    function: object
+    temperature = 1.0
+
+    @property
+    def objectives(self):
+        return (self.reward,)
+
+    def value(self, population):
+        return self.function(population)
 
 
 @pytest.fixture

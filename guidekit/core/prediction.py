@@ -77,6 +77,10 @@ class Prediction:
         """
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement map(function, *others, space=)")
 
+    def laws(self, function: Callable[[Tensor], Tensor]) -> Prediction:
+        """The prediction with a function of the log-probabilities (B, L, V) of tokens; what has none stays as it is."""
+        return self
+
     def lerp(self, other: Prediction, weight: Number) -> Prediction:
         """self + weight * (other - self), weight a number or (B,); the same in every space, with both as branches."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement lerp(other, weight)")
@@ -264,16 +268,25 @@ class CategoricalPrediction(Prediction):
         value = function(self.support, *(centered(view) for view in views)).masked_fill(dead, -torch.inf)
         return altered(self, log_probs=normalized(value, self.log_probs), branches=_bent(self))
 
+    def laws(self, function: Callable[[Tensor], Tensor]) -> CategoricalPrediction:
+        """See `Prediction.laws`."""
+        return altered(self, log_probs=function(self.log_probs), branches=_bent(self))
+
     def lerp(self, other: Prediction, weight: Number) -> CategoricalPrediction:
         """See `Prediction.lerp`: log-probabilities are mixed and normalized.
 
         A token that is impossible in either is impossible; where that leaves none, `other` stands.
         """
         null, given = self.log_probs, other.log_probs
-        mixed = null + column(weight, given) * (given - null)
-        mixed = mixed.masked_fill(null.isneginf() | given.isneginf(), -torch.inf)
+        mixed = geometric(null, given, weight)
         branches = Branches(self.plain(), other.plain(), weight)
         return altered(other, log_probs=normalized(mixed, given), branches=branches)
+
+
+def geometric(null: Tensor, given: Tensor, weight: Number) -> Tensor:
+    """null + weight (given - null) of logarithms (B, ..., V); what is impossible in either stays impossible."""
+    mixed = null + column(weight, given) * (given - null)
+    return mixed.masked_fill(null.isneginf() | given.isneginf(), -torch.inf)
 
 
 def normalized(logits: Tensor, instead: Tensor) -> Tensor:
@@ -310,6 +323,11 @@ class CompositePrediction(Prediction):
             for name, part in self.parts.items()
         }
         return altered(self, parts=mapped, branches=_bent(self))
+
+    def laws(self, function: Callable[[Tensor], Tensor]) -> Prediction:
+        """See `Prediction.laws`."""
+        parts = {name: part.laws(function) for name, part in self.parts.items()}
+        return altered(self, parts=parts, branches=_bent(self))
 
     def lerp(self, other: Prediction, weight: Number) -> Prediction:
         """See `Prediction.lerp`."""

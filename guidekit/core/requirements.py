@@ -31,6 +31,8 @@ class Fact(Enum):
     TILTS = ("a sampler whose kernels can be tilted", "those of {sampler} cannot: use {samplers}")
     JUMPS = ("a sampler whose jumps can be accelerated", "those of {sampler} cannot: use {samplers}")
     TABLES = ("a sampler whose kernels are tables of independent tokens", "those of {sampler} are not: use {samplers}")
+    RATE_STEPS = ("a sampler that follows rates", "{sampler} does not: use {samplers}")
+    REVERSAL = ("a sampler that tells reversal from added noise", "{sampler} does not: use {samplers}")
     GRADIENT = (
         "a differentiable objective",
         "{objective} is a black box: search instead, with SVDD, FKSteering or BestOfN",

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.kernel import Kernel, Number
+from guidekit.core.prediction import geometric, normalized
 from guidekit.core.random import Draw, pick
 from guidekit.core.state import altered, column
 
@@ -47,6 +49,13 @@ class TokenKernel(Kernel):
     def power(self, exponent: float) -> Kernel:
         """See `Kernel.power`."""
         return self.table().power(exponent)
+
+    def product(self, other: TokenKernel, weight: float) -> tuple[TokenKernel, TokenKernel]:
+        """The law proportional to self^(1 - weight) other^weight, and that product itself, which is no law.
+
+        What is impossible in either is impossible; where that leaves a token nothing, the law is that of `other`.
+        """
+        return self.table().product(other.table(), weight)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,10 @@ class CategoricalKernel(TokenKernel):
         """See `Kernel.power`."""
         return altered(self, log_probs=torch.log_softmax(exponent * self.log_probs, -1))
 
+    def product(self, other: CategoricalKernel, weight: float) -> tuple[CategoricalKernel, CategoricalKernel]:
+        """See `TokenKernel.product`."""
+        return _product(self, other, weight)
+
 
 @dataclass(frozen=True)
 class JumpKernel(TokenKernel):
@@ -103,12 +116,14 @@ class JumpKernel(TokenKernel):
         length: of the step, in units of time.
         z: present tokens (B, L).
         noise: (B, L, C) rates of noising that takes place beside them, which guidance leaves as they are.
+        progress: share of the rates that leads on; the rest makes up for the noise.
     """
 
     rates: Tensor
     length: float
     z: Tensor
     noise: Tensor | float = 0.0
+    progress: float = 1.0
 
     def table(self) -> CategoricalKernel:
         """See `TokenKernel.table`."""
@@ -122,6 +137,20 @@ class JumpKernel(TokenKernel):
         faster = self.rates * log_ratios.clamp_max(FASTEST).exp()
         jumps, faster = ((rates + self.noise) * self.length for rates in (self.rates, faster))
         return CategoricalKernel(_faster(jumps, faster, self.z[..., None]).log(), self.z)
+
+    def product(self, other: TokenKernel, weight: float) -> tuple[TokenKernel, TokenKernel]:
+        """See `TokenKernel.product`.
+
+        Noise and the rates that make up for it together leave every law as it is, that of the product as well: they
+        are no part of the product, which counts progress alone. The kernel mixes rates and keeps the noise.
+        """
+        if self.progress == 1 or not isinstance(other, JumpKernel):
+            return self.table().product(other.table(), weight)
+        ahead = [altered(each, rates=each.progress * each.rates, noise=0.0).table() for each in (self, other)]
+        mass = torch.logsumexp(ahead[0].product(ahead[1], weight)[1].log_probs, -1, keepdim=True)
+        rates = geometric(self.rates.log(), other.rates.log(), weight).exp()
+        kernel = altered(self, rates=rates).table()
+        return kernel, altered(kernel, log_probs=kernel.log_probs + mass)
 
 
 @dataclass(frozen=True)
@@ -212,6 +241,17 @@ class ChosenUnmaskingKernel(TokenKernel):
     def power(self, exponent: float) -> ChosenUnmaskingKernel:
         """See `Kernel.power`."""
         return replace(self, log_probs=torch.log_softmax(exponent * self.log_probs, -1))
+
+    def product(self, other: ChosenUnmaskingKernel, weight: float) -> tuple[TokenKernel, TokenKernel]:
+        """See `TokenKernel.product`: of the laws of revealed tokens."""
+        return _product(self, other, weight)
+
+
+def _product(one: Any, other: Any, weight: float) -> tuple[Any, Any]:
+    """See `TokenKernel.product`, of kernels with `log_probs`."""
+    mixed = geometric(one.log_probs.double(), other.log_probs.double(), weight)
+    law = normalized(mixed, other.log_probs.double())
+    return altered(one, log_probs=law), altered(one, log_probs=mixed)
 
 
 def reveal(log_probs: Tensor, z: Tensor, shown: Tensor, draw: Draw) -> Tensor:

@@ -1,20 +1,17 @@
 """Objectives: what a guided model should obey."""
 
-from guidekit.objectives.combination import Negation, Product, Sum
-from guidekit.objectives.gaussian import LinearGaussian, QuadraticReward
-from guidekit.objectives.rewards import ObjectReward, TableReward, score
-from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
+from guidekit.core.objective import Objective, Product, Sum
+from guidekit.objectives.gaussian import GaussianLikelihood, LinearGaussian, QuadraticReward
+from guidekit.objectives.reward import Reward, TableReward, Value
 
 __all__ = [
-    "ForbiddenWords",
+    "GaussianLikelihood",
     "LinearGaussian",
-    "Negation",
-    "ObjectReward",
-    "ObjectVerifier",
-    "OccupiedCells",
+    "Objective",
     "Product",
     "QuadraticReward",
+    "Reward",
     "Sum",
     "TableReward",
-    "score",
+    "Value",
 ]

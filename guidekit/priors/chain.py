@@ -18,7 +18,7 @@ class CategoricalChain(Prior):
     """Any law over V^L short sequences, with everything about its diffusion computed by enumeration.
 
     Args:
-        probabilities: (V, ..., V) with L axes, non-negative; normalised here.
+        probabilities: (V, ..., V) with L axes, non-negative; normalized here.
         process: discrete forward process; its vocabulary size is filled in.
         conditionals: optional (C, V, ..., V) laws of C classes; a condition is a class index (B,) int64, -1 for
             `probabilities` itself.

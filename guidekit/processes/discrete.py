@@ -38,7 +38,7 @@ class DiscreteProcess(Process):
     vocab_size: int = 0
     survival: LogLinear | CosineSurvival | Geometric = LogLinear()
     pinned: int | None = None
-    provides = frozenset({Fact.TOKENS, Fact.RATES})
+    provides = frozenset({Fact.TOKENS, Fact.SEQUENCE, Fact.RATES})
 
     def __post_init__(self) -> None:
         """Refuse an impossible schedule."""
@@ -147,7 +147,7 @@ class Masked(DiscreteProcess):
     Source: Austin et al. 2021, arXiv:2107.03006; Sahoo et al. 2024, arXiv:2406.07524.
     """
 
-    provides = frozenset({Fact.TOKENS, Fact.RATES, Fact.MASKED})
+    provides = frozenset({Fact.TOKENS, Fact.SEQUENCE, Fact.RATES, Fact.MASKED})
 
     @property
     def mask_id(self) -> int:

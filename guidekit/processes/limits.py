@@ -120,7 +120,7 @@ class Marginal(Uniform):
     """A lost token is replaced by a draw from a given law, such as the frequencies of the tokens in the data.
 
     Args:
-        law: (V,) non-negative, normalised here; needs no vocab_size beside it.
+        law: (V,) non-negative, normalized here; needs no vocab_size beside it.
 
     Raises:
         ValueError: negative or not finite entries, or a law that sums to zero.

@@ -133,7 +133,7 @@ class Stepped(Structured):
     """
 
     matrices: Sequence[Sequence[Sequence[float]]] = ()
-    provides = frozenset({Fact.TOKENS})
+    provides = frozenset({Fact.TOKENS, Fact.SEQUENCE})
 
     def __post_init__(self) -> None:
         """Check the matrices and keep them as numbers, so that equal processes compare equal."""
@@ -205,20 +205,20 @@ def blocks(groups: Sequence[int], within: float = 1.0, between: float = 0.25) ->
     Source of the two-parameter model: Kimura 1980, doi:10.1007/BF01731581.
     """
     g = torch.as_tensor(groups)
-    return normalised(torch.where(g[:, None] == g, within, between))
+    return normalized(torch.where(g[:, None] == g, within, between))
 
 
 def ordinal(size: int, width: float = 0.1) -> list[list[float]]:
     """Generator of tokens on a scale: rates exp(-4 d^2 / ((V - 1)^2 width)) for a jump over d positions.
 
-    The limit law is uniform. Source: the discretised Gaussian of Austin et al. 2021, arXiv:2107.03006, appendix A.2.3,
+    The limit law is uniform. Source: the discretized Gaussian of Austin et al. 2021, arXiv:2107.03006, appendix A.2.3,
     in continuous time.
     """
     d = torch.arange(size, dtype=torch.float64)
-    return normalised((-4 * (d[:, None] - d).square() / ((size - 1) ** 2 * width)).exp())
+    return normalized((-4 * (d[:, None] - d).square() / ((size - 1) ** 2 * width)).exp())
 
 
-def normalised(rates: Tensor) -> list[list[float]]:
+def normalized(rates: Tensor) -> list[list[float]]:
     """A generator from non-negative rates (V, V): zero row sums, a mean exit rate of one."""
     rates = rates.double() - torch.diag(rates.double().diag())
     rates = rates / rates.sum(1).mean()
@@ -226,9 +226,9 @@ def normalised(rates: Tensor) -> list[list[float]]:
 
 
 def discretized_gaussian(size: int, betas: Sequence[float]) -> list[list[list[float]]]:
-    """One-step matrices of D3PM's discretised Gaussian: Q[i, j] prop. to exp(-4 |i-j|^2 / ((V-1)^2 beta)) off diagonal.
+    """One-step matrices of D3PM's discretized Gaussian: Q[i, j] prop. to exp(-4 |i-j|^2 / ((V-1)^2 beta)) off diagonal.
 
-    The normaliser runs over all offsets and the diagonal takes what is left, so the matrices are doubly stochastic.
+    The normalizer runs over all offsets and the diagonal takes what is left, so the matrices are doubly stochastic.
 
     Source: Austin et al. 2021, arXiv:2107.03006, eq. 8.
     """

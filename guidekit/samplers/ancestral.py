@@ -17,7 +17,7 @@ class Ancestral(TimedSampler[None]):
     Source: Ho et al. 2020, arXiv:2006.11239, eq. 6-7; discrete: Austin et al. 2021, arXiv:2107.03006, eq. 4.
     """
 
-    provides = frozenset({Fact.NOISE}) | TOKEN_LAWS
+    provides = frozenset({Fact.NOISE, Fact.REVERSAL}) | TOKEN_LAWS
 
     def step(self, here: Here, memory: None) -> tuple[Kernel, None]:
         """See `Sampler.step`."""

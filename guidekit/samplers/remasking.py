@@ -8,19 +8,45 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from guidekit.core.kernels import UnmaskingKernel
-from guidekit.core.population import Population
 from guidekit.core.prediction import CategoricalPrediction
-from guidekit.core.prior import Prior
+from guidekit.core.token_kernels import UnmaskingKernel
 from guidekit.processes import Masked
-from guidekit.processes.discrete import remasking_bound
-from guidekit.samplers.base import Sampler
+from guidekit.registry import register
+from guidekit.samplers.base import TOKEN_LAWS, Fact, Here, TimedSampler
 
 SCHEDULES = ("cap", "rescale", "loop", "forward_backward")
 
 
 @dataclasses.dataclass(frozen=True)
-class ReMDM(Sampler):
+class Revealed:
+    """What is remembered of tokens, so that it can be told later how sure the model was of them.
+
+    Args:
+        confidence: (B, L) probability that each token of z had when it was revealed, 1 where none was.
+        z: tokens (B, L) a step ago.
+        log_probs: (B, L, V) of the prediction about them.
+    """
+
+    confidence: Tensor
+    z: Tensor
+    log_probs: Tensor
+
+
+def remembered(prediction: CategoricalPrediction, before: Revealed | None, mask_id: int) -> Revealed:
+    """The memory of the tokens of a prediction, given that of a step ago; a masked token has confidence 1."""
+    z = prediction.z
+    if before is None:
+        return Revealed(torch.ones(z.shape, dtype=torch.float64, device=z.device), z, prediction.log_probs)
+    hidden = z == mask_id
+    fresh = (before.z == mask_id) & ~hidden
+    then = before.log_probs.gather(-1, z.masked_fill(hidden, 0)[..., None])[..., 0].double().exp()
+    confidence = torch.where(fresh, then, before.confidence).masked_fill(hidden, 1.0)
+    return Revealed(confidence, z, prediction.log_probs)
+
+
+@register("sampler", "remdm")
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReMDM(TimedSampler[Revealed]):
     """Revealed tokens are masked again with probability sigma; the marginals are those of the masked process.
 
     With bound = min(1, (1 - a_u) / a_t) the schedules are
@@ -39,6 +65,7 @@ class ReMDM(Sampler):
             it was revealed.
         window: (from, to) times within which tokens are masked again; None is (0.55, 0.05) for a loop, else all times.
         plateau: share of revealed tokens of schedule "loop".
+        times: see `TimedSampler`.
 
     Raises:
         ValueError: an unknown schedule, eta outside [0, 1], a loop whose eta exceeds (1 - plateau) / plateau or whose
@@ -53,20 +80,17 @@ class ReMDM(Sampler):
     by_confidence: bool = False
     window: tuple[float, float] | None = None
     plateau: float = 0.9
-    processes = (Masked,)
-
-    @property
-    def changes(self) -> tuple[str, ...]:
-        """A changed law would forget how probable the revealed tokens were."""
-        return () if self.by_confidence else Sampler.changes
+    requires = frozenset({Fact.MASKED})
+    provides = frozenset({Fact.NOISE}) | TOKEN_LAWS
 
     def __post_init__(self) -> None:
-        """Refuse settings outside their bounds."""
+        """Check the settings and the grid."""
+        super().__post_init__()
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule={self.schedule!r}; accepted: {', '.join(SCHEDULES)}")
         if self.window is not None and (not isinstance(self.window, Sequence) or len(self.window) != 2):
             raise ValueError(f"window={self.window}; two times are needed, such as (0.55, 0.05)")
-        high, low = self.times
+        high, low = self.span
         if not 0 <= self.eta <= 1 or not 0 < self.plateau < 1 or not 0 <= low <= high <= 1:
             raise ValueError(
                 f"eta={self.eta}, plateau={self.plateau}, window={(high, low)}: eta lies in [0, 1], plateau "
@@ -79,17 +103,17 @@ class ReMDM(Sampler):
             raise ValueError(f"window={(high, low)}: a loop reveals before it and behind it, as with (0.55, 0.05)")
 
     @property
-    def times(self) -> tuple[float, float]:
+    def span(self) -> tuple[float, float]:
         """The window in force."""
         if self.window is None:
             return (0.55, 0.05) if self.schedule == "loop" else (1.0, 0.0)
-        return tuple(self.window)
+        return (self.window[0], self.window[1])
 
-    def survival(self, prior: Prior, t: float) -> float:
+    def survival(self, process: Masked, t: float) -> float:
         """Share of revealed tokens aimed at, at time t."""
         if self.schedule != "loop":
-            return float(prior.process.survival(t))
-        on, off = self.times
+            return float(process.survival(t))
+        on, off = self.span
         if t > on:
             return self.plateau * (1 - t) / (1 - on)
         if t >= off:
@@ -99,7 +123,7 @@ class ReMDM(Sampler):
     def sigma(self, a: float, b: float, t: float) -> float:
         """Probability of masking a revealed token again, from survival a at time t to survival b."""
         bound = remasking_bound(a, b)
-        high, low = self.times
+        high, low = self.span
         if self.schedule == "loop":
             return self.eta if a == b == self.plateau else 0.0
         if not low <= t <= high:
@@ -110,38 +134,50 @@ class ReMDM(Sampler):
             return self.eta * bound
         return min((b - a) / a, bound) if a > 0 else 0.0
 
-    def propose(self, population: Population, t: float, u: float) -> UnmaskingKernel:
-        """See `Sampler.propose`."""
-        prior, prediction = population.run.prior, population.predict(t)
-        a, b = self.survival(prior, t), self.survival(prior, u)
-        sigma: Tensor | float = self.sigma(a, b, t)
+    def step(self, here: Here, memory: Revealed | None) -> tuple[UnmaskingKernel, Revealed | None]:
+        """See `Sampler.step`."""
+        process, prediction, step = here.process, here.prediction, here.step
+        a, b = self.survival(process, step.t), self.survival(process, step.u)
+        sigma = self.sigma(a, b, step.t)
         if not self.by_confidence:
-            return prior.process.remasking_kernel(prediction, a, b, sigma)
-        known = prediction.z != prior.process.mask_id
-        confidence = population.memory.get("confidence", torch.ones_like(known, dtype=torch.float64))
-        share = torch.softmax((-confidence).masked_fill(~known, -torch.inf), 1).nan_to_num(0.0)
-        kernel = prior.process.remasking_kernel(prediction, a, b, sigma * share)
-        return ConfidentKernel(**vars(kernel), confidence=confidence)
+            return remasking_kernel(process, prediction, a, b, sigma), None
+        memory = remembered(prediction, memory, process.mask_id)
+        doubt = (-memory.confidence).masked_fill(prediction.z == process.mask_id, -torch.inf)
+        share = torch.softmax(doubt, 1).nan_to_num(0.0)
+        return remasking_kernel(process, prediction, a, b, sigma * share), memory
 
 
-@dataclasses.dataclass(frozen=True)
-class ConfidentKernel(UnmaskingKernel):
-    """`UnmaskingKernel` that remembers how probable each token was when it was revealed.
+def remasking_kernel(
+    process: Masked, prediction: CategoricalPrediction, a: float, b: float, sigma: Tensor | float
+) -> UnmaskingKernel:
+    """Law of z_u given z_t in which a revealed token is masked again with probability sigma; marginals stay.
+
+    A masked token is revealed with probability (b - (1 - sigma) a) / (1 - a).
 
     Args:
-        confidence: (B, L) probabilities so far, 1 where nothing has been revealed.
+        process: of the tokens.
+        prediction: at z_t.
+        a, b: survival at t and at the cleaner u.
+        sigma: number, or (B, L) for one a position; sigma = 0 is `Masked.reverse_kernel`. Where positions differ,
+            masked tokens count as having sigma 0, as in the authors' code, and marginals are kept approximately.
+
+    Raises:
+        ValueError: sigma outside [0, min(1, (1 - b) / a)].
+
+    Source: Wang et al. 2025, arXiv:2503.00307, eq. 6 and 7.
     """
+    bound, each = remasking_bound(a, b), torch.as_tensor(sigma, dtype=torch.float64)
+    least, most = float(each.min()), float(each.max())
+    if not (least >= 0 and most <= bound + 1e-9):
+        raise ValueError(f"remasking probability {most:.4g} is outside [0, {bound:.4g}], its bound for this step")
+    reveal = (b - (1 - (0.0 if isinstance(sigma, Tensor) else sigma)) * a) / (1 - a)
+    remask = sigma if process.pinned is None else torch.where(prediction.z == process.pinned, 0.0, each)
+    return UnmaskingKernel(prediction.log_probs, prediction.z, reveal, process.mask_id, remask)
 
-    confidence: Tensor | None = None
 
-    def memory(self, state: Tensor) -> dict[str, Tensor]:
-        """The confidence in every token of the next state."""
-        return super().memory(state) | {"confidence": remembered(self.prediction, state, self.confidence, self.mask_id)}
+def remasking_bound(a: float, b: float) -> float:
+    """Largest probability of masking a revealed token again between survival a and the cleaner b, min(1, (1 - b) / a).
 
-
-def remembered(prediction: CategoricalPrediction, state: Tensor, confidence: Tensor, mask_id: int) -> Tensor:
-    """Probability (B, L) that each token of `state` had when it was revealed, given that of the tokens before."""
-    hidden = state == mask_id
-    fresh = (prediction.z == mask_id) & ~hidden
-    now = prediction.log_probs.gather(-1, state.masked_fill(hidden, 0)[..., None])[..., 0].double().exp()
-    return torch.where(fresh, now, confidence).masked_fill(hidden, 1.0)
+    Source: Wang et al. 2025, arXiv:2503.00307, eq. 6.
+    """
+    return 1.0 if a <= 0 else min(1.0, (1 - b) / a)

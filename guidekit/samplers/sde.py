@@ -5,59 +5,70 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
-from guidekit.core.kernels import GaussianKernel
-from guidekit.core.population import Population
+from guidekit.core.kernel import GaussianKernel
 from guidekit.core.prior import Prior
-from guidekit.processes import GaussianProcess
-from guidekit.samplers.ancestral import Ancestral
-from guidekit.samplers.base import TimedSampler
-from guidekit.samplers.ode import heun_step
+from guidekit.processes.grids import times_of
+from guidekit.registry import register
+from guidekit.samplers.base import Fact, Here, TimedSampler, at_least
+from guidekit.samplers.ode import euler_step, heun_step
+
+SILENT = 1e-6
+"""Signal a below which nothing is left of it: the rates of the reverse SDE are infinite there."""
 
 
-@dataclasses.dataclass(frozen=True)
-class EulerMaruyama(TimedSampler):
+@register("sampler", "euler_maruyama")
+@dataclasses.dataclass(frozen=True, eq=False)
+class EulerMaruyama(TimedSampler[None]):
     """Euler-Maruyama steps of the reverse SDE in the flow variable tau; error of first order, one network call a step.
 
     x_u = x + d [a' x0 + s' eps + noise (s' - s a' / a) eps] + sqrt(2 noise s (s' - s a' / a) |d|) z with d the step in
     tau and primes the derivatives in it. The marginals are the same for every `noise` >= 0: 0 is `Euler`, 1 the
     reversal of the forward SDE. The step to a clean state is the prediction itself; where no signal is left (a = 0) the
-    rates are infinite, and the step is that of `Ancestral`.
+    rates of a noise above 0 are infinite, and the step is that of `Ancestral`.
 
     Args:
-        noise: strength of the noise, in units of that of the forward SDE.
+        noise: strength of the noise, at least 0, in units of that of the forward SDE.
+        times: see `TimedSampler`.
 
     Raises:
-        ValueError: a negative noise.
+        ValueError: a noise below 0, or none.
 
     Source: Song et al. 2021, arXiv:2011.13456, eq. 6; with a strength Karras et al. 2022, arXiv:2206.00364, eq. 6.
     """
 
     noise: float = 1.0
+    requires = frozenset({Fact.FLOW})
 
     def __post_init__(self) -> None:
-        """Refuse a negative noise."""
+        """Check noise and grid."""
         super().__post_init__()
-        if not self.noise >= 0:
-            raise ValueError(f"noise={self.noise}; a number of at least 0 is needed")
+        at_least(self.noise, 0, "noise")
 
-    def propose(self, population: Population, t: float, u: float) -> GaussianKernel:
-        """See `Sampler.propose`."""
-        process, prediction = population.run.prior.process, population.predict(t)
-        a, s = prediction.a, prediction.s
-        if process.coefficients(u)[1] == 0:
-            return GaussianKernel(process.coefficients(u)[0] * prediction.mean, 0.0, prediction)
-        if a < 1e-6:
-            return process.reverse_kernel(prediction, t, u)
+    @property
+    def provides(self) -> frozenset[Fact]:  # type: ignore[override]
+        """Noise, unless its strength is 0."""
+        return frozenset({Fact.NOISE}) if self.noise > 0 else frozenset()
+
+    def step(self, here: Here, memory: None) -> tuple[GaussianKernel, None]:
+        """See `Sampler.step`."""
+        process, prediction, t, u = here.process, here.prediction, here.step.t, here.step.u
+        a, s = process.coefficients(t)
+        if self.noise == 0 or process.coefficients(u)[1] == 0:
+            return GaussianKernel(euler_step(here, u), 0.0, prediction.support), None
+        if a < SILENT:
+            return process.reverse_kernel(prediction, t, u), None
         tau, da, ds = process.schedule.flow(a, s)
         step = process.tau(u) - tau
         rate = self.noise * (ds - s * da / a)
         mean = prediction.x + step * (da * prediction.mean + (ds + rate) * prediction.noise)
-        return GaussianKernel(mean, math.sqrt(2 * rate * s * abs(step)), prediction)
+        return GaussianKernel(mean, math.sqrt(2 * rate * s * abs(step)), prediction.support), None
 
 
-@dataclasses.dataclass(frozen=True)
-class StochasticHeun(TimedSampler):
+@register("sampler", "stochastic_heun")
+@dataclasses.dataclass(frozen=True, eq=False)
+class StochasticHeun(TimedSampler[None]):
     """Heun steps along the probability flow, with noise added back before each of them.
 
     Before a step at level sigma = s / a in [low, high], noise lifts it to sigma (1 + min(churn / steps, sqrt 2 - 1)),
@@ -66,11 +77,12 @@ class StochasticHeun(TimedSampler):
 
     Args:
         churn: S_churn, in units of steps.
-        low, high: S_min and S_max, levels s / a between which noise is added.
+        low, high: S_min and S_max, levels s / a between which noise is added; high may be infinite.
         noise: S_noise, factor of the added noise.
+        times: see `TimedSampler`; the times before they are lifted.
 
     Raises:
-        ValueError: a negative number, or low above high.
+        ValueError: a number below 0, or low above high.
 
     Source: Karras et al. 2022, arXiv:2206.00364, algorithm 2 (their ImageNet setting: 40, .05, 50, 1.003).
     """
@@ -79,52 +91,53 @@ class StochasticHeun(TimedSampler):
     low: float = 0.05
     high: float = 50.0
     noise: float = 1.003
+    requires = frozenset({Fact.FLOW})
 
     def __post_init__(self) -> None:
-        """Refuse negative settings."""
+        """Check settings and grid."""
         super().__post_init__()
-        if not (self.churn >= 0 and self.noise >= 0 and 0 <= self.low <= self.high):
-            raise ValueError(
-                f"churn={self.churn}, low={self.low}, high={self.high}, noise={self.noise}: none is negative, and low "
-                "is at most high"
-            )
+        for name in ("churn", "low", "noise"):
+            at_least(getattr(self, name), 0, name)
+        if not self.low <= self.high:
+            raise ValueError(f"low must be at most high, got low={self.low}, high={self.high}")
+
+    @property
+    def provides(self) -> frozenset[Fact]:  # type: ignore[override]
+        """Noise, unless nothing is lifted or nothing added."""
+        return frozenset({Fact.NOISE}) if self.churn > 0 and self.noise > 0 else frozenset()
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """See `Sampler.grid`: the lifted times."""
         plain = super().grid(prior, steps)
-        return [self._lifted(prior.process, t, len(plain) - 1) for t in plain]
+        return [self.lifted(prior.process, t, len(plain) - 1) for t in plain]
 
-    def _lifted(self, process: GaussianProcess, t: float, steps: int) -> float:
+    def lifted(self, process: Any, t: float, steps: int) -> float:
+        """The time to which noise lifts t, on a grid of so many steps."""
         level = process.level(t)
         gain = min(self.churn / steps, math.sqrt(2) - 1)
-        if not (self.low <= level <= self.high and gain and level):
-            return t
-        return process.at_level(level * (1 + gain))
+        return process.at_level(level * (1 + gain)) if self.low <= level <= self.high and gain and level else t
 
-    def propose(self, population: Population, t: float, u: float) -> GaussianKernel:
-        """See `Sampler.propose`."""
-        run, prediction = population.run, population.predict(t)
-        process = run.prior.process
-        target = _plain_times(self, process, run.steps).get(u, u)
-        x = heun_step(population, prediction, t, target)
-        (a, s), (b, r) = process.coefficients(target), process.coefficients(u)
+    def step(self, here: Here, memory: None) -> tuple[GaussianKernel, None]:
+        """See `Sampler.step`."""
+        process, u, support = here.process, here.step.u, here.prediction.support
+        target = _plain_times(self, process, here.steps[-1].end.index).get(u, u)
+        x = heun_step(here, target)
         if target == u:
-            return GaussianKernel(x, 0.0, prediction)
+            return GaussianKernel(x, 0.0, support), None
+        (a, s), (b, r) = process.coefficients(target), process.coefficients(u)
         std = self.noise * math.sqrt(max(r * r - (b * s / a) ** 2, 0.0))
-        return GaussianKernel(x * (b / a), std, prediction)
+        return GaussianKernel(x * (b / a), std, support), None
 
 
 @functools.lru_cache(maxsize=16)
-def _plain_times(sampler: StochasticHeun, process: GaussianProcess, steps: int) -> dict[float, float]:
+def _plain_times(sampler: StochasticHeun, process: Any, steps: int) -> dict[float, float]:
     """The times before they were lifted, by the lifted ones."""
-    from guidekit.processes.grids import times_of
-
-    plain = times_of(sampler.times, process, steps)
-    return {sampler._lifted(process, t, len(plain) - 1): t for t in plain}
+    return {sampler.lifted(process, t, steps): t for t in times_of(sampler.times, process, steps)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Langevin(Ancestral):
+@register("sampler", "langevin")
+@dataclasses.dataclass(frozen=True, eq=False)
+class Langevin(TimedSampler[None]):
     """Ancestral steps, each followed by Langevin steps at the time reached, which repair what the step got wrong.
 
     A correction is x + e score + sqrt(2 e) z with e = 2 (a snr s)^2. The authors have |z| / |score| in place of s, from
@@ -133,23 +146,27 @@ class Langevin(Ancestral):
 
     Args:
         corrections: Langevin steps after each step, one network call each.
-        snr: r, ratio of the step's signal to its noise.
+        snr: ratio of the step's signal to its noise, above 0.
+        times: see `TimedSampler`.
 
     Raises:
-        ValueError: a negative number.
+        ValueError: a number out of range.
 
     Source: Song et al. 2021, arXiv:2011.13456, algorithms 4 and 5 (.16 for images and variance-exploding noise).
     """
 
     corrections: int = 1
     snr: float = 0.16
-    processes = (GaussianProcess,)
+    requires = frozenset({Fact.FLOW})
+    provides = frozenset({Fact.NOISE})
 
     def __post_init__(self) -> None:
-        """Refuse negative settings."""
+        """Check settings and grid."""
         super().__post_init__()
-        if self.corrections < 0 or not self.snr > 0:
-            raise ValueError(f"corrections={self.corrections}, snr={self.snr}: at least 0, and above 0")
+        at_least(self.corrections, 0, "corrections")
+        at_least(self.snr, 0, "snr")
+        if self.corrections != int(self.corrections) or self.snr == 0:
+            raise ValueError(f"corrections={self.corrections}, snr={self.snr}: a whole number, and one above 0")
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """The grid with every inner time repeated: a step from t to t is a correction."""
@@ -157,10 +174,15 @@ class Langevin(Ancestral):
         inner = [t for t in times[1:-1] for _ in range(self.corrections + 1)]
         return [times[0], *inner, times[-1]]
 
-    def propose(self, population: Population, t: float, u: float) -> GaussianKernel:
-        """See `Sampler.propose`."""
+    def step(self, here: Here, memory: None) -> tuple[GaussianKernel, None]:
+        """See `Sampler.step`."""
+        prediction, t, u = here.prediction, here.step.t, here.step.u
         if t != u:
-            return super().propose(population, t, u)
-        prediction = population.predict(t)
-        step = 2 * (prediction.a * self.snr * prediction.s) ** 2
-        return GaussianKernel(prediction.x + step * prediction.score, math.sqrt(2 * step), prediction)
+            return here.process.reverse_kernel(prediction, t, u), None
+        a, s = here.process.coefficients(t)
+        length = 2 * (a * self.snr * s) ** 2
+        mean = prediction.x + length * prediction.score
+        return GaussianKernel(mean, math.sqrt(2 * length), prediction.support), None
+
+
+__all__ = ["EulerMaruyama", "Langevin", "StochasticHeun"]

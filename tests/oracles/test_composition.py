@@ -75,7 +75,7 @@ def test_branches_without_a_common_token_leave_the_positive_one():
         assert (z == 1).all(), type(plug).__name__
 
 
-@pytest.mark.parametrize("sampler", [samplers.Jumps(), samplers.TauLeaping(), samplers.PredictorCorrector()])
+@pytest.mark.parametrize("sampler", [samplers.EulerCTMC(), samplers.TauLeaping(), samplers.PredictorCorrector()])
 def test_chains_in_discrete_time_have_no_rates(sampler):
     step = torch.full((3, 3), 0.1) + 0.7 * torch.eye(3)
     chain = gk.priors.CategoricalChain(LAW, processes.Stepped(matrices=[step.tolist()] * 4))

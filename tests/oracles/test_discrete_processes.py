@@ -89,11 +89,11 @@ def test_kernels_are_bayes(process):
         for x in range(V):
             z = joint[x].sum(0).nonzero()  # noisy tokens that x can have become, (n, 1)
             certain = process.prediction(F.one_hot(torch.full_like(z, x), V).double().log(), z)
-            kernel = process.reverse_kernel(certain, t, u).categorical().log_probs.exp()[:, 0]
+            kernel = process.reverse_kernel(certain, t, u).table().log_probs.exp()[:, 0]
             close(kernel, (joint[x] / joint[x].sum(0)).T[z[:, 0]])
         mixed = torch.einsum("x,xut->tu", law, joint)
         exact = process.prediction(posteriors(process, law, t)[:, None].log(), column(process))
-        kernel = process.reverse_kernel(exact, t, u).categorical().log_probs.exp()[:, 0]
+        kernel = process.reverse_kernel(exact, t, u).table().log_probs.exp()[:, 0]
         close(kernel, mixed / mixed.sum(1, keepdim=True))
 
 
@@ -109,7 +109,7 @@ def test_one_time_a_row_equals_one_time(process):
         yield process.noise(z, t, noise)
         yield process.likelihood(z, t)
         yield process.ratios(prediction, t)
-        yield process.reverse_kernel(prediction, t, u).categorical().log_probs.exp()
+        yield process.reverse_kernel(prediction, t, u).table().log_probs.exp()
         if not isinstance(process, Stepped):
             yield process.rates_into(z, t)
             yield process.rates_from(z, t)
@@ -133,7 +133,7 @@ def test_reverse_rates_are_the_limit_of_the_kernel(process):
     assert (rates.diagonal() == 0).all() and rates.min() >= 0
     errors = []
     for h in (2e-3, 1e-3):
-        moved = process.reverse_kernel(exact, t, t - h).categorical().log_probs.exp()[:, 0] / h
+        moved = process.reverse_kernel(exact, t, t - h).table().log_probs.exp()[:, 0] / h
         errors.append(float((moved - rates).fill_diagonal_(0).abs().max()))
     assert errors[1] < 1e-9 or errors[0] / errors[1] == pytest.approx(2, abs=0.05)  # linear in h, or exact
     assert errors[1] < 0.02 * float(rates.max())
@@ -230,7 +230,7 @@ def test_plug_in_posterior_is_that_of_udlm(schedule):
 @pytest.mark.parametrize("pinned", [0, 2])
 def test_padding_neither_moves_nor_comes_about(pinned):
     free = [x for x in range(V) if x != pinned]
-    draw = Draw(KeyedRandom(0, 0, 50), 0, "start")
+    draw = Draw(KeyedRandom(0, 0, 50), (0,), "start")
     for process in [*continuous(LogLinear(), pinned).values(), stepped(pinned)]:
         matrix = process.transition(0.6, 0.2)
         close(matrix.sum(1), torch.ones(process.states).double())
@@ -246,7 +246,7 @@ def test_padding_neither_moves_nor_comes_about(pinned):
         certain = F.one_hot(torch.tensor(pinned), V).double().log()
         belief = torch.where((x == pinned)[..., None], certain, torch.log_softmax(belief, -1))
         prediction = process.prediction(belief, z)
-        table = process.reverse_kernel(prediction, 0.9, 0.5).categorical().log_probs.exp()
+        table = process.reverse_kernel(prediction, 0.9, 0.5).table().log_probs.exp()
         close(table[x == pinned][:, pinned], torch.ones(100).double())
         assert table[x != pinned][:, pinned].abs().max() == 0
         if not isinstance(process, Stepped):

@@ -7,6 +7,10 @@ import torch
 
 import guidekit as gk
 from guidekit import processes, samplers
+from guidekit.core.token_kernels import JumpKernel
+from guidekit.core.loop import populate, prepare
+from guidekit.samplers.ctmc import poisson
+from guidekit.samplers.remasking import SCHEDULES, Revealed, remasking_kernel
 from guidekit.testing import exact_law
 
 LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
@@ -54,7 +58,7 @@ def test_remasking_keeps_the_marginals_of_the_masked_process(sigma):
     process, a, b = processes.Masked(3), 0.3, 0.6
     z = torch.tensor([[0], [3]])
     certain = process.prediction(torch.tensor([[[0.0, -torch.inf, -torch.inf]]]).expand(2, 1, 3).double(), z)
-    table = process.remasking_kernel(certain, a, b, sigma).categorical().log_probs.exp()[:, 0]
+    table = remasking_kernel(process, certain, a, b, sigma).table().log_probs.exp()[:, 0]
     after = torch.tensor([a, 1 - a], dtype=torch.float64) @ table
     torch.testing.assert_close(after, torch.tensor([b, 0, 0, 1 - b], dtype=torch.float64), atol=1e-12, rtol=0)
 
@@ -64,7 +68,7 @@ def test_remasking_beyond_its_bound_is_refused():
     z = torch.zeros(1, 1, dtype=torch.long)
     prediction = process.prediction(torch.zeros(1, 1, 3).log_softmax(-1), z)
     with pytest.raises(ValueError, match=r"remasking probability 0.7 is outside \[0, 0.6667\]"):
-        process.remasking_kernel(prediction, 0.6, 0.6, 0.7)
+        remasking_kernel(process, prediction, 0.6, 0.6, 0.7)
     with pytest.raises(ValueError, match="before it and behind it"):
         samplers.ReMDM("loop", window=(1.0, 0.0))
     with pytest.raises(ValueError, match="bound of a loop"):
@@ -91,21 +95,21 @@ def test_confident_remasking_takes_back_the_least_sure_token():
     law = torch.tensor([[0.9, 0.1]], dtype=torch.float64).repeat(2, 1)
     null = gk.priors.CategoricalChain(law[0][:, None] * law[1])
     sampler = samplers.ReMDM("rescale", 1.0, by_confidence=True)
-    from guidekit.core.population import Population
-    from guidekit.core.run import Run
-
     n = 4000
-    run = Run(null, sampler, None, 10, (0, n))
+    setup = prepare(null, sampler=sampler, steps=10, groups=(0, n))
     state = torch.tensor([[1, 0]]).repeat(n, 1)
-    confidence = torch.tensor([[0.1, 0.9]], dtype=torch.float64).repeat(n, 1)
-    population = Population(run, n, 1, state).remember(confidence=confidence)
-    run.step = 5
-    moved = run.move(population, 0.5, 0.4)
+    masked = torch.full_like(state, 2)
+    law = torch.tensor([[0.9, 0.1], [0.9, 0.1]]).double().log().expand(n, 2, 2)
+    memory = Revealed(torch.ones(n, 2).double(), masked, law)  # both are revealed in the step before
+    moved = setup.move(populate(setup, state, setup.steps[5].start, 1).remember(sampler, memory), setup.steps[5])
     share = (moved.state == 2).double().mean(0)
     sigma = 0.8  # (1 - .6) / .5
     expected = sigma * torch.softmax(torch.tensor([-0.1, -0.9], dtype=torch.float64), 0)
     assert ((share - expected).abs() < 4 * (expected * (1 - expected) / n).sqrt()).all()
-    assert (moved.memory["confidence"][moved.state == 2] == 1).all()
+    torch.testing.assert_close(moved.recall(sampler).confidence, torch.tensor([[0.1, 0.9]]).double().expand(n, 2))
+    again = setup.move(moved, setup.steps[6]).recall(sampler).confidence
+    assert (again[moved.state == 2] == 1).all()  # what was masked again is sure of nothing
+    assert (again[:, 0][moved.state[:, 0] == 1] == again[:, 0].min()).all()
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -113,8 +117,8 @@ def test_confident_remasking_takes_back_the_least_sure_token():
     "sampler",
     [
         samplers.Ancestral(),
-        samplers.Jumps(),
-        samplers.Jumps(2.0),
+        samplers.EulerCTMC(),
+        samplers.EulerCTMC(2.0),
         samplers.TauLeaping(),
         samplers.PredictorCorrector(corrections=1),
     ],
@@ -132,11 +136,9 @@ def test_a_corrector_leaves_the_law_at_its_time_as_it_is():
     noised = torch.einsum("ij,ia,jb->ab", LAW, chain.process.transition(t, 0.0), chain.process.transition(t, 0.0))
     prediction = chain.predict(states, t)
     rates, noise = chain.process.reverse_rates(prediction, t), chain.process.rates_from(states, t)
-    from guidekit.core.kernels import JumpKernel
-
     changes = []
     for step in (1e-2, 1e-3):
-        table = JumpKernel(rates, step, prediction, noise).categorical().log_probs.exp()
+        table = JumpKernel(rates, step, states, noise).table().log_probs.exp()
         matrix = torch.stack([table[:, i, :][:, states[:, i]] for i in range(2)]).prod(0)
         changes.append(float((noised.flatten() @ matrix - noised.flatten()).abs().sum()))
     assert changes[0] / changes[1] == pytest.approx(100, rel=0.1) and changes[0] < 1e-3
@@ -159,8 +161,6 @@ def test_ordinal_tau_leaping_converges_on_a_scale():
 
 
 def test_poisson_numbers_have_their_law():
-    from guidekit.samplers.jumps import poisson
-
     mean = torch.full((20_000,), 1.7, dtype=torch.float64)
     number = poisson(mean, (torch.arange(20_000).double() + 0.5) / 20_000)
     expected = torch.distributions.Poisson(1.7).log_prob(torch.arange(8.0)).exp().double()
@@ -200,7 +200,7 @@ def test_path_planning_revises_the_least_sure_tokens_and_maskgit_never_does():
     assert revised(samplers.MaskGIT()) == 0
     assert revised(samplers.PathPlanning(keep=1.0)) > 100
 
-    def planner(population, tokens, t):  # another model: first positions first
+    def planner(z, tokens, t):  # another model: first positions first
         return -torch.arange(6.0).expand(tokens.shape)
 
     states = []
@@ -215,7 +215,7 @@ def test_path_planning_revises_the_least_sure_tokens_and_maskgit_never_does():
     assert all((hidden.long().diff(dim=1) >= 0).all() for hidden in states)
 
 
-@pytest.mark.parametrize("schedule", samplers.remasking.SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 3, 8, 32])
 def test_nothing_stays_masked(schedule, steps):
     prior = gk.priors.CategoricalChain(LAW, processes.Masked())

@@ -24,7 +24,7 @@ SAMPLERS = {
     "remdm": gk.samplers.ReMDM("rescale", eta=0.9),
     "maskgit": gk.samplers.MaskGIT(),
     "planning": gk.samplers.PathPlanning(keep=2.0),
-    "jumps": gk.samplers.Jumps(stochasticity=5.0),
+    "jumps": gk.samplers.EulerCTMC(stochasticity=5.0),
 }
 
 

@@ -41,7 +41,7 @@ class ExactValue:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.parametrize("sampler", [samplers.Jumps(), samplers.Jumps(2.0), samplers.Ancestral()])
+@pytest.mark.parametrize("sampler", [samplers.EulerCTMC(), samplers.EulerCTMC(2.0), samplers.Ancestral()])
 def test_predictor_guidance_samples_the_conditional_law(sampler, name):
     chain = gk.priors.CategoricalChain(LAW, PROCESSES[name])
     plug = g.PredictorGuidance(value=ExactValue(chain))
@@ -86,7 +86,7 @@ def _population(prior, z):
     from guidekit.core.population import Population
     from guidekit.core.run import Run
 
-    return Population(Run(prior, samplers.Jumps(), None, 4, (0, len(z))), len(z), 1, z)
+    return Population(Run(prior, samplers.EulerCTMC(), None, 4, (0, len(z))), len(z), 1, z)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -185,7 +185,7 @@ def test_discrete_fkc_has_the_tempered_law_as_its_target(name, weight):
     chain, given = conditional(PROCESSES[name])
     target = tempered(given, weight)
     plug = g.DiscreteFKC(weight=weight)
-    for sampler in (samplers.Ancestral(), samplers.Jumps()):
+    for sampler in (samplers.Ancestral(), samplers.EulerCTMC()):
         coarse, fine = (
             distance(exact_law(chain, sampler, plug, steps, 0, weighted=True), target) for steps in (32, 128)
         )
@@ -286,7 +286,7 @@ def test_predictor_free_rates_and_kernel_mixing_agree_with_cfg_in_the_limit():
         for sampler, plug in (
             (samplers.Ancestral(), g.CFG(2.0)),
             (samplers.Ancestral(), g.KernelCFG(2.0)),
-            (samplers.Jumps(), g.KernelCFG(2.0, "rates")),
+            (samplers.EulerCTMC(), g.KernelCFG(2.0, "rates")),
         )
     ]
     # Rates and kernels also change how soon a token is revealed, which CFG on clean predictions does not.

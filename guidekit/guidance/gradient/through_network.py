@@ -31,18 +31,20 @@ class GradientGuidance(Guidance[None]):
     """x_u = step(x_t) + scale * grad_{x_t} objective(E[x_0 | x_t]); one network call and one backward pass a step.
 
     The gradient is taken per sample (the objective gives one number a row), so a sample does not depend on its batch.
-    With scale None the kernel is tilted instead, its mean moved by variance * gradient: the proposal of twisted
-    sequential Monte Carlo, for an objective in nats. Under a particle filter either is a proposal, and exact.
+    Where particles are weighed the kernel is tilted instead, its mean moved by variance * gradient: any move would be
+    made up for by the weights, but those of a displacement that is large beside the noise of the step are useless.
 
     Args:
         objective: of clean states, to be increased; differentiable.
-        scale: displacement per unit of gradient, a number or a function of t; 0 is unguided, None tilts.
+        scale: displacement per unit of gradient, a number or a function of t; 0 is unguided.
+        twist: objective in nats that tilts kernels where particles are weighed; None is scale * objective.
 
     Source: the update of Chung et al. 2022, arXiv:2209.14687, for any objective; see `DPS`.
     """
 
     objective: Objective
-    scale: float | Callable[[float], float] | None = 1.0
+    scale: float | Callable[[float], float] = 1.0
+    twist: Objective | None = None
     layer = Layer.GRADIENT
     shifts = True
     requires = frozenset({Fact.FLOW, Fact.GRADIENT})
@@ -56,24 +58,26 @@ class GradientGuidance(Guidance[None]):
     @property
     def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
         """See `Guidance.objectives`."""
-        return (self.objective,)
+        return (self.objective,) if self.twist is None else (self.objective, self.twist)
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`: the gradient is noted, for `propose`; tokens have none."""
+        setup = question.population.setup
+        objective = self.twist if setup.weighted and self.twist is not None else self.objective
         nested = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves(question.x))
         with torch.enable_grad():
             x = question.x if nested else map_leaves(differentiable, question.x)
             prediction = inner(altered(question, x=x))
-            network = question.population.setup.network
-            gradient = network.slopes(question.score(self.objective, prediction), x, create_graph=nested)
+            gradient = setup.network.slopes(question.score(objective, prediction), x, create_graph=nested)
         return prediction.noting(self, gradient) if nested else prediction.settled(question.x, self, gradient)
 
     def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
         """See `Guidance.propose`."""
         proposal, gradient = inner(population, step), population.predict().note(self)
-        if self.scale is None:
-            return proposal.tilt(gradient)
-        return proposal.shift(gradient, self.scale(step.t) if callable(self.scale) else self.scale)
+        scale = self.scale(step.t) if callable(self.scale) else self.scale
+        if not population.setup.weighted:
+            return proposal.shift(gradient, scale)
+        return proposal.tilt(map_leaves(lambda leaf: (scale if self.twist is None else 1.0) * leaf, gradient))
 
 
 @register("guidance", "dps")
@@ -81,7 +85,8 @@ def DPS(likelihood: Objective, scale: float = 0.3) -> GradientGuidance:  # noqa:
     """Diffusion posterior sampling: after each step, x_u -= scale * grad_{x_t} ||y - A(E[x_0|x_t])||_2.
 
     A heuristic: with many steps it enforces the measurement almost exactly whatever its noise, so it is narrower than
-    the posterior. The norm is taken per sample; the original code takes one over the whole batch.
+    the posterior. The norm is taken per sample; the original code takes one over the whole batch. Inside a particle
+    filter the gradient of the likelihood tilts the kernels, and the pair is twisted sequential Monte Carlo, exact.
 
     Args:
         likelihood: of a measurement; any other differentiable objective is used as it is.
@@ -90,7 +95,9 @@ def DPS(likelihood: Objective, scale: float = 0.3) -> GradientGuidance:  # noqa:
     Source: Chung et al. 2022, arXiv:2209.14687, algorithm 1.
     """
     objective = objective_of(likelihood, "DPS", "a likelihood")
-    return GradientGuidance(Distance(objective) if isinstance(objective, GaussianNoise) else objective, scale)
+    if isinstance(objective, GaussianNoise):
+        return GradientGuidance(Distance(objective), scale, twist=objective)
+    return GradientGuidance(objective, scale)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from guidekit.core.objective import Objective
 from guidekit.core.population import Population
 from guidekit.core.random import Draw
 from guidekit.core.requirements import GuidanceError
-from guidekit.core.state import cat, repeat
+from guidekit.core.state import cat
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.objectives.reward import objective_of
 
@@ -125,7 +125,7 @@ class MonteCarlo(PosteriorMean):
         # One state's draws are consecutive rows, as `score_of` wants them.
         rows = torch.arange(self.draws * len(population), device=population.device)
         clean = cat(drawn)[rows.view(self.draws, -1).T.flatten()]
-        rewards = population.score_of(self.reward, clean, repeat(population.time, 1)).double()
+        rewards = population.score_of(self.reward, clean, population.time).double()
         soft = torch.logsumexp(rewards.view(-1, self.draws) / self.temperature, 1)
         return soft - math.log(self.draws)
 
