@@ -14,7 +14,7 @@ _WHERE = {
     "Result": "guidekit.sampling",
     "sample": "guidekit.sampling",
 }
-_MODULES = ("guidance", "objectives", "priors", "processes", "samplers")
+_MODULES = ("guidance", "inversion", "objectives", "priors", "processes", "samplers")
 
 __all__ = [*_WHERE, *_MODULES]
 

@@ -18,8 +18,12 @@ from typing import Any, TypeVar
 from guidekit.names import UnknownNameError
 
 Thing = TypeVar("Thing")
-PACKAGES = {"guidance": "guidekit.guidance", "sampler": "guidekit.samplers"}
-"""Where the shipped members of a group are."""
+PACKAGES = {
+    "guidance": ("guidekit.guidance",),
+    "schedule": ("guidekit.guidance",),
+    "sampler": ("guidekit.samplers", "guidekit.inversion"),
+}
+"""Where the shipped members of a group are; the first package exports them all."""
 
 
 def register(group: str, name: str) -> Callable[[Thing], Thing]:
@@ -56,7 +60,8 @@ class Entry:
 @lru_cache(maxsize=None)
 def entries(group: str) -> dict[str, Entry]:
     """All members of a group by name, in alphabetical order."""
-    found = {entry.name: entry for entry in _scanned(PACKAGES[group]) if entry.group == group}
+    marked = [entry for package in PACKAGES[group] for entry in _scanned(package)]
+    found = {entry.name: entry for entry in marked if entry.group == group}
     return dict(sorted(found.items()))
 
 
@@ -72,11 +77,11 @@ def get(group: str, name: str) -> Any:
 
 
 def exported(group: str, attribute: str) -> Any:
-    """The member of a group by the name of its class or function; for `__getattr__` of the group's package."""
-    for entry in entries(group).values():
+    """What is marked in a group's package, in whatever group, by its class or function; for the package's `__getattr__`."""
+    for entry in (entry for package in PACKAGES[group] for entry in _scanned(package)):
         if entry.attribute == attribute:
             return entry.load()
-    raise AttributeError(f"module {PACKAGES[group]!r} has no attribute {attribute!r}")
+    raise AttributeError(f"module {PACKAGES[group][0]!r} has no attribute {attribute!r}")
 
 
 @lru_cache(maxsize=None)

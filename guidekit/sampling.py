@@ -152,7 +152,7 @@ def sample_chunks(
         groups=(0, num_samples),
         particles=particles,
         seed=seed,
-        condition=_per_group(prior.condition(condition), num_samples, device),
+        condition=per_group(prior.condition(condition), num_samples, device),
         dtype=dtype,
         device=device,
         network_limit=prior.network_batch,
@@ -231,7 +231,7 @@ def chosen_sampler(sampler: Sampler | str | None, prior: Prior, members: tuple[G
     wanted = [choice for choice in wanted if choice.requires <= prior.provides]
     if wanted:
         return wanted[-1]
-    return FirstHitting() if Fact.MASKED in prior.provides else Ancestral()
+    return FirstHitting() if Fact.MASKED in prior.provides and Fact.PARTS not in prior.provides else Ancestral()
 
 
 def _check_kinds(prior: Any, guidance: Any) -> None:
@@ -256,7 +256,7 @@ def usable(device: torch.device | str) -> torch.device | str:
     return device
 
 
-def _per_group(condition: State | None, groups: int, device: torch.device | str) -> State | None:
+def per_group(condition: State | None, groups: int, device: torch.device | str) -> State | None:
     """A condition with one row a group."""
     if condition is None:
         return None

@@ -11,7 +11,7 @@ from guidekit.core.prediction import Prediction
 from guidekit.core.process import Process
 from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact, GuidanceError
-from guidekit.core.state import State, batch, spread
+from guidekit.core.state import State, batch, spread, take
 
 Time = float | torch.Tensor
 
@@ -34,6 +34,7 @@ class Prior:
         process: how clean states were noised.
         event_shape: shape S of one state without the batch.
         null_condition: what stands for "no condition", one row without the batch; None when the prior takes none.
+        choices: weights (C,) of the values 0 .. C - 1 of every number of a condition; empty where they are not known.
         timeless: True where the prediction depends on the state alone, so unchanged states keep their answer.
         network_batch: most states in one network call, None for no limit.
         dtype: of real-valued states where the caller names none.
@@ -45,6 +46,7 @@ class Prior:
     process: Process
     event_shape: tuple[int, ...]
     null_condition: State | None = None
+    choices: tuple[torch.Tensor, ...] = ()
     timeless: bool = False
     network_batch: int | None = None
     dtype: torch.dtype = torch.float32
@@ -90,7 +92,7 @@ class Prior:
         """The objects that clean states (B, *S) stand for, None where there is none; the rows without a codec."""
         if self.codec is not None:
             return self.codec.decode(states)
-        return [states[row] for row in range(batch(states))]
+        return [take(states, row) for row in range(batch(states))]
 
     def to(self, device: torch.device | str) -> Prior:
         """The prior with its tensors on another device."""

@@ -20,6 +20,7 @@ class Fact(Enum):
 
     REAL = ("real-valued states", "this prior ({prior}) has none")
     TOKENS = ("tokens", "this prior ({prior}) has none")
+    PARTS = ("states of several parts", "those of this prior ({prior}) have one")
     FLOW = ("a Gaussian process with a probability flow", "this prior ({prior}) has none: use {samplers}")
     MASKED = ("an absorbing (masked) process", "this prior ({prior}) has none: use {samplers}")
     RATES = ("a chain in continuous time", "the process of this prior ({prior}) is none")
@@ -61,8 +62,11 @@ class GuidanceError(ValueError):
 
 
 def check(
-    prior: Prior, sampler: Sampler, members: Sequence[Guidance], given: frozenset[Fact], known: Callable[[],
-    Sequence[Sampler]]
+    prior: Prior,
+    sampler: Sampler,
+    members: Sequence[Guidance],
+    given: frozenset[Fact],
+    known: Callable[[], Sequence[Sampler]],
 ) -> None:
     """Raise `GuidanceError` unless all that is required is provided.
 
@@ -95,11 +99,21 @@ def _check_sampler(prior: Prior, sampler: Sampler, known: Callable[[], Sequence[
     missing = [fact for fact in Fact if fact in sampler.requires and fact not in prior.provides]
     if missing:
         needed, _ = missing[0].value
-        fits = [type(each).__name__ for each in known() if each.requires <= prior.provides]
+        fits = [type(each).__name__ for each in known() if _suits(each, prior)]
         advice = f"samplers for it: {', '.join(fits)}" if fits else f"this prior ({prior.name}) has none"
         raise GuidanceError(
             f"sampler {type(sampler).__name__} needs {needed}, which this prior ({prior.name}) has not; {advice}"
         )
+    if not _suits(sampler, prior):
+        raise GuidanceError(
+            f"sampler {type(sampler).__name__} takes steps of one kind of state, and those of this prior ({prior.name}) "
+            "have several parts: give each its own with Each({name: sampler, ...})"
+        )
+    sampler.check(prior)
+
+
+def _suits(sampler: Sampler, prior: Prior) -> bool:
+    return sampler.requires <= prior.provides and (sampler.takes_parts or Fact.PARTS not in prior.provides)
 
 
 def _missing(
@@ -111,9 +125,9 @@ def _missing(
     known: Callable[[], Sequence[Sampler]],
 ) -> str:
     """The sentence that says what a guidance needs, and what to do without it."""
-    fits = [type(each).__name__ for each in known() if fact in each.provides and each.requires <= prior.provides]
+    fits = [type(each).__name__ for each in known() if fact in each.provides and _suits(each, prior)]
     needed, remedy = fact.value
-    name = type(guidance).__name__
+    name = guidance.name
     where = "" if parts is None or fact is not Fact.NOISE else f" in {' and '.join(sorted(parts))}"
     wanted = " and ".join(type(objective).__name__ for objective in guidance.objectives) or "what it was given"
     advice = remedy.format(
@@ -129,7 +143,7 @@ def _missing(
 def _check_order(members: Sequence[Guidance]) -> None:
     ordered = sorted(members, key=lambda guidance: guidance.layer)
     if [id(member) for member in ordered] != [id(member) for member in members]:
-        names = ", ".join(type(member).__name__ for member in ordered)
+        names = ", ".join(member.name for member in ordered)
         raise GuidanceError(f"guidances work in a certain order, inside to outside: write chain({names})")
     if sum(Fact.WEIGHTS in member.provides for member in members) > 1:
         raise GuidanceError("two particle filters would share one set of weights: keep one of them")

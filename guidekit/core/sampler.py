@@ -41,8 +41,8 @@ class Here:
 
     @property
     def left(self) -> int:
-        """Number of planned steps that are still to take, this one included."""
-        return sum(step.t <= self.step.t for step in self.steps)
+        """Number of steps of the grid that are still to take, this one included."""
+        return self.steps[-1].end.index - self.step.start.index
 
 
 class Sampler(Owner[Memory]):
@@ -55,6 +55,12 @@ class Sampler(Owner[Memory]):
     """What the prior must provide."""
     provides: frozenset[Fact] = frozenset()
     """What guidance may ask of its kernels; `Fact.NOISE` where every step draws noise."""
+
+    takes_parts: bool = False
+    """Whether its steps are those of a state with several parts, too."""
+
+    def check(self, prior: Prior) -> None:
+        """Raise `GuidanceError` for what `requires` cannot say."""
 
     def draws(self, parts: frozenset[str] | None) -> bool:
         """Whether it draws noise in each of the named parts of a composite; None is all there is."""

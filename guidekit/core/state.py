@@ -69,8 +69,8 @@ def batch(tree: Any) -> int:
     return (tree if isinstance(tree, Tensor) else leaves(tree)[0]).shape[0]
 
 
-def take(tree: Any, rows: Tensor | slice) -> Any:
-    """The given rows of a tree; rows (N,) int64 or bool, or a slice."""
+def take(tree: Any, rows: Tensor | slice | int) -> Any:
+    """The given rows of a tree; rows (N,) int64 or bool, or a slice. A number gives one row without its batch."""
     return map_leaves(lambda leaf: leaf[rows], tree)
 
 

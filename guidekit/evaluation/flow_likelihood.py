@@ -17,7 +17,7 @@ from guidekit.core.state import State, take
 from guidekit.domain import require
 from guidekit.core.prior import Prior
 from guidekit.processes import GaussianProcess
-from guidekit.sampling import _per_group
+from guidekit.sampling import per_group
 
 TRACES = ("exact", "hutchinson")
 
@@ -91,7 +91,7 @@ def flow_likelihood(
         raise ValueError(f"trace={trace!r}, probes={probes}; accepted: {', '.join(TRACES)}, 1 or more")
     if len(states) == 0 or tuple(states.shape[1:]) != tuple(prior.event_shape):
         raise ValueError(f"states have shape {tuple(states.shape)}; expected (B, *{tuple(prior.event_shape)}), B >= 1")
-    rows = _per_group(prior.condition(condition), len(states), states.device)
+    rows = per_group(prior.condition(condition), len(states), states.device)
     found = []
     for begin in range(0, len(states), batch_size):
         index = torch.arange(begin, min(begin + batch_size, len(states)), device=states.device)

@@ -12,7 +12,7 @@ from guidekit.core.random import keyed_generator
 from guidekit.core.state import State, take
 from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess, Masked, Stepped, Uniform
-from guidekit.sampling import _per_group
+from guidekit.sampling import per_group
 from guidekit.training.objectives import bound_rate, step_divergence
 
 LEAST = 1e-3
@@ -55,7 +55,7 @@ def bits_per_token(
     if draws < 2 or draws % 2:
         raise ValueError(f"draws={draws}; an even number of at least 2 is needed, which tells the error as well")
     states = _fitted(states, prior)
-    rows = _per_group(prior.condition(condition), len(states), states.device)
+    rows = per_group(prior.condition(condition), len(states), states.device)
     lengths = _real(states, process).sum(1)
     order = lengths.argsort(stable=True)  # a batch holds sequences of about one length, which saves padding
     size = max(1, min(prior.network_batch or 4096, 4096) // draws)

@@ -2,9 +2,19 @@
 
 from guidekit.core.prior import Prior
 from guidekit.priors.chain import CategoricalChain
+from guidekit.priors.composite import PositionsAndTypes
 from guidekit.priors.conditional import ByClass
 from guidekit.priors.gaussian import Gaussian, GaussianMixture
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.reflected import BoxHistogram
 
-__all__ = ["BoxHistogram", "ByClass", "CategoricalChain", "Gaussian", "GaussianMixture", "NeuralGaussian", "Prior"]
+__all__ = [
+    "BoxHistogram",
+    "ByClass",
+    "CategoricalChain",
+    "Gaussian",
+    "GaussianMixture",
+    "NeuralGaussian",
+    "PositionsAndTypes",
+    "Prior",
+]

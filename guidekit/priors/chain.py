@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.prior import Prior, Time
+from guidekit.priors.labels import class_numbers
 from guidekit.processes import DiscreteProcess, Masked
 
 
@@ -49,10 +51,19 @@ class CategoricalChain(Prior):
         if conditionals is not None:
             given = torch.as_tensor(conditionals, dtype=torch.float64).reshape(-1, size**length)
             laws = torch.cat([given / given.sum(1, keepdim=True), laws])
-            self.null_condition = torch.tensor(-1)
+            self.null_condition, self.choices = torch.tensor(-1), (torch.ones(len(given)),)
         self._log_laws = laws.log()
         # The answer of a masked process depends on the state alone: survival cancels.
         self.timeless = isinstance(process, Masked)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self._log_laws) - 1
+
+    def condition(self, value: Any) -> Tensor | None:
+        """Classes by number, one or one a sample; see `Prior.condition`."""
+        return class_numbers(value, self.classes, self.name) if self.classes else super().condition(value)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
         """Exact marginals p(x_0^l | z_t), in float64; see `Prior.predict`."""

@@ -31,6 +31,7 @@ class ByClass(Prior):
                 raise ValueError("all priors of a ByClass need one state shape and one process")
         self.laws = [*priors, null]
         self.process, self.event_shape, self.null_condition = null.process, null.event_shape, torch.tensor(-1)
+        self.choices = (torch.ones(len(priors)),)
         self.timeless = all(prior.timeless for prior in self.laws)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> Prediction:

@@ -62,6 +62,7 @@ class DiffusersPrior(Prior):
         self.network_batch = max(1, NUMBERS_A_CALL // (self.event_shape[0] * height * width))
         if labels:
             self.null_condition = torch.full((1,), -1)
+            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
 
     def condition(self, value: Any) -> State:
         """A class by name or number, see `label_rows`."""

@@ -61,7 +61,7 @@ class GaussianMixture(Prior):
         self.log_w = torch.log_softmax(weights.to(self.means).log(), 0)
         self.process = process or VP()
         self.event_shape, self.dtype = (size,), self.means.dtype
-        self.null_condition = torch.tensor(-1)
+        self.null_condition, self.choices = torch.tensor(-1), (self.weights,)
         # Eigenbasis of every covariance: noising adds to the eigenvalues only.
         values, self._basis = torch.linalg.eigh(self.covariances.double())
         if values.min() <= 0:

@@ -62,6 +62,7 @@ class NeuralGaussian(Prior):
         self.network_batch = max(1, NUMBERS_A_CALL // math.prod(self.event_shape))
         if labels:
             self.null_condition = torch.full((len(labels),), -1)
+            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
 
     def condition(self, value: Any) -> State:
         """A condition from what users write, see `label_rows`."""

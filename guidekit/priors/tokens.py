@@ -72,6 +72,7 @@ class TokenPrior(Prior):
         self.timeless = self.masked and not self.timed and parametrization == "clean"
         if labels:
             self.null_condition = torch.full((len(labels),), -1)
+            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
 
     def condition(self, value: Any) -> State:
         """A condition from what users write, see `label_rows`."""

@@ -1,8 +1,9 @@
-"""Forward noising of reals (VP, SubVP, DiscreteVP, VE, EDM, Flow, ReflectedProcess) and of tokens (Masked, ...).
+"""Forward noising of reals (VP, SubVP, DiscreteVP, VE, EDM, Flow, ReflectedProcess), tokens (Masked, ...) and both.
 
 Time grids of samplers: Even, Karras, LogSNR, Spaced.
 """
 
+from guidekit.processes.composite import CompositeProcess
 from guidekit.processes.discrete import DiscreteProcess, Masked
 from guidekit.processes.gaussian import EDM, VE, VP, DiscreteVP, Flow, GaussianProcess, SubVP
 from guidekit.processes.grids import Even, Karras, LogSNR, Spaced
@@ -15,6 +16,7 @@ __all__ = [
     "EDM",
     "VE",
     "VP",
+    "CompositeProcess",
     "CosineSurvival",
     "DiscreteProcess",
     "DiscreteVP",

@@ -41,7 +41,7 @@ class DiscreteProcess(Process):
     provides = frozenset({Fact.TOKENS, Fact.SEQUENCE, Fact.RATES})
 
     def __post_init__(self) -> None:
-        """Refuse an impossible schedule."""
+        """Check the schedule."""
         check_survival(self.survival)
 
     def noising(self, state: Tensor, t: float, u: float, support: Support = EVERYWHERE) -> CategoricalKernel:

@@ -50,10 +50,9 @@ class GaussianProcess(Process):
         """Signal and noise coefficients (a, s) at t in [0, 1]; both shaped like t.
 
         Raises:
-            ValueError: a number outside [0, 1].
+            ValueError: a time outside [0, 1].
         """
-        if not isinstance(t, Tensor) and not 0 <= t <= 1:
-            raise ValueError(f"t={t:g}; times run from 0 (clean) to 1 (noise)")
+        check_time(t)
         return self.schedule(t)
 
     def noising(self, state: Tensor, t: float, u: float, support: Support = EVERYWHERE) -> GaussianKernel:
@@ -99,8 +98,9 @@ class GaussianProcess(Process):
         return inverse(self.tau, tau)
 
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
-        """States of shape (B, *S) at t = 1, from N(0, s(1)^2 I)."""
-        return draw.normal(torch.empty(shape, device=draw.random.device)) * self.coefficients(1.0)[1]
+        """States of shape (B, *S) at t = 1, from N(0, s(1)^2 I), float64."""
+        like = torch.empty(shape, dtype=torch.float64, device=draw.random.device)
+        return draw.normal(like) * self.coefficients(1.0)[1]
 
     def restart(self, state: Tensor, t: float) -> Tensor:
         """States from the limit law turned into states to start from at t < 1: the noise there is s(t)."""
@@ -145,7 +145,7 @@ def ancestral_kernel(prediction: GaussianPrediction, then: tuple[Number, Number]
     a, s, x0 = prediction.a, prediction.s, prediction.mean
     b, r = then
     variance = r * r * _positive(1 - (a * r / (b * s)) ** 2)
-    k = eta * variance**0.5
+    k = eta * variance**0.5 if eta else 0.0  # a number where nothing is drawn, whatever the times
     # With x = a x0 + s eps: mean = (b - a c) x0 + c x for c = sqrt(r^2 - k^2) / s, two passes over the state.
     c = _positive(r * r - k * k) ** 0.5 / s
     if isinstance(c, Tensor):
@@ -153,6 +153,15 @@ def ancestral_kernel(prediction: GaussianPrediction, then: tuple[Number, Number]
     else:
         mean = torch.add(x0 * (b - a * c), prediction.x, alpha=c)
     return GaussianKernel(mean, k, prediction.support)
+
+
+def check_time(t: Number) -> None:
+    """Raise `ValueError` for times outside [0, 1]; tensors on a GPU are not waited for."""
+    if isinstance(t, Tensor):
+        if t.device.type == "cpu" and not bool(((t >= 0) & (t <= 1)).all()):
+            raise ValueError(f"times from {float(t.min()):g} to {float(t.max()):g}; they run from 0 (clean) to 1 (noise)")
+    elif not 0 <= t <= 1:
+        raise ValueError(f"t={t:g}; times run from 0 (clean) to 1 (noise)")
 
 
 def _positive(value: Number) -> Number:
@@ -170,7 +179,7 @@ def VP(  # noqa: N802 - reads as a process type
         options: of the schedule.
 
     Raises:
-        ValueError: no such schedule, or a negative rate.
+        ValueError: no such schedule, or a rate below 0.
     """
     return GaussianProcess(_preserving(schedule, options))
 

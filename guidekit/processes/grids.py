@@ -40,10 +40,10 @@ class _Levels:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse levels in the wrong order."""
+        """Check the levels."""
         low, high = LOW if self.low is None else self.low, math.inf if self.high is None else self.high
-        if not 0 < low < high:
-            raise ValueError(f"noise levels low={self.low}, high={self.high}; 0 < low < high is needed")
+        if not 0 < low < high or self.high == math.inf:
+            raise ValueError(f"noise levels low={self.low}, high={self.high}; 0 < low < high is needed, both finite")
 
     def between(self, low: float, high: float, share: float) -> float:
         """The level at a share 0 .. 1 of the way from high to low."""
@@ -84,10 +84,10 @@ class Karras(_Levels):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        """Refuse rho <= 0."""
+        """Check levels and rho."""
         super().__post_init__()
-        if not self.rho > 0:
-            raise ValueError(f"rho={self.rho}; a number above 0 is needed")
+        if not 0 < self.rho < math.inf:
+            raise ValueError(f"rho={self.rho}; a finite number above 0 is needed")
 
     def between(self, low: float, high: float, share: float) -> float:
         """See `_Levels`."""
@@ -125,7 +125,7 @@ class Spaced:
     offset: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse unknown kinds."""
+        """Check the kind and the offset."""
         if self.kind not in SPACINGS or self.offset < 0:
             raise ValueError(f"kind={self.kind!r}, offset={self.offset}; accepted: {', '.join(SPACINGS)}, 0 or more")
 

@@ -15,7 +15,7 @@ from guidekit.core.process import Process
 from guidekit.core.requirements import Fact
 from guidekit.core.state import column
 from guidekit.core.support import EVERYWHERE, Support
-from guidekit.processes.gaussian import GaussianProcess, ancestral_kernel
+from guidekit.processes.gaussian import GaussianProcess, ancestral_kernel, check_time
 from guidekit.processes.schedules import GeometricVE, KarrasVE, Number
 
 TERMS = 20
@@ -105,9 +105,9 @@ class ReflectedProcess(Process):
     provides = frozenset({Fact.REAL})
 
     def __post_init__(self) -> None:
-        """Refuse an empty box, and too little noise."""
-        if not self.low < self.high:
-            raise ValueError(f"walls low={self.low}, high={self.high}; low < high is needed")
+        """Check the box and the largest level."""
+        if not -math.inf < self.low < self.high < math.inf:
+            raise ValueError(f"walls low={self.low}, high={self.high}; low < high is needed, both finite")
         if not isinstance(self.schedule, GeometricVE) or self.schedule.high < 1:
             raise ValueError(
                 f"schedule={self.schedule}; GeometricVE or KarrasVE with a largest level of at least 1 width is needed"
@@ -120,6 +120,7 @@ class ReflectedProcess(Process):
 
     def coefficients(self, t: Number) -> tuple[Number, Number]:
         """(1, s) at t, s in the unit of the data."""
+        check_time(t)
         a, s = self.schedule(t)
         return a, s * self.width
 
@@ -136,8 +137,8 @@ class ReflectedProcess(Process):
         return GaussianProcess(self.schedule).at_level(level)
 
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
-        """States of shape (B, *S), uniform in the box."""
-        return self.low + self.width * draw.uniform(*shape).to(torch.get_default_dtype())
+        """States of shape (B, *S), uniform in the box, float64."""
+        return self.low + self.width * draw.uniform(*shape)
 
     def restart(self, state: Tensor, t: float) -> Tensor:
         """States to start from at t < 1: uniform ones all the same."""

@@ -37,11 +37,25 @@ class _VariancePreserving:
 class LinearVP(_VariancePreserving):
     """Variance preserving with a noise rate linear in t: a = exp(-t^2 (max - min) / 4 - t min / 2), s^2 = 1 - a^2.
 
+    Args:
+        beta_min, beta_max: noise rates at t = 0 and 1, at least 0, and not both 0.
+
+    Raises:
+        ValueError: a rate below 0 or not finite, or none above 0.
+
     Source: Ho et al. 2020, arXiv:2006.11239; continuous form Song et al. 2021, arXiv:2011.13456, eq. 33.
     """
 
     beta_min: float = 0.1
     beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Check the rates."""
+        if not (0 <= self.beta_min < math.inf and 0 <= self.beta_max < math.inf and self.beta_min + self.beta_max > 0):
+            raise ValueError(
+                f"beta_min={self.beta_min}, beta_max={self.beta_max}; noise rates are at least 0 and finite, and one is "
+                "above 0"
+            )
 
     def __call__(self, t: Number) -> tuple[Number, Number]:
         """(a, s) at t."""
@@ -84,7 +98,7 @@ class RateVP(_VariancePreserving):
     rate: Callable[[Tensor], Tensor] | Sequence[float]
 
     def __post_init__(self) -> None:
-        """Keep a table as numbers, and refuse rates that are none."""
+        """Keep a table as numbers, and check the rates."""
         if not callable(self.rate):
             object.__setattr__(self, "rate", tuple(float(v) for v in self.rate))
             if len(self.rate) < 2:
@@ -95,6 +109,10 @@ class RateVP(_VariancePreserving):
                 f"noise rates from {float(seen.min()):.4g} to {float(seen.max()):.4g}; they must be finite, at least 0 "
                 "and not all 0"
             )
+
+    def __repr__(self) -> str:
+        rate = getattr(self.rate, "__name__", repr(self.rate)) if callable(self.rate) else _table(self.rate)
+        return f"RateVP({rate})"
 
     @property
     def _cells(self) -> int:
@@ -179,6 +197,9 @@ class TableVP(_VariancePreserving):
                 f"betas have {wrong[0] if wrong else 'no entry'}; noise variances between 0 and 1 are needed"
             )
 
+    def __repr__(self) -> str:
+        return f"TableVP({_table(self.betas)}, zero_terminal_snr={self.zero_terminal_snr})"
+
     @property
     def steps(self) -> int:
         """N, number of indices."""
@@ -209,6 +230,13 @@ class TableVP(_VariancePreserving):
         if self.zero_terminal_snr:
             a = torch.where(at >= self.steps, 0.0, a)
         return (a.to(t), s.to(t)) if isinstance(t, Tensor) else (float(a), float(s))
+
+
+def _table(values: Sequence[float]) -> str:
+    """A table of numbers in a few words."""
+    if len(values) <= 4:
+        return f"[{', '.join(f'{value:g}' for value in values)}]"
+    return f"<{len(values)} numbers from {values[0]:g} to {values[-1]:g}>"
 
 
 def legacy_betas(name: str = "linear", count: int = 1000, start: float = 1e-4, end: float = 0.02) -> list[float]:
@@ -275,7 +303,10 @@ class GeometricVE:
     """Variance exploding: a = 1, s = low (high / low)^t for t > 0; t = 0 is clean.
 
     Args:
-        low, high: least and largest noise std, in the unit of the data.
+        low, high: least and largest noise std, in the unit of the data, 0 < low < high.
+
+    Raises:
+        ValueError: levels in the wrong order, or none.
 
     Source: Song et al. 2021, arXiv:2011.13456, eq. 31.
     """
@@ -284,6 +315,11 @@ class GeometricVE:
     high: float = 50.0
     ends_clean = False
     steps = None
+
+    def __post_init__(self) -> None:
+        """Check the levels."""
+        if not 0 < self.low < self.high < math.inf:
+            raise ValueError(f"noise levels low={self.low}, high={self.high}; 0 < low < high is needed, both finite")
 
     def level(self, t: Number) -> Number:
         """Noise std for t > 0."""
@@ -304,12 +340,22 @@ class GeometricVE:
 class KarrasVE(GeometricVE):
     """Variance exploding with noise levels spaced evenly in their rho-th root; a uniform grid in t is Karras' grid.
 
+    Args:
+        low, high: see `GeometricVE`.
+        rho: above 0.
+
     Source: Karras et al. 2022, arXiv:2206.00364, eq. 5.
     """
 
     low: float = 0.002
     high: float = 80.0
     rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        """Check levels and rho."""
+        super().__post_init__()
+        if not 0 < self.rho < math.inf:
+            raise ValueError(f"rho must be above 0 and finite, got {self.rho}")
 
     def level(self, t: Number) -> Number:
         """Noise std for t > 0."""

@@ -12,12 +12,13 @@ from guidekit.samplers.base import TOKEN_LAWS, Fact, Here, TimedSampler, at_leas
 @register("sampler", "ancestral")
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ancestral(TimedSampler[None]):
-    """x_u ~ q(x_u | x_t, x_0) with x_0 replaced by its prediction; for Gaussian, reflected and discrete processes.
+    """x_u ~ q(x_u | x_t, x_0) with x_0 replaced by its prediction; for all processes, and states of several parts.
 
     Source: Ho et al. 2020, arXiv:2006.11239, eq. 6-7; discrete: Austin et al. 2021, arXiv:2107.03006, eq. 4.
     """
 
     provides = frozenset({Fact.NOISE, Fact.REVERSAL}) | TOKEN_LAWS
+    takes_parts = True
 
     def step(self, here: Here, memory: None) -> tuple[Kernel, None]:
         """See `Sampler.step`."""
