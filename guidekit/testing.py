@@ -118,14 +118,24 @@ def check_ledger(prior: Prior, guidance: Guidance | None, num_samples: int, **op
 
 def _counted(guidance: Guidance | None, priors: list[Any]) -> Guidance | None:
     """The guidance with every prior among its settings counted as well."""
-    counted = []
-    for member in guidance.members if guidance is not None else ():
-        fields = dataclasses.fields(member) if dataclasses.is_dataclass(member) else ()
-        others = {field.name: getattr(member, field.name) for field in fields}
-        others = {name: CountingPrior(value) for name, value in others.items() if isinstance(value, Prior)}
-        counting.extend(others.values())
-        counted.append(dataclasses.replace(member, **others) if others else member)
-    return chain(*counted) if counted else None
+    members = [_with_counted(member, priors) for member in (guidance.members if guidance is not None else ())]
+    return chain(*members) if members else None
+
+
+def _with_counted(value: Any, priors: list[Any]) -> Any:
+    """A guidance, branch or tuple with the priors in its fields counted."""
+    if isinstance(value, Prior):
+        priors.append(counting(value))
+        return priors[-1]
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        new = tuple(_with_counted(each, priors) for each in value)
+        return value if all(a is b for a, b in zip(new, value, strict=True)) else new
+    if not dataclasses.is_dataclass(value) or isinstance(value, type | Sampler):
+        return value
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+    made = {name: _with_counted(each, priors) for name, each in fields.items()}
+    changed = {name: each for name, each in made.items() if each is not fields[name]}
+    return dataclasses.replace(value, **changed) if changed else value
 
 
 def exact_law(

@@ -48,6 +48,11 @@ class Guidance(Owner[Memory]):
     """Sampler that it wants when the caller names none; None is the prior's own."""
 
     @property
+    def name(self) -> str:
+        """For messages, and for the keys of its random numbers."""
+        return type(self).__name__
+
+    @property
     def members(self) -> tuple[Guidance, ...]:
         """The guidances this one consists of, inside first."""
         return (self,)

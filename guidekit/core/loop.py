@@ -62,7 +62,7 @@ class Setup:
         wanted: facts that some guidance requires.
         timeless: whether predictions depend on the state alone.
         rows: what objectives hold for every group, trees with P rows.
-        labels: by which every owner's draws are named: its class, and its number among those of its class.
+        labels: by which every owner's draws are named: its name, and its number among those of its name.
         denoise, propose, move: the hooks of all guidances around their innermost versions.
     """
 
@@ -215,7 +215,7 @@ def prepare(
     denoise, propose, move = wrapped(members, network)
     samples = groups[1] - groups[0]
     held = {objective: objective.rows(samples) for member in members for objective in member.objectives}
-    names = [type(member).__name__ for member in members]
+    names = [member.name for member in members]
     wanted: frozenset[Fact] = frozenset().union(*(member.requires for member in members))
     return Setup(
         prior=prior,

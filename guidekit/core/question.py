@@ -167,7 +167,7 @@ def joined(questions: Sequence[Question], sizes: Sequence[int]) -> Question:
     device = leaves(questions[0].x)[0].device
     rows = [torch.arange(n, device=device) if q.rows is None else q.rows for q, n in zip(questions, sizes, strict=True)]
     t = questions[0].t
-    if not all(question.t is t or (isinstance(t, float) and question.t == t) for question in questions):
+    if any(isinstance(question.t, Tensor) for question in questions) or any(question.t != t for question in questions):
         kind = leaves(questions[0].x)[0].dtype
         kind = kind if kind.is_floating_point else torch.float64
         times = [torch.as_tensor(q.t, device=device, dtype=kind) for q in questions]

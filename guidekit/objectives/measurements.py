@@ -47,39 +47,6 @@ class Keep(Projection):
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """Likelihood of y = A(x_0) + noise_std eps.
-
-    Args:
-        operator: see the module.
-        y: measurements (B, *S), or (1, *S) for all samples.
-        noise_std: in the unit of the states, above 0.
-    """
-
-    operator: Any
-    y: Tensor
-    noise_std: float = 0.05
-    differentiable = True
-
-    def __post_init__(self) -> None:
-        """Refuse a noise that is none."""
-        if not self.noise_std > 0:
-            raise ValueError(f"noise_std={self.noise_std}; a number above 0 is expected")
-
-    def residual(self, x0: Tensor) -> Tensor:
-        """y - A(x_0), (B, numbers)."""
-        return (self.y.to(x0) - self.operator.forward(x0)).flatten(1)
-
-    def distance(self, x0: Tensor) -> Tensor:
-        """Euclidean norm of the residual, (B,)."""
-        return torch.linalg.vector_norm(self.residual(x0), dim=1)
-
-    def __call__(self, x0: Tensor) -> Tensor:
-        """log p(y | x_0) in nats (B,), up to a constant."""
-        return -0.5 * self.residual(x0).square().sum(1) / self.noise_std**2
-
-
-@dataclasses.dataclass(frozen=True)
 class Task:
     """A named operator and what its result is judged on.
 

@@ -106,7 +106,7 @@ class GaussianMixture(Prior):
             other = torch.arange(len(self.means), device=x.device) != condition[:, None]
             log_r = log_r.masked_fill(other & (condition[:, None] >= 0), -torch.inf)
         r = torch.softmax(log_r, -1)
-        mean = r @ self.means + (r[..., None] * pull).sum(1)
+        mean = r @ self.means.to(r) + (r[..., None] * pull).sum(1)
         return GaussianPrediction(mean, x, a, s)
 
     def marginal(self, t: float) -> MixtureSameFamily:

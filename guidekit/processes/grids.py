@@ -184,6 +184,15 @@ def _short(times: Sequence[float]) -> str:
     return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "...", *shown[-2:]]) or "(none)"
 
 
+class Listed(tuple[float, ...]):
+    """A list of times, which is shown in a few words."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"({_short(self)})" if len(self) <= 6 else f"<{len(self)} times: {_short(self)}>"
+
+
 def grid_from(times: str | Mapping[str, Any] | Sequence[float] | Grid | None) -> Grid | tuple[float, ...] | None:
     """What a sampler keeps as its `times`: None (the process' own grid), a function, or a tuple of times.
 
@@ -204,7 +213,7 @@ def grid_from(times: str | Mapping[str, Any] | Sequence[float] | Grid | None) ->
             return GRIDS[name](**options)
         except TypeError as error:
             raise ValueError(f"time grid {name}: {error}") from error
-    return tuple(check_times(times))
+    return Listed(check_times(times))
 
 
 def times_of(grid: Grid | tuple[float, ...] | None, process: Any, steps: int) -> list[float]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.guidance import FromSample, GuidanceError
+from guidekit import GuidanceError
+from guidekit.guidance import FromSample
 
 N, SPREAD, SAMPLE = 4000, 0.7, torch.tensor([[1.5]])
 
@@ -41,13 +42,34 @@ def test_a_grid_that_does_not_start_at_noise():
 
 def test_from_noise_alone_and_refusals():
     prior = gk.priors.Gaussian(torch.zeros(1), SPREAD**2, gk.processes.EDM())
-    plain = gk.sample(prior, None, 5, 20).samples
-    assert torch.equal(gk.sample(prior, FromSample(torch.zeros(1, 1), 1.0), 5, 20).samples, plain)
-    with pytest.raises(ValueError, match="time=0.0; above 0"):
+    assert gk.sample(prior, FromSample(torch.zeros(1, 1), 1.0), 5, 20).ledger.network_calls == 20
+    alone = gk.sample(prior, None, N, 40).samples  # pure noise and the noised sample are the same at t = 1
+    assert gk.sample(prior, FromSample(torch.zeros(1, 1), 1.0), N, 40).samples.std() == pytest.approx(
+        float(alone.std()), rel=8 / math.sqrt(2 * N)
+    )
+    with pytest.raises(ValueError, match="time must be above 0"):
         FromSample(SAMPLE, 0.0)
     with pytest.raises(GuidanceError, match=r"has shape \(1, 2\); states of this prior"):
         gk.sample(prior, FromSample(torch.zeros(1, 2)), 2, 5)
-    with pytest.raises(GuidanceError, match="adds Gaussian noise"):
+    with pytest.raises(GuidanceError, match="states of this prior"):
         gk.sample(gk.priors.CategoricalChain(torch.ones(2, 2)), FromSample(SAMPLE), 2, 8)
     with pytest.raises(GuidanceError, match="take more steps"):
         gk.sample(gk.priors.Gaussian(torch.zeros(1), 1.0, gk.processes.VP("cosine")), FromSample(SAMPLE, 0.1), 2, 5)
+
+
+def test_each_sample_may_start_from_its_own():
+    prior = gk.priors.Gaussian(torch.zeros(1), SPREAD**2, gk.processes.VP("cosine"))
+    starts = torch.tensor([[-3.0], [0.0], [3.0]])
+    whole = gk.sample(prior, FromSample(starts, 0.1), 3, 100, sampler=gk.samplers.DDIM()).samples
+    assert torch.allclose(whole, starts, atol=0.6) and len(whole.round().unique()) == 3
+    with pytest.raises(GuidanceError, match="2 samples to start from for 3"):
+        gk.sample(prior, FromSample(starts[:2], 0.1), 3, 100)
+
+
+def test_a_lead_of_tokens_is_varied_with_a_strength():
+    """Masked with probability 1 - a(t) and filled in again: of independent uniform letters a share a + (1 - a) / 4 stays."""
+    chain = gk.priors.CategoricalChain(torch.ones(4, 4, 4, 4))
+    lead = torch.tensor([[0, 1, 2, 3]])
+    made = gk.sample(chain, FromSample(lead, 0.5), 4000, 16, sampler=gk.samplers.Ancestral()).samples
+    share = 0.5 + 0.5 / 4
+    assert float((made == lead).double().mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / 16000) ** 0.5)

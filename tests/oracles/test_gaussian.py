@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.core.kernels import GaussianKernel
+from guidekit.core.kernel import GaussianKernel
+from guidekit.core.loop import prepare
+from guidekit.core.requirements import Layer
 from guidekit.priors.gaussian import posterior_covariance
 
 PROCESSES = {
@@ -61,16 +63,18 @@ def test_order_of_convergence(process, sampler, order):
         torch.tensor([[1.0], [-1.0]], dtype=torch.float64), 0.7, torch.tensor([0.6, 0.4]), process=PROCESSES[process]
     )
 
-    class Fixed(type(sampler)):
+    class Given(gk.Guidance):
+        layer = Layer.START
+
         def start(self, population):
             x = torch.linspace(-1.5, 1.5, len(population), dtype=torch.float64)[:, None]
-            return population.advance(x * population.run.prior.process.coefficients(1.0)[1])
+            return population.at(x * population.process.coefficients(1.0)[1])
 
-    finest = gk.sample(prior, num_samples=16, steps=4096, sampler=Fixed()).samples
-    errors = [
-        float((gk.sample(prior, num_samples=16, steps=n, sampler=Fixed()).samples - finest).abs().max())
-        for n in (32, 64, 128)
-    ]
+    def end(steps):
+        return gk.sample(prior, Given(), num_samples=16, steps=steps, sampler=sampler).samples
+
+    finest = end(4096)
+    errors = [float((end(n) - finest).abs().max()) for n in (32, 64, 128)]
     measured = math.log2(errors[0] / errors[2]) / 2
     assert measured == pytest.approx(order, abs=0.35)
 
@@ -289,7 +293,7 @@ def test_svdd_moves_towards_the_reward_with_more_candidates():
 
 def test_gaussian_kernel_log_prob_matches_torch():
     prediction = PROCESSES["vp"].prediction(torch.randn(4, 3), torch.randn(4, 3), 0.5)
-    kernel = GaussianKernel(torch.randn(4, 3), 0.7, prediction)
+    kernel = GaussianKernel(torch.randn(4, 3), 0.7, prediction.support)
     x = torch.randn(4, 3)
     expected = torch.distributions.Normal(kernel.mean, 0.7).log_prob(x).sum(1).double()
     torch.testing.assert_close(kernel.log_prob(x), expected, rtol=1e-5, atol=1e-5)

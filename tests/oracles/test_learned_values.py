@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.guidance import SLCD, ClassifierGuidance, LearnedValue, NoisyValue
+from guidekit.guidance import SLCD, ClassifierGuidance
+from guidekit.guidance.values import LearnedValue, NoisyValue
 from guidekit.processes import Masked, Uniform
 from guidekit.samplers import Ancestral
 from guidekit.testing import exact_law
@@ -15,7 +16,7 @@ from guidekit.training.values import Batches, Collected, Schedule, bin_edges, bi
 
 LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
 REWARD = torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, -1.0], [2.0, 1.0, 1.0]], dtype=torch.float64)
-CENTRES = torch.tensor([-1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
+CENTERS = torch.tensor([-1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
 
 
 class ExactLaw(torch.nn.Module):
@@ -27,7 +28,7 @@ class ExactLaw(torch.nn.Module):
 
     def forward(self, z, level):
         t = float(level[0])
-        laws = [self.chain.expectation((c == REWARD).double(), z, t) for c in CENTRES]
+        laws = [self.chain.expectation((c == REWARD).double(), z, t) for c in CENTERS]
         return torch.stack(laws, -1).clamp_min(1e-300).log()
 
 
@@ -35,7 +36,7 @@ class ExactLaw(torch.nn.Module):
 @pytest.mark.parametrize("eta", [0.5, 2.0])
 def test_exact_law_of_the_reward_gives_the_tilted_law_at_any_temperature(process, eta):
     chain = gk.priors.CategoricalChain(LAW, process)
-    value = LearnedValue(ExactLaw(chain), chain.process, CENTRES)
+    value = LearnedValue(ExactLaw(chain), chain.process, CENTERS)
     target = LAW * (eta * REWARD).exp()
     target = target / target.sum()
 
@@ -52,7 +53,7 @@ def test_exact_law_of_the_reward_gives_the_tilted_law_at_any_temperature(process
 
 def test_event_of_a_learned_law_is_a_classifier():
     chain = gk.priors.CategoricalChain(LAW)
-    value = LearnedValue(ExactLaw(chain), chain.process, CENTRES).above(1.0)
+    value = LearnedValue(ExactLaw(chain), chain.process, CENTERS).above(1.0)
     z = chain.states()
     expected = chain.expectation((REWARD >= 1).double(), z, 0.4)
     torch.testing.assert_close(value(z, 0.4).exp(), expected, atol=1e-6, rtol=0)
@@ -105,7 +106,7 @@ def test_classifier_guidance_samples_the_class():
 
 def test_noisy_value_is_the_reward_at_the_end():
     chain = gk.priors.CategoricalChain(LAW)
-    value = LearnedValue(ExactLaw(chain), chain.process, CENTRES).at(1.0)
+    value = LearnedValue(ExactLaw(chain), chain.process, CENTERS).at(1.0)
     reward = gk.objectives.TableReward(REWARD)
     target = LAW * REWARD.exp()
     n = 4000
@@ -191,6 +192,6 @@ def test_stored_states_are_served_with_their_own_reward():
 
 def test_what_was_learned_on_other_noise_is_refused():
     chain = gk.priors.CategoricalChain(LAW)
-    value = LearnedValue(ExactLaw(chain), Uniform(3), CENTRES)
+    value = LearnedValue(ExactLaw(chain), Uniform(3), CENTERS)
     with pytest.raises(gk.GuidanceError, match="was trained on Uniform"):
         gk.sample(chain, SLCD(value), 1)

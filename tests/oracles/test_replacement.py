@@ -7,13 +7,30 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.guidance import GuidanceError, Replacement
-from guidekit.guidance.inverse.replacement import climbing
-from guidekit.objectives.measurements import Keep, Measured
+from guidekit import GuidanceError
+from guidekit.guidance import Replacement, TimeTravel
+from guidekit.objectives import GaussianLikelihood
+from guidekit.objectives.measurements import Keep
 
 N, COVARIANCE = 4000, torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64)
-FIRST = Measured(Keep(torch.tensor([True, False])), torch.tensor([[1.0, 0.0]]), 0.1)
+FIRST = GaussianLikelihood(Keep(torch.tensor([True, False])), torch.tensor([[1.0, 0.0]]), 0.1)
 PROCESSES = {"vp": gk.processes.VP("cosine"), "edm": gk.processes.EDM(), "flow": gk.processes.Flow()}
+
+
+def climbing(grid, repeats, jump):
+    """Times of a grid (noise to clean) with `repeats` - 1 climbs of `jump` times from every `jump`-th but the last."""
+    times, last = [grid[0]], len(grid) - 2  # the index of the last noisy time
+    left = dict.fromkeys(range(last, jump - 1, -jump), repeats - 1)
+    position = 0
+    while position < len(grid) - 1:
+        position += 1
+        times.append(grid[position])
+        if left.get(position, 0) > 0:
+            left[position] -= 1
+            for _ in range(jump):
+                position -= 1
+                times.append(grid[position])
+    return times
 
 
 def prior(process):
@@ -82,7 +99,7 @@ def test_a_projection_is_replaced_as_a_mask_is():
     turned = torch.stack([Along.direction, torch.tensor([-0.8, 0.6], dtype=torch.float64)])
     process = PROCESSES["edm"]
     rotated = gk.priors.Gaussian(torch.zeros(2, dtype=torch.float64), turned.T @ COVARIANCE @ turned, process)
-    made = gk.sample(rotated, Replacement(Measured(Along(), Along.direction[None]), 2, 1), N, steps=30).samples
+    made = gk.sample(rotated, Replacement(GaussianLikelihood(Along(), Along.direction[None]), 2, 1), N, steps=30).samples
     mean, covariance = exact(process, climbing(process.grid(30), 2, 1), process.coefficients(1.0)[1])
     first, second = (made @ turned.T).unbind(1)
     assert torch.allclose(first, torch.ones_like(first), atol=1e-12)
@@ -96,10 +113,21 @@ def test_schedule_of_jumps():
     assert (up, len(times) - 1 - up) == (2160, 2410)  # 24 stretches, as in the paper's code
     assert climbing(grid, 1, 10) == grid and climbing(grid, 10, 250) == grid
     assert climbing([1.0, 0.5, 0.2, 0.0], 2, 1) == [1.0, 0.5, 1.0, 0.5, 0.2, 0.5, 0.2, 0.0]
+    for repeats, jump, calls in ((10, 10, 2410), (1, 10, 250), (10, 250, 250)):
+        plain = gk.sample(prior(PROCESSES["vp"]), TimeTravel(repeats, jump), 1, 250)
+        assert plain.ledger.network_calls == calls
+
+
+def test_going_back_leaves_the_law_of_a_prior_as_it_is():
+    made = gk.sample(prior(PROCESSES["vp"]), TimeTravel(2, 3), N, 200).samples
+    plain = gk.sample(prior(PROCESSES["vp"]), None, N, 200).samples
+    assert not torch.equal(made, plain)
+    for one in (made, plain):  # 4 standard errors, and the step's own bias
+        torch.testing.assert_close(one.T.cov(), COVARIANCE, atol=0.13, rtol=0)
 
 
 def test_nothing_known_is_unguided():
-    nothing = Measured(Keep(torch.tensor([False, False])), torch.zeros(1, 2))
+    nothing = GaussianLikelihood(Keep(torch.tensor([False, False])), torch.zeros(1, 2))
     plain = gk.sample(prior(PROCESSES["vp"]), num_samples=4, steps=5).samples
     assert torch.equal(gk.sample(prior(PROCESSES["vp"]), Replacement(nothing, 1), 4, steps=5).samples, plain)
 
@@ -108,11 +136,15 @@ def test_nothing_known_is_unguided():
     "make, sampler, message",
     [
         (lambda: Replacement(gk.objectives.QuadraticReward(torch.zeros(2))), None, "QuadraticReward is none"),
-        (lambda: Replacement(FIRST, 2), gk.samplers.DPMSolver(), "goes back, and sampler DPMSolver"),
+        (
+            lambda: gk.chain(Replacement(FIRST), gk.guidance.FKSteering(FIRST, 1.0)),
+            gk.samplers.Ancestral(),
+            "leave out the filter",
+        ),
     ],
 )
 def test_refusals(make, sampler, message):
     with pytest.raises(GuidanceError, match=message):
         gk.sample(prior(PROCESSES["vp"]), make(), 2, 5, sampler=sampler)
-    with pytest.raises(ValueError, match="repeats=0"):
+    with pytest.raises(ValueError, match="repeats must be at least 1, got 0"):
         Replacement(FIRST, 0)

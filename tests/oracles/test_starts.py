@@ -8,8 +8,8 @@ import torch
 
 import guidekit as gk
 from guidekit.core.guidance import GuidanceError
-from guidekit.guidance.starts import BoostAndSkip, RefinedNoise, Refiner
-from guidekit.guidance.starts.refined_noise import fingerprint
+from guidekit.guidance.starts.boost_and_skip import BoostAndSkip
+from guidekit.guidance.starts.refined_noise import RefinedNoise, Refiner, fingerprint
 from guidekit.processes.grids import Karras
 from guidekit.training.refiner import guided_pairs, refined, train_refiner, unguided
 
@@ -47,13 +47,13 @@ def test_without_skipping_the_boost_is_forgotten_and_neutral_settings_change_not
 
 def test_boosts_that_cannot_be():
     prior = gk.priors.Gaussian(torch.zeros(1))
-    with pytest.raises(ValueError, match="boost=0"):
+    with pytest.raises(ValueError, match="boost must be above 0, got 0"):
         BoostAndSkip(0.0)
     with pytest.raises(GuidanceError, match="skip=3 of 3 steps"):
         gk.sample(prior, BoostAndSkip(), 2, 3)
     with pytest.raises(GuidanceError, match="skip=3 of 2 steps"):  # a list of times has its own number of steps
         gk.sample(prior, BoostAndSkip(), 2, 20, sampler=gk.samplers.DDIM(times=[1.0, 0.5, 0.0]))
-    with pytest.raises(GuidanceError, match="widens Gaussian noise"):
+    with pytest.raises(GuidanceError, match="BoostAndSkip needs a Gaussian process"):
         gk.sample(gk.priors.CategoricalChain(torch.ones(2, 2)), BoostAndSkip(), 2, 8)
 
 
@@ -160,7 +160,7 @@ def test_refiners_of_other_priors_steps_and_conditions_are_refused():
     for refiner, options, said in cases:
         with pytest.raises(GuidanceError, match=said):
             gk.sample(prior, RefinedNoise(refiner), 2, **{"condition": 0, **options})
-    with pytest.raises(GuidanceError, match="refines Gaussian noise"):
+    with pytest.raises(GuidanceError, match="RefinedNoise needs a Gaussian process"):
         gk.sample(gk.priors.CategoricalChain(torch.ones(2, 2)), RefinedNoise(made), 2, 8)
     own = RefinedNoise(refiner_of(WithNetwork(0.5)))
     gk.sample(WithNetwork(0.5), own, 2)

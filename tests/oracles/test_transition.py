@@ -1,5 +1,6 @@
 """Guidance of discrete transitions against exact conditional and tempered laws."""
 
+import dataclasses
 import math
 
 import pytest
@@ -7,6 +8,9 @@ import torch
 
 import guidekit as gk
 from guidekit import processes, samplers
+from guidekit.core.loop import populate, prepare
+from guidekit.core.step import Moment
+from guidekit.guidance.transition.edits import CleanEdits, ExactEdits, GradientEdits, TaylorEdits
 from guidekit.testing import exact_law
 
 LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
@@ -24,13 +28,15 @@ def distance(a, b):
     return float((a / a.sum() - b).abs().sum() / 2)
 
 
-class ExactValue:
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExactValue(gk.core.objective.Objective):
     """log p(y | z_t) by enumeration; `relaxed` is its multilinear extension in the one-hot input."""
 
-    def __init__(self, chain, table=LABEL):
-        self.chain, self.table = chain, table
+    chain: gk.priors.CategoricalChain
+    table: torch.Tensor = LABEL
+    on = "noisy"
 
-    def __call__(self, z, t):
+    def scores(self, z, t, rows):
         return self.chain.expectation(self.table, z, t).log()
 
     def relaxed(self, one_hot, t):
@@ -44,8 +50,8 @@ class ExactValue:
 @pytest.mark.parametrize("sampler", [samplers.EulerCTMC(), samplers.EulerCTMC(2.0), samplers.Ancestral()])
 def test_predictor_guidance_samples_the_conditional_law(sampler, name):
     chain = gk.priors.CategoricalChain(LAW, PROCESSES[name])
-    plug = g.PredictorGuidance(value=ExactValue(chain))
-    coarse, fine = (distance(exact_law(chain, sampler, plug, steps), POSTERIOR) for steps in (32, 128))
+    guidance = g.PredictorGuidance(value=ExactValue(chain))
+    coarse, fine = (distance(exact_law(chain, sampler, guidance, steps), POSTERIOR) for steps in (32, 128))
     assert fine < 0.01 and 3 < coarse / fine < 5.5
     assert distance(exact_law(chain, sampler, None, 128), POSTERIOR) > 0.2
 
@@ -53,8 +59,8 @@ def test_predictor_guidance_samples_the_conditional_law(sampler, name):
 @pytest.mark.parametrize("name", PROCESSES)
 def test_classifier_guidance_samples_the_conditional_law(name):
     chain = gk.priors.CategoricalChain(LAW, PROCESSES[name])
-    plug = g.DCBG(value=ExactValue(chain))
-    coarse, fine = (distance(exact_law(chain, samplers.Ancestral(), plug, steps), POSTERIOR) for steps in (32, 128))
+    guidance = g.DCBG(value=ExactValue(chain))
+    coarse, fine = (distance(exact_law(chain, samplers.Ancestral(), guidance, steps), POSTERIOR) for steps in (32, 128))
     assert fine < 0.01 and 3 < coarse / fine < 5.5
 
 
@@ -63,9 +69,9 @@ def test_one_token_is_tilted_exactly_whatever_the_steps():
     law, label = LAW.sum(1), torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
     chain = gk.priors.CategoricalChain(law)
     for gamma in (0.0, 1.0, 3.0):
-        plug = g.DCBG(value=ExactValue(chain, label), scale=gamma)
+        guidance = g.DCBG(value=ExactValue(chain, label), scale=gamma)
         # First hitting reveals the token by the tilted law alone.
-        measured = exact_law(chain, samplers.FirstHitting(), plug)
+        measured = exact_law(chain, samplers.FirstHitting(), guidance)
         expected = law * label**gamma
         torch.testing.assert_close(measured, expected / expected.sum(), atol=1e-12, rtol=0)
 
@@ -77,16 +83,14 @@ def test_exit_rate_of_one_masked_token_is_unchanged_at_scale_one():
     value = ExactValue(chain, label)
     z = torch.tensor([[3]])
     rates = chain.process.reverse_rates(chain.predict(z, 0.5), 0.5)
-    table = g.ExactEdits(value)(_population(chain, z), 0.5)
+    table = ExactEdits(value)(_population(chain, z))
     assert float((rates * table.exp()).sum()) == pytest.approx(float(rates.sum()), rel=1e-12)
     assert float((rates * (2 * table).exp()).sum()) > 1.05 * float(rates.sum())
 
 
-def _population(prior, z):
-    from guidekit.core.population import Population
-    from guidekit.core.run import Run
-
-    return Population(Run(prior, samplers.EulerCTMC(), None, 4, (0, len(z))), len(z), 1, z)
+def _population(prior, z, t=0.5):
+    setup = prepare(prior, sampler=samplers.EulerCTMC(), steps=4, groups=(0, len(z)))
+    return populate(setup, z, Moment(t, 2), 1)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -94,20 +98,22 @@ def test_first_order_edits_are_exact_for_a_linear_value(name):
     chain = gk.priors.CategoricalChain(LAW, PROCESSES[name])
     weights = torch.randn(2, chain.process.states, generator=torch.Generator().manual_seed(0))
 
-    class Linear:
-        def __call__(self, z, t):
+    class Linear(gk.core.objective.Objective):
+        on = "noisy"
+
+        def scores(self, z, t, rows):
             return (weights[0, z[:, 0]] + weights[1, z[:, 1]]).double()
 
         def relaxed(self, one_hot, t):
             return (one_hot * weights).sum((1, 2))
 
     population = _population(chain, chain.states())
-    exact, taylor = g.ExactEdits(Linear())(population, 0.5), g.TaylorEdits(Linear())(population, 0.5)
+    exact, taylor = ExactEdits(Linear())(population), TaylorEdits(Linear())(population)
     torch.testing.assert_close(exact, taylor, atol=1e-6, rtol=0)
     assert exact.abs().max() > 0.5
     curved = ExactValue(chain)
-    assert (g.ExactEdits(curved)(population, 0.5) - g.TaylorEdits(curved)(population, 0.5)).abs().max() < 1e-5
-    capped = g.ExactEdits(Linear(), rows=3)(population, 0.5)
+    assert (ExactEdits(curved)(population) - TaylorEdits(curved)(population)).abs().max() < 1e-5
+    capped = ExactEdits(Linear(), rows=3)(population)
     torch.testing.assert_close(capped, exact)
 
 
@@ -118,18 +124,14 @@ def test_edits_of_the_clean_estimate_for_an_additive_reward(name):
     chain = gk.priors.CategoricalChain(first[:, None] * second, PROCESSES[name])
     weights = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)).double()
 
-    class Additive:
-        differentiable = True
-
-        def __call__(self, x):
-            return weights[0, x[:, 0]] + weights[1, x[:, 1]]
-
+    class Additive(gk.core.objective.Objective):
         def relaxed(self, probs):
             return (probs * weights.to(probs)).sum((1, 2))
 
     table = weights[0][:, None] + weights[1]
-    population, t = _population(chain, chain.states()), 0.4
-    edits = g.GradientEdits(Additive())(population, t)
+    t = 0.4
+    population = _population(chain, chain.states(), t)
+    edits = GradientEdits(Additive())(population)
     z = population.state
     for place in range(2):
         for token in range(chain.process.states):
@@ -145,10 +147,10 @@ def test_weights_of_tilted_proposals_give_the_prior_back(name):
     """Twisted SMC: importance weights undo any tilt, so the weighted measure is the unguided law, normaliser one."""
     chain = gk.priors.CategoricalChain(LAW, PROCESSES[name])
     base = exact_law(chain, samplers.Ancestral(), None, 8)
-    for plug in (g.DCBG(value=ExactValue(chain), scale=2.0), g.PredictorGuidance(value=ExactValue(chain), scale=2.0)):
-        measure = exact_law(chain, samplers.Ancestral(), plug, 8, weighted=True)
+    for guidance in (g.DCBG(value=ExactValue(chain), scale=2.0), g.PredictorGuidance(value=ExactValue(chain), scale=2.0)):
+        measure = exact_law(chain, samplers.Ancestral(), guidance, 8, weighted=True)
         torch.testing.assert_close(measure, base, atol=1e-12, rtol=0)
-        assert distance(exact_law(chain, samplers.Ancestral(), plug, 8), base) > 0.1
+        assert distance(exact_law(chain, samplers.Ancestral(), guidance, 8), base) > 0.1
 
 
 @pytest.mark.parametrize("sampler", [samplers.Ancestral(), samplers.FirstHitting()])
@@ -161,8 +163,8 @@ def test_particle_filter_around_tilted_proposals_is_unbiased_with_less_variance(
     options = dict(temperature=1.0, particles=4, output="all", value=value)
     spreads = []
     for inside in (None, g.DCBG(value=ExactValue(chain, chain_a.rewards.exp()))):
-        plug = g.chain(inside, g.FKSteering(chain_a.reward, **options))
-        evidence = gk.sample(chain, plug, runs, 4, sampler=sampler).log_normalizer.exp()
+        guidance = g.chain(inside, g.FKSteering(chain_a.reward, **options))
+        evidence = gk.sample(chain, guidance, runs, 4, sampler=sampler).log_normalizer.exp()
         assert abs(float(evidence.mean()) - z) < 4 * float(evidence.std()) / math.sqrt(runs)
         spreads.append(float(evidence.std()))
     assert spreads[1] < 0.75 * spreads[0]
@@ -184,10 +186,10 @@ def tempered(given, weight):
 def test_discrete_fkc_has_the_tempered_law_as_its_target(name, weight):
     chain, given = conditional(PROCESSES[name])
     target = tempered(given, weight)
-    plug = g.DiscreteFKC(weight=weight)
+    guidance = g.DiscreteFKC(weight=weight)
     for sampler in (samplers.Ancestral(), samplers.EulerCTMC()):
         coarse, fine = (
-            distance(exact_law(chain, sampler, plug, steps, 0, weighted=True), target) for steps in (32, 128)
+            distance(exact_law(chain, sampler, guidance, steps, 0, weighted=True), target) for steps in (32, 128)
         )
         assert fine < 0.012 and coarse / fine > 2.7
 
@@ -267,8 +269,8 @@ def test_generator_identity_of_the_discrete_correctors(case):
 def test_discrete_fkc_particles_estimate_the_tempered_law():
     chain, given = conditional(processes.Masked(), LAW**2)
     target, groups, k = tempered(given, 3.0), 400, 50
-    plug = g.DiscreteFKC(weight=3.0, particles=k, output="all")
-    result = gk.sample(chain, plug, groups, condition=0)
+    guidance = g.DiscreteFKC(weight=3.0, particles=k, output="all")
+    result = gk.sample(chain, guidance, groups, condition=0)
     weights = torch.softmax(result.log_weights, 1) * result.log_normalizer.exp()[:, None]
     cells = torch.nn.functional.one_hot(result.samples[:, 0] * 3 + result.samples[:, 1], 9).double()
     estimates = torch.einsum("gk,gkc->gc", weights, cells.view(groups, k, 9))
@@ -282,8 +284,8 @@ def test_discrete_fkc_particles_estimate_the_tempered_law():
 def test_predictor_free_rates_and_kernel_mixing_agree_with_cfg_in_the_limit():
     chain, given = conditional(processes.Masked())
     laws = [
-        exact_law(chain, sampler, plug, 400, 0)
-        for sampler, plug in (
+        exact_law(chain, sampler, guidance, 400, 0)
+        for sampler, guidance in (
             (samplers.Ancestral(), g.CFG(2.0)),
             (samplers.Ancestral(), g.KernelCFG(2.0)),
             (samplers.EulerCTMC(), g.KernelCFG(2.0, "rates")),

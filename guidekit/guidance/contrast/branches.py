@@ -1,199 +1,189 @@
-"""Branches: what a contrast asks the network, as changes of (x, t, condition, network)."""
+"""Branches: what a contrast asks beside the question itself, as functions of it."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Ask, Denoiser, GuidanceError
-from guidekit.core.prediction import Prediction
-from guidekit.core.state import State, batch, take, map_leaves
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.prior import Prior
+from guidekit.core.question import Question
+from guidekit.core.requirements import Fact
+from guidekit.core.state import State, altered, batch, leaves, map_leaves
 
-if TYPE_CHECKING:
-    from guidekit.core.run import Run
-    from guidekit.core.prior import Prior, Time
-
-Condition = Callable[["Run", State | None, int], State | None]
-"""(run, the run's own condition, rows) -> a condition with that many rows, or None for the null one."""
-
-
-def same(run: Run, condition: State | None, rows: int) -> State | None:
-    """The condition the sample is made for."""
-    return condition
-
-
-def null(run: Run, condition: State | None, rows: int) -> State | None:
-    """No condition, in the way the network was trained to have none."""
-    return None
-
-
-@dataclasses.dataclass(frozen=True)
-class Given:
-    """One fixed condition: a row without the batch, or what `Prior.condition` takes."""
-
-    value: Any
-
-    def __call__(self, run: Run, condition: State | None, rows: int) -> State:
-        """The condition in every row."""
-        return repeated(run, as_row(run, self.value), rows)
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A condition drawn anew for every sample and step, independent of the sample.
-
-    Args:
-        values: what to draw from, each what `Prior.condition` takes; None is all the prior knows, see `any_condition`.
-        weights: of the values; None is equal.
-        purpose: of the random numbers.
-    """
-
-    values: Sequence[Any] | None = None
-    weights: Sequence[float] | None = None
-    purpose: str = "condition"
-
-    def __call__(self, run: Run, condition: State | None, rows: int) -> State:
-        """One condition a row."""
-        draw = run.draw(self.purpose)
-        if self.values is None:
-            return any_condition(run, draw.uniform((rows, label_count(run.prior))))
-        u = draw.uniform((rows,))
-        weights = torch.ones(len(self.values)) if self.weights is None else torch.tensor(self.weights)
-        edges = (weights.double().cumsum(0) / weights.double().sum()).to(u.device)
-        which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
-        table = [as_row(run, value).to(run.device) for value in self.values]
-        return torch.stack(table)[which]
-
-
-def label_count(prior: Prior) -> int:
-    """Labels in a condition of a prior; 1 for class indices."""
-    return max(1, len(getattr(prior, "labels", ())))
-
-
-def any_condition(run: Run, u: Tensor) -> Tensor:
-    """Conditions from uniform numbers u (B, K): every label uniform over its values, class indices by their weights."""
-    labels = getattr(run.prior, "labels", ())
-    if labels:
-        sizes = torch.tensor([len(label.values) for label in labels], device=u.device)
-        return (u * sizes).long().clamp_max(sizes - 1)
-    edges = class_weights(run.prior).double().cumsum(0).to(u.device)
-    return torch.searchsorted(edges / edges[-1], u[:, 0].contiguous(), right=True).clamp_max(len(edges) - 1)
-
-
-def class_weights(prior: Prior) -> Tensor | None:
-    """How likely each class is, (C,), for priors whose condition is a class index; None where that is not known."""
-    if hasattr(prior, "log_w"):  # a mixture
-        return prior.log_w.exp()
-    laws = getattr(prior, "laws", getattr(prior, "_log_laws", None))  # one per class, the last without condition
-    return None if laws is None or len(laws) < 2 else torch.ones(len(laws) - 1)
-
-
-def as_row(run: Run, value: Any) -> State:
-    """A condition as users write it, as one row without the batch."""
-    if getattr(run.prior, "labels", ()):
-        return run.prior.condition(value)[0]
-    if isinstance(value, str):
-        raise GuidanceError(
-            f"this prior ({run.prior.name}) knows no conditions by name, and {value!r} is one: give numbers"
-        )
-    known = class_weights(run.prior)
-    if known is not None and isinstance(value, int) and not -1 <= value < len(known):
-        raise GuidanceError(f"this prior ({run.prior.name}) has the conditions 0 to {len(known) - 1}, and not {value}")
-    return torch.tensor(value) if isinstance(value, int | float | list | tuple) else value
-
-
-def repeated(run: Run, row: State, rows: int) -> State:
-    """One row without the batch as many of them."""
-    return map_leaves(lambda leaf: leaf.to(run.device).expand(rows, *leaf.shape), row)
+CONDITIONS = frozenset({Fact.CONDITIONAL, Fact.CONDITION})
 
 
 @dataclasses.dataclass(frozen=True)
 class Branch:
-    """One evaluation of a denoiser.
+    """A question made of another; this one asks the same of another prior, or of the same one.
 
     Args:
-        condition: see `Condition`.
-        prior: another prior to ask, of the same process and states; None is the run's own.
-        perturbation: of the network, a `perturbed.Plan`; rows carry its code (`Run.code_of`).
-        inputs: (run, x, t) -> (x', t'), what the network sees instead; None leaves the state and the time.
+        prior: of the same process and states; None is the prior that is asked.
     """
 
-    condition: Condition = same
-    prior: Prior | None = None
-    perturbation: Any = None
-    inputs: Callable[[Run, State, Time], tuple[State, Time]] | None = None
+    prior: Prior | None = dataclasses.field(default=None, kw_only=True)
+    requires: ClassVar[frozenset[Fact]] = frozenset()
+    draws: ClassVar[bool] = False
+    """Whether it draws numbers for every row."""
+
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """What is asked, for the rows of the question; draws are those of the owner."""
+        return question if self.prior is None else altered(question, prior=self.prior)
+
+    def check(self, name: str, prior: Prior) -> None:
+        """Raise `GuidanceError` where it cannot be asked of a prior."""
+        if self.prior is not None:
+            check_prior(name, prior, self.prior)
 
 
-CONDITIONAL, UNCONDITIONAL = Branch(), Branch(null)
+@dataclasses.dataclass(frozen=True)
+class Null(Branch):
+    """Without condition, in the way the network was trained to have none."""
+
+    requires = CONDITIONS
+
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """See `Branch`."""
+        return super().__call__(question, owner).of_nobody()
 
 
-def evaluate(
-    inner: Denoiser,
-    x: State,
-    t: Time,
-    condition: State | None,
-    branches: Sequence[Branch],
-    rows: Sequence[Tensor | None] | None = None,
-) -> list[Prediction]:
-    """One prediction a branch. Branches that ask one prior about states of one shape share one joined call.
+@dataclasses.dataclass(frozen=True)
+class Given(Branch):
+    """Under one fixed condition.
 
     Args:
-        inner: the denoiser inside the plug.
-        x, t, condition: of the samples.
-        branches: what to ask.
-        rows: per branch the samples to ask about, (N,) int64; None is all.
+        value: a row without the batch, or what `Prior.condition` takes.
     """
-    run, size = inner.run, batch(x)
-    asks = []
-    for i, branch in enumerate(branches):
-        there, time = (x, t) if branch.inputs is None else branch.inputs(run, x, t)
-        given = branch.condition(run, condition, size)
-        seed = None if branch.perturbation is None else branch.perturbation.seeds(run, size)
-        if rows is not None and rows[i] is not None:
-            there, given = take(there, rows[i]), None if given is None else take(given, rows[i])
-            seed = None if seed is None else seed[rows[i]]
-            time = time[rows[i]] if isinstance(time, Tensor) and time.ndim else time
-        asks.append(Ask(there, time, given, run.code_of(branch.perturbation), seed))
-    found: list[Prediction | None] = [None] * len(asks)
-    for prior, members in _grouped(branches, asks):
-        if prior is None:
-            answers = inner.joined([asks[i] for i in members])
-        else:
-            with run.using(prior):
-                answers = inner.joined([asks[i] for i in members])
-        for i, answer in zip(members, answers, strict=True):
-            found[i] = answer
-    return found
+
+    value: Any
+    requires = CONDITIONS
+
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """See `Branch`."""
+        question = super().__call__(question, owner)
+        rows, device = batch(question.x), leaves(question.x)[0].device
+        row = condition_row(question.prior, self.value)
+        return altered(question, condition=map_leaves(lambda leaf: leaf.to(device).expand(rows, *leaf.shape[1:]), row))
+
+    def check(self, name: str, prior: Prior) -> None:
+        """See `Branch.check`; the prior must know the condition."""
+        super().check(name, prior)
+        known_rows(name, prior, [self.value])
 
 
-def _grouped(branches: Sequence[Branch], asks: Sequence[Ask]) -> list[tuple[Prior | None, list[int]]]:
-    groups: dict[tuple, tuple[Prior | None, list[int]]] = {}
-    for i, (branch, ask) in enumerate(zip(branches, asks, strict=True)):
-        shape = tuple(ask.x.shape[1:]) if isinstance(ask.x, Tensor) else None
-        groups.setdefault((id(branch.prior), shape), (branch.prior, []))[1].append(i)
-    return list(groups.values())
+@dataclasses.dataclass(frozen=True)
+class Drawn(Branch):
+    """Under a condition drawn anew for every row and step, independent of the row's own.
+
+    Args:
+        values: what to draw from, each what `Prior.condition` takes; None is all that the prior knows, the parts of a
+            condition independently.
+        weights: of the values; None is equal.
+    """
+
+    values: Sequence[Any] | None = None
+    weights: Sequence[float] | None = None
+    requires = CONDITIONS
+    draws = True
+
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """See `Branch`."""
+        question = super().__call__(question, owner)
+        return altered(question, condition=self.conditions(question, owner))
+
+    def conditions(self, question: Question, owner: Guidance) -> State:
+        """One condition a row."""
+        prior = question.prior
+        if self.values is None:
+            u = question.uniform(owner, "condition", len(prior.choices))
+            numbers = [located(u[:, k].contiguous(), weights) for k, weights in enumerate(prior.choices)]
+            return torch.stack(numbers, 1) if prior.null_condition.ndim else numbers[0]
+        weights = torch.ones(len(self.values)) if self.weights is None else torch.tensor(self.weights)
+        u = question.uniform(owner, "condition")
+        return torch.cat([condition_row(prior, value) for value in self.values]).to(u.device)[located(u, weights)]
+
+    def check(self, name: str, prior: Prior) -> None:
+        """See `Branch.check`; there must be something to draw from."""
+        super().check(name, prior)
+        if self.values is not None:
+            known_rows(name, prior, self.values)
+        elif not prior.choices:
+            raise GuidanceError(f"{name} does not know the conditions of this prior ({prior.name}): give conditions=")
 
 
-def check_prior(name: str, run: Run, other: Prior) -> None:
-    """Another prior must have the process and the states of the run's own, and take its conditions."""
-    prior = run.prior
+@dataclasses.dataclass(frozen=True)
+class Changed(Branch):
+    """Any function of a question.
+
+    Args:
+        function: (question, owner) -> question, of the same rows.
+        random: whether it draws.
+    """
+
+    function: Callable[[Question, Guidance], Question]
+    random: bool = False
+
+    @property
+    def draws(self) -> bool:  # type: ignore[override]
+        """As given."""
+        return self.random
+
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """See `Branch`."""
+        return self.function(super().__call__(question, owner), owner)
+
+
+NULL = Null()
+
+
+def base(negative: Any = None) -> tuple[Branch]:
+    """The branch to move away from: under a negative condition, or without one."""
+    return (NULL if negative is None else Given(negative),)
+
+
+def located(u: Tensor, weights: Tensor) -> Tensor:
+    """Numbers (B,) of choices with weights (C,), from uniform ones u (B,)."""
+    edges = weights.to(u).cumsum(0)
+    return torch.searchsorted(edges / edges[-1], u, right=True).clamp_max(len(edges) - 1)
+
+
+def condition_row(prior: Prior, value: Any) -> State:
+    """A condition as users write it, as a tree with one row.
+
+    Raises:
+        ValueError: no such condition of the prior, or several.
+    """
+    plain = isinstance(value, int | float | list | tuple) and not getattr(prior, "labels", ())
+    row = prior.condition(torch.tensor(value) if plain else value)
+    if not leaves(row):
+        raise ValueError(f"this prior ({prior.name}) knows no conditions by name, got {value!r}: give numbers")
+    row = map_leaves(lambda leaf, null: leaf[None] if leaf.ndim == null.ndim else leaf, row, prior.null_condition)
+    if batch(row) != 1:
+        raise ValueError(f"one condition is needed, got {batch(row)}: {value!r}")
+    return row
+
+
+def known_rows(name: str, prior: Prior, values: Sequence[Any]) -> list[State]:
+    """The rows of conditions, or a `GuidanceError` that says which is none."""
+    try:
+        return [condition_row(prior, value) for value in values]
+    except ValueError as error:
+        raise GuidanceError(f"{name}: {error}") from error
+
+
+def check_prior(name: str, prior: Prior, other: Any) -> None:
+    """Raise `GuidanceError` unless another prior has the process and the states of the run's own."""
     if not hasattr(other, "process") or not hasattr(other, "predict"):
         raise GuidanceError(f"{name} needs a second prior beside this one ({prior.name}), and was given {other!r}")
-    if tuple(other.event_shape) != tuple(prior.event_shape) or not _same_process(other.process, prior.process):
+    if other.event_shape != prior.event_shape or not _same_process(other.process, prior.process):
         raise GuidanceError(
             f"{name} contrasts this prior ({prior.name}) with {other.name}, and their states or processes differ"
         )
-    if run.condition is not None and other.null_condition is None:
-        raise GuidanceError(f"a condition was given for this prior ({prior.name}), and {other.name} takes none")
-    for plug in run.plugs:
-        if getattr(plug, "replaces_network", False):
-            raise GuidanceError(
-                f"{type(plug).__name__} belongs to the network of this prior ({prior.name}): not with {name}"
-            )
 
 
 def _same_process(a: object, b: object) -> bool:
@@ -201,4 +191,8 @@ def _same_process(a: object, b: object) -> bool:
 
 
 def _settings(process: object) -> Mapping[str, str]:
-    return {field.name: repr(getattr(process, field.name)) for field in dataclasses.fields(process)}
+    """Names and values of a process' settings, tensors by their numbers."""
+    return {name: repr(value) for name, value in sorted(vars(process).items())}
+
+
+__all__ = ["CONDITIONS", "NULL", "Branch", "Changed", "Drawn", "Given", "Null", "base", "check_prior", "condition_row"]

@@ -1,176 +1,183 @@
-"""The engine of the classifier-free and weak-model family: branches, a rule, a schedule."""
+"""The engine of the classifier-free and weak-model family: branches, a rule, a weight."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.prior import Time
-from guidekit.core.prediction import GaussianPrediction, Prediction
-from guidekit.core.run import Run
-from guidekit.core.state import State, batch, put, where
-from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given, as_row, check_prior, evaluate
-from guidekit.guidance.contrast.linear import contrast
-from guidekit.guidance.contrast.rules import Context, Linear, Rule, rescaled
-from guidekit.guidance.contrast.schedules import Schedule, check_schedule, weight_at
-from guidekit.guidance.contrast.spaces import combine
-from guidekit.processes import DiscreteProcess
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Move
+from guidekit.core.owner import Memory
+from guidekit.core.population import Population
+from guidekit.core.prediction import Branches, Prediction
+from guidekit.core.prior import Prior
+from guidekit.core.question import Denoise, Question, jointly
+from guidekit.core.sampler import Sampler
+from guidekit.core.state import altered, batch, map_leaves, put, take
+from guidekit.core.step import Step
+from guidekit.guidance.contrast.branches import Branch
+from guidekit.guidance.contrast.rule import LINEAR, Answers, Rescaled, Rule, recalled
+from guidekit.guidance.contrast.schedules import Number, Scheduled, Schedules, Weight, everywhere, scheduled
+from guidekit.guidance.estimate.rescale import check_share
 
-LINEAR = Linear()
+
+class Remembering(Guidance[Memory]):
+    """A guidance that notes on its predictions what it wants to recall, as `rule.recalled`, in the next step."""
+
+    layer = Layer.CONTRAST
+
+    def move(self, inner: Move, population: Population, step: Step) -> Population:
+        """See `Guidance.move`: what was noted is kept; where nothing was, what was kept before stays."""
+        note = population.predict().notes.get(self)
+        moved = inner(population, step)
+        return moved if note is None else moved.remember(self, note)
+
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """What belongs to a sample may not be asked about several branches of it."""
+        innermost(self, members)
 
 
-class Contrast(Guidance):
-    """D = rule(D_base, D_positive, others; w): all branches of a step from one joined network call per prior.
+def innermost(guidance: Guidance, members: Sequence[Guidance]) -> None:
+    """Raise `GuidanceError` where a contrast lies around a guidance that keeps or draws something for every sample."""
+    outside = [each.name for each in members[members.index(guidance) + 1 :] if each.layer is Layer.CONTRAST]
+    if outside:
+        name = guidance.name
+        raise GuidanceError(
+            f"{name} keeps or draws something for every sample, and {outside[0]} would ask it about several branches of "
+            f"one: write chain({outside[0]}, {name})"
+        )
 
-    A method says which branches it asks (`branches`: base, positive, then others; the positive one is what the prior
-    says by itself) and how they are combined (`rule`). At w = 1 only the positive branch is evaluated, at w = 0 and
-    with the linear rule only the base.
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Contrast(Guidance[Memory]):
+    """D = rule(D_base, D, others; w): all branches of a step from one joined network call per prior.
+
+    At w = 1 the question alone is asked where the rule says so, and at w = 0 with the linear rule the base alone; with
+    weights by row the base is asked for those whose weight is not 1. Somebody outside who wants both branches gets them.
+
+    Args:
+        branches: what is asked beside the question itself, the base first.
+        rule: how the answers are combined.
+        weight: w, dimensionless; a number, or what turns a question into one.
+        name: for messages, and for the keys of random numbers.
+        own: how the question itself is asked where it is not alone.
     """
 
-    weight: float | Callable[[Time], Time] = 2.0
-    """w, dimensionless: a number, or a function of t (number or (B,))."""
-
-    schedule: Schedule | Sequence[float] | None = None
-    """When the weight holds, see `schedules`; two numbers are an `Interval` of noise levels."""
-
-    rescale: float = 0.0
-    """Share of the excess standard deviation that is taken back after the rule, in [0, 1]; see `rules.rescaled`."""
-
-    contrasts = True
-    needs_condition = True
-    """Whether a condition must be given, and the prior know its absence."""
-    tokens = True
-    """Whether the method has a meaning on tokens."""
-    per_sample = False
-    """Whether a row must be a sample of the run (what it draws or remembers belongs to one)."""
-
-    def branches(self, run: Run) -> Sequence[Branch]:
-        """Base, positive and other branches."""
-        return (UNCONDITIONAL, CONDITIONAL)
-
-    def rule(self, run: Run) -> Rule:
-        """How they are combined."""
-        return LINEAR
+    branches: tuple[Branch, ...]
+    rule: Rule = LINEAR
+    weight: float | Scheduled = 2.0
+    name: str = "Contrast"
+    own: Branch = Branch()
+    layer = Layer.CONTRAST
+    provides = frozenset({Fact.BRANCHES})
 
     @property
-    def timeless(self) -> bool:
-        """True for a constant weight and a rule that does not look at the time or back."""
-        return not callable(self.weight) and self.schedule is None and not self.per_sample
+    def requires(self) -> frozenset[Fact]:  # type: ignore[override]
+        """Of the branches and the rule."""
+        return self.rule.requires.union(*(branch.requires for branch in self.branches))
 
-    def check(self, run: Run) -> None:
-        """Both branches must exist; what belongs to a sample may not be asked about several branches of it."""
-        name, prior = type(self).__name__, run.prior
-        if not self.tokens and isinstance(prior.process, DiscreteProcess):
-            raise GuidanceError(f"{name} has no meaning for tokens, which this prior ({prior.name}) is of: use CFG")
-        if self.needs_condition and prior.null_condition is None:
-            raise GuidanceError(f"{name} needs a conditional prior, and this one ({prior.name}) takes no condition")
-        if self.needs_condition and run.condition is None:
-            raise GuidanceError(f"{name} needs a condition to guide towards: give condition=")
-        outside = [type(plug).__name__ for plug in run.plugs[run.position(self) + 1 :] if plug.contrasts]
-        if outside and self.per_sample:
-            raise GuidanceError(
-                f"{name} keeps or draws something for every sample, and {outside[0]} would ask it about several "
-                f"branches of one: write chain({outside[0]}, {name})"
-            )
-        check_schedule(name, self.schedule)
-        for branch in self.branches(run):
-            if isinstance(branch.condition, Given):
-                as_row(run, branch.condition.value)
-            if branch.prior is not None:
-                check_prior(name, run, branch.prior)
+    @property
+    def timeless(self) -> bool:  # type: ignore[override]
+        """True for a constant weight and branches and a rule that neither look at the time nor back, nor draw."""
+        others = [branch.prior for branch in self.branches if branch.prior is not None]
+        personal = self.rule.remembers or any(branch.draws for branch in self.branches)
+        return not callable(self.weight) and not personal and all(prior.timeless for prior in others)
 
-    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """Branches must exist; what belongs to a sample may not be asked about several branches of it."""
+        if self.rule.remembers or any(branch.draws for branch in self.branches):
+            innermost(self, members)
+        for branch in (self.own, *self.branches):
+            branch.check(self.name, prior)
+        self.rule.check(self.name, prior)
+
+    def start(self, population: Population) -> Population:
+        """See `Guidance.start`; a second prior must take the condition that was given."""
+        for branch in self.branches:
+            if population.condition is not None and branch.prior is not None and branch.prior.null_condition is None:
+                raise GuidanceError(f"{self.name}: a condition was given, and {branch.prior.name} takes none")
+        return population
+
+    def weight_of(self, question: Question) -> Number:
+        """The weight, a number or (B,)."""
+        return self.weight(question) if callable(self.weight) else self.weight
+
+    def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`."""
-        run, branches = inner.run, self.branches(inner.run)
-        w, rule = self.weight_at(t, run), self.rule(inner.run)
-        if rule.neutral and everywhere(w, 1):
-            return evaluate(inner, x, t, condition, branches[1:2])[0]
-        if rule.linear and everywhere(w, 0):
-            return evaluate(inner, x, t, condition, branches[:1])[0]
-        rows = None
-        if rule.neutral and isinstance(w, Tensor) and w.ndim and (w == 1).any():
-            rows = (w != 1).nonzero()[:, 0]  # the others are not evaluated where the weight is 1
-        return self.guided(inner, x, t, condition, w, rows)
-
-    def weight_at(self, t: Time, run: Run) -> Time:
-        """The weight at t, a number or (B,)."""
-        return weight_at(self.weight, self.schedule, t, run)
-
-    def guided(
-        self, inner: Denoiser, x: State, t: Time, condition: State | None, w: Time, rows: Tensor | None = None
-    ) -> Prediction:
-        """The rule applied to all branches; only to some rows (N,) where they are given, the rest is positive."""
-        run, branches = inner.run, self.branches(inner.run)
-        asked = [rows if i != 1 else None for i in range(len(branches))]
-        views = evaluate(inner, x, t, condition, branches, asked)
-        return self.combined(run, x, t, views, w, rows)
-
-    def combined(
-        self, run: Run, x: State, t: Time, views: Sequence[Prediction], w: Time, rows: Tensor | None = None
-    ) -> Prediction:
-        """The rule applied to predictions, those but the positive one of the given rows."""
-        context = Context(run, x, t, f"{type(self).__name__} {run.position(self)}", views, rows)
-        views, rule = framed(run, views, t, rows), self.rule(run)
-        if isinstance(rule, Linear):
-            guided = contrast(views[0], views[1], w)
-        else:
-            guided = combine(rule.space, run.prior.process, views, partial(rule, w=w, context=context))
-        if self.rescale:
-            parts = guided.parts
-            back = partial(_rescaled, share=self.rescale)
-            guided = dataclasses.replace(combine("v", run.prior.process, [guided, views[1]], back), parts=parts)
+        weight, rule, rows = self.weight_of(question), self.rule, None
+        if Fact.BRANCHES not in question.population.setup.wanted:
+            if rule.neutral and everywhere(weight, 1):
+                return inner(question)
+            if rule.linear and everywhere(weight, 0):
+                return inner(self.branches[0](question, self))
+            if rule.neutral and isinstance(weight, Tensor) and bool((weight == 1).any()):
+                rows = (weight != 1).nonzero()[:, 0]
+        asked = question if rows is None else question.take(rows)
+        *others, own = jointly(inner, [*(branch(asked, self) for branch in self.branches), self.own(question, self)])
+        own = at_time(own, question)
         if rows is None:
-            return guided.with_parts(memory=context.new) if context.new else guided
-        positive = bare(views[1])
-        active = torch.zeros(batch(x), dtype=torch.bool, device=rows.device).index_fill(0, rows, True)
-        new = {key: where(active, value, self._old(run, key, value)) for key, value in context.new.items()}
-        chosen = where(active, bare(guided), positive)
-        return dataclasses.replace(chosen, parts=guided.parts | ({"memory": new} if new else {}))
-
-    @staticmethod
-    def _old(run: Run, key: str, like: Tensor) -> Tensor:
-        before = run.recall(key, len(like))
-        return torch.zeros_like(like) if before is None else before
+            return rule.combine(Answers(own, others, question, self), weight)
+        guided = rule.combine(Answers(take(own.plain(), rows), others, asked, self), weight[rows])
+        return spliced(own, rows, guided, question, self)
 
 
-def _rescaled(views: Sequence[Tensor], share: float) -> Tensor:
-    return rescaled(views[0], views[1], share)
+@dataclasses.dataclass(frozen=True, eq=False)
+class RememberingContrast(Remembering[Memory], Contrast[Memory]):
+    """A contrast whose rule keeps something of every row."""
+
+    check = Contrast.check
 
 
-def everywhere(w: Time, value: float) -> bool:
-    """Whether a weight, a number or (B,), is that number for all samples."""
-    return bool((w == value).all()) if isinstance(w, Tensor) else w == value
+def at_time(prediction: Prediction, question: Question) -> Prediction:
+    """A prediction for rows that were asked beside others of other times, as one of their own common time."""
+    if isinstance(question.t, Tensor) or not isinstance(getattr(prediction, "a", None), Tensor):
+        return prediction
+    a, s = question.process.coefficients(question.t)
+    return altered(prediction, a=a, s=s)
 
 
-def bare(prediction: Prediction) -> Prediction:
-    """A prediction without its parts."""
-    return dataclasses.replace(prediction, parts={})
+def spliced(own: Prediction, rows: Tensor, guided: Prediction, question: Question, owner: Guidance) -> Prediction:
+    """The guided prediction in some rows (N,), own in the others, with branches for all; what is kept there stays."""
+    plain, branches = own.plain(), guided.branches
+    whole = put(plain, rows, guided.plain())
+    if branches is not None:
+        weight = branches.weight
+        if isinstance(weight, Tensor):
+            weight = weight.new_ones(batch(question.x)).index_copy(0, rows, weight)
+        whole = altered(whole, branches=Branches(put(plain, rows, branches.null), plain, weight))
+    whole, note = altered(whole, notes=own.notes), guided.notes.get(owner)
+    if note is None:
+        return whole
+    before = recalled(question, owner)
+    if before is None:
+        before = map_leaves(lambda leaf: leaf.new_zeros(batch(question.x), *leaf.shape[1:]), note)
+    return whole.noting(owner, put(before, rows, note))
 
 
-def framed(run: Run, views: Sequence[Prediction], t: Time, rows: Tensor | None) -> list[Prediction]:
-    """All views as predictions of all samples at their own states and times; the second stands where others are not."""
-    positive = views[1]
-    if isinstance(positive, GaussianPrediction) and isinstance(positive.a, Tensor) and not isinstance(t, Tensor):
-        positive = dataclasses.replace(run.prior.process.prediction(positive.mean, positive.x, t), parts=positive.parts)
-    whole = []
-    for i, view in enumerate(views):
-        if i == 1:
-            whole.append(positive)
-        elif rows is not None:
-            whole.append(_put(bare(positive), rows, view))
-        elif isinstance(view, GaussianPrediction):
-            whole.append(dataclasses.replace(positive, mean=view.mean, parts=view.parts))
-        else:
-            whole.append(view)
-    return whole
+def contrast(
+    name: str,
+    branches: tuple[Branch, ...],
+    rule: Rule,
+    weight: Weight,
+    schedule: Schedules = None,
+    rescale: float = 0.0,
+) -> Contrast:
+    """A contrast from settings as users write them: what presets are made with.
+
+    Args:
+        name, branches, rule: see `Contrast`.
+        weight: a number, or a function of t (number or (B,)).
+        schedule: when the weight holds: None is always, two numbers are an interval (low, high] of noise levels s / a
+            (for tokens the share that is lost), or one of `guidekit.guidance.contrast.schedules`.
+        rescale: share in [0, 1] of the excess standard deviation that is taken back, in v space.
+
+    Raises:
+        ValueError: a weight that is no finite number, a share outside its range.
+    """
+    check_share(name, rescale)
+    kind = RememberingContrast if rule.remembers else Contrast
+    return kind(branches, Rescaled(rule, rescale) if rescale else rule, scheduled(name, weight, schedule), name)
 
 
-def _put(positive: Prediction, rows: Tensor, view: Prediction) -> Prediction:
-    if isinstance(view, GaussianPrediction):
-        return dataclasses.replace(positive, mean=positive.mean.index_copy(0, rows, view.mean.to(positive.mean)))
-    return put(positive, rows, bare(view))
+__all__ = ["Contrast", "Remembering", "RememberingContrast", "contrast", "innermost", "spliced"]

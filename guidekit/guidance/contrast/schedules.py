@@ -1,55 +1,58 @@
-"""When a guidance acts, and how strongly: weights as functions of the noise level.
+"""When a contrast acts, and how strongly: its weight as a function of the time or of the step.
 
-A schedule turns (weight, time, run) into the weight at that time; 1 means "the positive branch alone", and the others
-are then not evaluated.
+A schedule turns a weight into that of a question; where the weight is 1 the branch itself stands, and the others are not
+asked. Schedules look at where the population is on the time grid, never at how often it has been there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.processes import DiscreteProcess, GaussianProcess
+from guidekit.core.process import Process
+from guidekit.core.question import Question
+from guidekit.core.requirements import Fact
+from guidekit.guidance.contrast.settings import check_finite
+from guidekit.registry import register
 
-if TYPE_CHECKING:
-    from guidekit.core.run import Run
+Number = float | Tensor
+"""A number, or one a row, (B,)."""
+
+Weight = float | Callable[[Number], Number]
+"""A number, or a function of t, which is a number or (B,)."""
 
 
 class Schedule(Protocol):
     """What a schedule is."""
 
-    def __call__(self, weight: float, t: Time, run: Run) -> Time:
-        """The weight at t, a number or (B,) like t."""
+    def __call__(self, weight: Number, question: Question) -> Number:
+        """The weight of a question, a number or (B,)."""
 
 
-def noise_level(process: GaussianProcess | DiscreteProcess, t: Time) -> Time:
-    """s(t) / a(t), the noise std a variance-exploding process would have; for tokens the share of them that is lost."""
-    if isinstance(process, DiscreteProcess):
+Schedules = Schedule | Sequence[float] | None
+"""None is always, two numbers are an `Interval` of noise levels."""
+
+
+def noise_level(process: Process | Any, t: Number) -> Number:
+    """s(t) / a(t), the noise std a variance-exploding process would have; for tokens the share of them that is lost.
+
+    Of states of several parts it is that of the real-valued ones.
+    """
+    if Fact.PARTS in process.provides:
+        process = next((part for part in process.parts.values() if Fact.REAL in part.provides), process.parts)
+    if Fact.TOKENS in process.provides:
         return 1 - process.survival(t)
     a, s = process.coefficients(t)
     return s / a.clamp_min(1e-12) if isinstance(a, Tensor) else s / max(a, 1e-12)
 
 
-def step_of(run: Run, t: Time) -> Time:
-    """Index of the step that starts at t: how many times of the grid lie before it."""
-    if isinstance(t, Tensor):
-        return (torch.tensor(run.grid, dtype=t.dtype, device=t.device) > t[..., None]).sum(-1)
-    return sum(time > t for time in run.grid)
-
-
-def _where(inside: Tensor | bool, yes: Time, no: Time, t: Time) -> Time:
-    if isinstance(inside, Tensor):
-        yes, no = (torch.as_tensor(v, dtype=t.dtype, device=t.device).expand(t.shape) for v in (yes, no))
-        return torch.where(inside, yes, no)
-    return yes if inside else no
-
-
+@register("schedule", "interval")
 @dataclasses.dataclass(frozen=True)
 class Interval:
     """The weight where low < noise level <= high, 1 elsewhere.
@@ -69,38 +72,50 @@ class Interval:
     by: str = "sigma"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown scale and a reversed interval."""
+        """Check the scale and the order."""
         if self.by not in ("sigma", "log_snr"):
             raise ValueError(f"by={self.by!r}; accepted: sigma, log_snr")
-        if self.low > self.high:
+        if not self.low <= self.high:
             raise ValueError(f"interval from {self.low} to {self.high}; the least level comes first")
 
-    def __call__(self, weight: float, t: Time, run: Run) -> Time:
+    def __call__(self, weight: Number, question: Question) -> Number:
         """See `Schedule`."""
-        level = noise_level(run.prior.process, t)
-        low, high = self.low, self.high
+        level = noise_level(question.process, question.time)
         if self.by == "log_snr":  # the ratio falls where the level rises
-            low, high = math.exp(-self.high / 2), math.exp(-self.low / 2)
-            inside = (level >= low) & (level < high)
+            inside = (level >= math.exp(-self.high / 2)) & (level < math.exp(-self.low / 2))
         else:
-            inside = (level > low) & (level <= high)
-        return _where(inside, weight, 1.0, t)
+            inside = (level > self.low) & (level <= self.high)
+        if not isinstance(inside, Tensor):
+            return weight if inside else 1.0
+        return torch.where(inside, torch.as_tensor(weight, dtype=level.dtype, device=level.device), 1.0)
 
 
+@register("schedule", "steps")
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The weight from step `first` on for `count` steps (None: to the end), 1 in the others."""
+    """The weight from step `first` of the time grid on for `count` steps (None: to the end), 1 in the others.
+
+    Steps are counted on the grid: one that is gone through several times is guided every time alike.
+
+    Raises:
+        ValueError: counts below 0.
+    """
 
     first: int = 0
     count: int | None = None
 
-    def __call__(self, weight: float, t: Time, run: Run) -> Time:
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        if self.first < 0 or (self.count is not None and self.count < 0):
+            raise ValueError(f"first and count must be at least 0, got first={self.first}, count={self.count}")
+
+    def __call__(self, weight: Number, question: Question) -> Number:
         """See `Schedule`."""
-        step = step_of(run, t)
         last = math.inf if self.count is None else self.first + self.count
-        return _where((step >= self.first) & (step < last), weight, 1.0, t)
+        return weight if self.first <= question.moment.index < last else 1.0
 
 
+@register("schedule", "ramp")
 @dataclasses.dataclass(frozen=True)
 class Ramp:
     """From weight `start` at t = 1 to the weight at t = 0, as (1 - t)^power of the way."""
@@ -108,59 +123,101 @@ class Ramp:
     start: float = 1.0
     power: float = 1.0
 
-    def __call__(self, weight: float, t: Time, run: Run) -> Time:
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        check_finite("ramp", start=self.start)
+        if not 0 < self.power < math.inf:
+            raise ValueError(f"power must be above 0, got {self.power}")
+
+    def __call__(self, weight: Number, question: Question) -> Number:
         """See `Schedule`."""
-        return self.start + (weight - self.start) * (1 - t) ** self.power
+        return self.start + (weight - self.start) * (1 - question.time) ** self.power
 
 
+@register("schedule", "table")
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Weights at evenly spaced times from 1 to 0, linear in between; they stand in place of the plug's own.
+    """Weights at evenly spaced times from 1 to 0, linear in between; they stand in place of the guidance's own.
 
     Raises:
-        ValueError: fewer than two.
+        ValueError: fewer than two, or what is no number.
     """
 
     weights: Sequence[float]
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be interpolated."""
+        """Check that there is something to interpolate."""
         if len(self.weights) < 2:
-            raise ValueError(f"a table needs at least 2 weights, and this one has {len(self.weights)}")
+            raise ValueError(f"a table needs at least 2 weights, got {len(self.weights)}")
+        for weight in self.weights:
+            check_finite("table", weights=weight)
 
-    def __call__(self, weight: float, t: Time, run: Run) -> Time:
+    def __call__(self, weight: Number, question: Question) -> Number:
         """See `Schedule`."""
-        last = len(self.weights) - 1
+        t, last = question.time, len(self.weights) - 1
         if not isinstance(t, Tensor):
             k = min(int((1 - t) * last), last - 1)
             return self.weights[k] + ((1 - t) * last - k) * (self.weights[k + 1] - self.weights[k])
         weights = torch.tensor(self.weights, dtype=t.dtype, device=t.device)
-        k = ((1 - t) * last).long().clamp(0, last - 1)
-        return weights[k] + ((1 - t) * last - k) * (weights[k + 1] - weights[k])
+        place = ((1 - t) * last).long().clamp(0, last - 1)
+        return weights[place] + ((1 - t) * last - place) * (weights[place + 1] - weights[place])
 
 
-def check_schedule(name: str, schedule: object) -> None:
-    """Raise `GuidanceError` for what is neither None, a function nor two numbers."""
-    if schedule is None or callable(schedule):
-        return
-    numbers = isinstance(schedule, Sequence) and all(isinstance(v, int | float) for v in schedule)
-    if not numbers or isinstance(schedule, str) or len(schedule) != 2:
-        raise GuidanceError(f"{name}: schedule={schedule!r}; two noise levels [low, high] are needed, or a schedule")
-    Interval(*schedule)
-
-
-def weight_at(weight: object, schedule: object, t: Time, run: Run) -> Time:
-    """The weight of a plug at t: a number or (B,).
+@dataclasses.dataclass(frozen=True)
+class Scheduled:
+    """The weight of a question.
 
     Args:
-        weight: number, or function of t.
-        schedule: None, a `Schedule`, or two noise levels (low, high) for an `Interval`.
-        t: number or (B,); `run.schedule_time` goes before it, so that all calls of one step have one weight.
-        run: the execution.
+        weight: a number, or a function of t.
+        schedule: of it, or None.
+        neutral: the weight at which nothing is added; schedules are written for weights of which that is 1.
     """
-    if run.schedule_time is not None:
-        t = run.schedule_time
-    w = weight(t) if callable(weight) else weight
+
+    weight: Weight
+    schedule: Schedule | None = None
+    neutral: float = 1.0
+
+    def __call__(self, question: Question) -> Number:
+        """The weight, a number or (B,)."""
+        weight = self.weight(question.time) if callable(self.weight) else self.weight
+        if self.schedule is not None:
+            above = 1.0 - self.neutral
+            weight = self.schedule(weight + above, question) - above if above else self.schedule(weight, question)
+        if not (bool(weight.isfinite().all()) if isinstance(weight, Tensor) else math.isfinite(weight)):
+            raise ValueError(f"the weight at t={question.time} is {weight}; a finite number is needed")
+        return weight
+
+
+def scheduled(name: str, weight: Weight, schedule: Schedules = None, neutral: float = 1.0) -> float | Scheduled:
+    """A weight as users write it: a number, or what turns a question into one.
+
+    Args:
+        name: for messages.
+        weight: a number, or a function of t.
+        schedule: see `Schedules`.
+        neutral: see `Scheduled`.
+
+    Raises:
+        GuidanceError: a schedule that is neither None, a function nor two numbers.
+        ValueError: a weight that is no finite number, or two levels of which the first is above the second.
+    """
+    if not callable(weight):
+        check_finite(name, weight=weight)
     if schedule is None:
-        return w
-    return (Interval(*schedule) if isinstance(schedule, Sequence) else schedule)(w, t, run)
+        return Scheduled(weight) if callable(weight) else weight
+    if not callable(schedule):
+        numbers = not isinstance(schedule, str | float | int) and all(isinstance(v, int | float) for v in schedule)
+        if not numbers or len(schedule) != 2:
+            raise GuidanceError(
+                f"{name}: schedule={schedule!r}; two noise levels [low, high] are needed, or a schedule"
+            )
+        schedule = Interval(*schedule)
+    return Scheduled(weight, schedule, neutral)
+
+
+def everywhere(weight: Number, value: float) -> bool:
+    """Whether a weight, a number or (B,), is that number for all rows."""
+    return bool((weight == value).all()) if isinstance(weight, Tensor) else weight == value
+
+
+__all__ = ["Interval", "Number", "Ramp", "Schedule", "Scheduled", "Schedules", "Steps", "Table", "Weight", "scheduled"]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from guidekit.core.guidance import GuidanceError
-from guidekit.core.run import Run
-from guidekit.guidance.contrast.branches import CONDITIONAL, Branch, Drawn, class_weights
-from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.contrast.schedules import Schedule
+from guidekit.guidance.contrast.branches import Drawn
+from guidekit.guidance.contrast.engine import Contrast, contrast
+from guidekit.guidance.contrast.rule import LINEAR
+from guidekit.guidance.contrast.schedules import Schedules, Weight
+from guidekit.guidance.contrast.settings import check_range
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class ICG(Contrast):
+@register("guidance", "icg")
+def ICG(  # noqa: N802 - a preset
+    weight: Weight = 2.0,
+    conditions: Sequence[Any] | None = None,
+    weights: Sequence[float] | None = None,
+    schedule: Schedules = None,
+    rescale: float = 0.0,
+) -> Contrast:
     """Independent condition guidance: D_r + w (D_c - D_r), with a condition r drawn anew for every sample and step.
 
     Averaged over r it is w D_c + (1 - w) mean_r D_r, which is not the unconditional prediction, except at high noise.
@@ -26,23 +32,13 @@ class ICG(Contrast):
         weights: how likely each is, as in the training data; None is equal.
         schedule, rescale: see `CFG`.
 
+    Raises:
+        ValueError: as many weights as conditions are needed, none below 0.
+
     Source: Sadat et al. 2024, arXiv:2407.02687, section 4.
     """
-
-    weight: float | Callable[[Time], Time] = 2.0
-    conditions: Sequence[Any] | None = None
-    weights: Sequence[float] | None = None
-    schedule: Schedule | Sequence[float] | None = None
-    rescale: float = 0.0
-    needs = ("conditional prior and condition=",)
-    per_sample = True
-
-    def branches(self, run: Run) -> Sequence[Branch]:
-        """A random condition, and the condition."""
-        return (Branch(Drawn(self.conditions, self.weights, f"ICG {run.position(self)}")), CONDITIONAL)
-
-    def check(self, run: Run) -> None:
-        """There must be something to draw from."""
-        super().check(run)
-        if self.conditions is None and not getattr(run.prior, "labels", ()) and class_weights(run.prior) is None:
-            raise GuidanceError(f"ICG does not know the conditions of this prior ({run.prior.name}): give conditions=")
+    for value in weights or ():
+        check_range("ICG", weights=value)
+    if weights is not None and (conditions is None or len(conditions) != len(weights) or sum(weights) == 0):
+        raise ValueError(f"ICG: {len(weights)} weights for {len(conditions or ())} conditions; one each, not all 0")
+    return contrast("ICG", (Drawn(conditions, weights),), LINEAR, weight, schedule, rescale)

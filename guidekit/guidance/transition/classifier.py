@@ -3,88 +3,109 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, GuidanceError
-from guidekit.core.kernels import Kernel
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Propose
+from guidekit.core.objective import Objective
 from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.guidance.transition.edits import ROWS, edits_for
-from guidekit.guidance.values.learned import refuse_other_noise
-from guidekit.processes import DiscreteProcess
-from guidekit.samplers import Jumps
+from guidekit.core.proposal import Proposal
+from guidekit.core.step import Step
+from guidekit.guidance.transition.edits import ROWS, Edits, edits_for
+from guidekit.objectives.reward import Value, objective_of
+from guidekit.registry import register
+from guidekit.samplers.ctmc import EulerCTMC
 
 
-class _Transition(Guidance):
-    """What plugs that weigh single-token edits share."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class EditGuidance(Guidance[None]):
+    """What guidances that weigh single-token edits share; see `DCBG` for the settings."""
 
-    method: str
-    needs = ("reward (any; with first_order differentiable)", "tokens")
+    reward: Objective | None = None
+    scale: float | Callable[[float], float] = 1.0
+    first_order: bool = False
+    value: Objective | None = None
+    rows: int = ROWS
+    layer = Layer.PROPOSAL
+    shifts = True
 
-    def check(self, run: Run) -> None:
-        """Tokens only; first-order edits need a gradient."""
-        if not isinstance(run.prior.process, DiscreteProcess):
-            kind = type(run.prior.process).__name__
-            name = type(self).__name__
-            raise GuidanceError(f"{name} weighs edits of tokens, and this prior ({run.prior.name}) is a {kind}")
-        refuse_other_noise(self.value, run.prior)
+    def __post_init__(self) -> None:
+        """Take functions for objectives, and check the settings."""
+        name = type(self).__name__
+        if self.reward is None and self.value is None:
+            raise GuidanceError(f"{name} needs something to obey: give reward=, or value= of noisy states")
+        if self.reward is not None:
+            object.__setattr__(self, "reward", objective_of(self.reward, name))
+        if self.value is not None:
+            object.__setattr__(self, "value", _noisy(self.value, name))
+        if isinstance(self.scale, int | float) and not math.isfinite(self.scale):
+            raise ValueError(f"scale must be a finite number, got {self.scale}")
         if self.rows < 1:
-            raise ValueError(f"rows={self.rows}; at least 1 is needed")
-        run.sampler.require(self.method, type(self).__name__, "sampler=jumps or sampler=ancestral")
-        try:
-            edits_for(self.reward, self.value, self.first_order, self.rows)
-        except GuidanceError as error:
-            raise GuidanceError(f"{type(self).__name__} on {run.prior.name}: {error}") from error
+            raise ValueError(f"rows must be at least 1, got {self.rows}")
+        self.edits  # noqa: B018 - refuses what has no gradient
 
-    def propose(
-        self, inner: Callable[[Population, float, float], Kernel], population: Population, t: float, u: float
-    ) -> Kernel:
-        """The inner kernel, with every edit weighted by exp(scale * change)."""
-        kernel = inner(population, t, u)
-        scale = self.scale(t) if callable(self.scale) else self.scale
-        if scale == 0:
-            return kernel
-        change = getattr(kernel, self.method, None)
-        if change is None:
-            kind = type(kernel).__name__
-            raise GuidanceError(f"{type(self).__name__} cannot change a {kind}: use sampler=jumps or sampler=ancestral")
-        edits = edits_for(self.reward, self.value, self.first_order, self.rows)
-        return change(scale * edits(population, t))
+    @property
+    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """The value where one is given, otherwise the reward."""
+        judge = self.reward if self.value is None else self.value
+        return () if judge is None else (judge,)
+
+    @cached_property
+    def edits(self) -> Edits:
+        """What edits are worth."""
+        return edits_for(self.objectives[0], self.first_order, self.rows)
+
+    def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
+        """The inner proposal, with every edit weighted by exp(scale * change)."""
+        proposal = inner(population, step)
+        scale = self.scale(step.t) if callable(self.scale) else self.scale
+        return proposal if scale == 0 else self.weighted(proposal, scale * self.edits(population))
+
+    def weighted(self, proposal: Proposal, log_weights: Tensor) -> Proposal:
+        """The proposal with edits weighted by the exponential of log_weights (B, L, C)."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement weighted(proposal, log_weights)")
 
 
-@dataclasses.dataclass(frozen=True)
-class DCBG(_Transition):
-    """Discrete classifier-based guidance: p(z_u^l = v | z_t) exp(scale * change of v), normalised at every position.
+@register("guidance", "dcbg")
+@dataclasses.dataclass(frozen=True, eq=False)
+class DCBG(EditGuidance):
+    """Discrete classifier-based guidance: p(z_u^l = v | z_t) exp(scale * change of v), normalized at every position.
 
-    Within `FKSteering` the weights correct for the tilt (twisted sequential Monte Carlo).
+    Within a particle filter the weights correct for the tilt (twisted sequential Monte Carlo).
 
     Args:
-        reward: of clean tokens, used where no value is given: then edits are made to the clean estimate.
+        reward: of clean tokens or objects, used where no value is given: then edits are made to the clean estimate.
         scale: gamma for a log-probability, 1 / alpha for a reward, a number or a function of t; 0 is unguided.
-        first_order: one gradient in place of L V evaluations.
-        value: of noisy tokens, (z (B, L), t) -> (B,), nats; first order needs its `relaxed`.
+        first_order: one gradient in place of L V evaluations; needs an objective with `relaxed`.
+        value: of noisy tokens, nats; an objective, or a function (z (B, L), t) -> (B,).
         rows: most edited sequences in one evaluation.
+
+    Raises:
+        GuidanceError: nothing to obey, or no gradient where one is needed.
+        ValueError: a scale that is not finite.
 
     Source: Schiff et al. 2024, arXiv:2412.10193, eq. 9-12 (D-CBG).
     """
 
-    reward: Callable[..., Tensor] | None = None
-    scale: float | Callable[[float], float] = 1.0
-    first_order: bool = False
-    value: Callable[[Tensor, float], Tensor] | None = None
-    rows: int = ROWS
-    method = "tilt"
+    requires = frozenset({Fact.SEQUENCE, Fact.TILTS})
+
+    def weighted(self, proposal: Proposal, log_weights: Tensor) -> Proposal:
+        """See `EditGuidance.weighted`."""
+        return proposal.tilt(log_weights)
 
 
-@dataclasses.dataclass(frozen=True)
-class PredictorGuidance(_Transition):
+@register("guidance", "predictor")
+@dataclasses.dataclass(frozen=True, eq=False)
+class PredictorGuidance(EditGuidance):
     """Rates R(z -> z') exp(scale * change) of the reversed chain: good edits also come sooner.
 
     With the exact value and scale = 1 it samples the conditional law, up to the error of the steps. It needs steps in
-    time: sampler=jumps (Euler; the default here) or ancestral. Rates of noising that a stochastic sampler adds are left
-    as they are, since the conditional law has the same (the authors' code guides them too).
+    time: `EulerCTMC` (the default here) or ancestral ones. Rates of noising that a stochastic sampler adds are left as
+    they are, since the conditional law has the same (the authors' code guides them too).
 
     Args:
         reward, scale, first_order, value, rows: as in `DCBG`.
@@ -92,19 +113,19 @@ class PredictorGuidance(_Transition):
     Source: Nisonoff et al. 2024, arXiv:2406.01572, eq. 2-3; scale is 1 / their guidance temperature.
     """
 
-    reward: Callable[..., Tensor] | None = None
-    scale: float | Callable[[float], float] = 1.0
-    first_order: bool = False
-    value: Callable[[Tensor, float], Tensor] | None = None
-    rows: int = ROWS
-    method = "accelerate"
-    default_sampler = Jumps()
+    requires = frozenset({Fact.SEQUENCE, Fact.JUMPS})
+    default_sampler = EulerCTMC()
+
+    def weighted(self, proposal: Proposal, log_weights: Tensor) -> Proposal:
+        """See `EditGuidance.weighted`."""
+        return proposal.changed(lambda kernel: kernel.accelerate(log_weights))
 
 
+@register("guidance", "tag")
 def TAG(  # noqa: N802 - a preset
-    reward: Callable[..., Tensor] | None = None,
-    scale: float = 1.0,
-    value: Callable[[Tensor, float], Tensor] | None = None,
+    reward: Objective | None = None,
+    scale: float | Callable[[float], float] = 1.0,
+    value: Objective | None = None,
 ) -> PredictorGuidance:
     """Taylor-approximated guidance: predictor guidance with one gradient a step in place of L V evaluations.
 
@@ -116,4 +137,11 @@ def TAG(  # noqa: N802 - a preset
     return PredictorGuidance(reward, scale, True, value)
 
 
-TAG.needs = ("differentiable reward", "tokens")
+def _noisy(value: Any, who: str) -> Objective:
+    """A value of noisy states from what was given."""
+    if not isinstance(value, Objective) and callable(value) and not isinstance(value, type):
+        return Value(value)
+    value = objective_of(value, who, "a value of noisy states")
+    if value.on != "noisy":
+        raise GuidanceError(f"{who} needs a value of noisy states; {value.name} looks at {value.on} ones: give reward=")
+    return value

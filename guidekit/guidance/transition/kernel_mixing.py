@@ -3,105 +3,111 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from guidekit.core.guidance import Denoiser, Guidance, GuidanceError, overrides
-from guidekit.core.kernels import CategoricalKernel, JumpKernel, Kernel
-from guidekit.core.population import Population, Time
-from guidekit.core.prediction import Prediction
-from guidekit.core.run import Run
-from guidekit.core.state import State
-from guidekit.guidance.contrast.linear import contrast, normalised
-from guidekit.processes import DiscreteProcess
-from guidekit.samplers import Ancestral, Jumps, Sampler
-
-
-def require_condition(plug: Guidance, run: Run) -> None:
-    """Both branches must exist, be of tokens, and be what the plug mixes."""
-    name, prior = type(plug).__name__, run.prior
-    if not isinstance(prior.process, DiscreteProcess):
-        raise GuidanceError(f"{name} mixes laws of tokens, and this prior ({prior.name}) is not of tokens: use CFG")
-    if prior.null_condition is None or run.condition is None:
-        raise GuidanceError(f"{name} needs a conditional prior and a condition=; the prior here is {prior.name}")
-    for other in run.plugs[run.position(plug) + 1 :]:
-        if overrides(other, "denoise"):  # it would change the mixed belief, and not the branches that are mixed
-            raise GuidanceError(f"{name} mixes what is inside it: write chain({type(other).__name__}, {name})")
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Propose, overrides
+from guidekit.core.population import Population
+from guidekit.core.prediction import Prediction, geometric
+from guidekit.core.prior import Prior
+from guidekit.core.proposal import Proposal
+from guidekit.core.question import Denoise, Question, jointly
+from guidekit.core.sampler import Sampler
+from guidekit.core.state import altered
+from guidekit.core.step import Step
+from guidekit.core.token_kernels import JumpKernel, TokenKernel
+from guidekit.registry import register
+from guidekit.samplers.ancestral import Ancestral
+from guidekit.samplers.ctmc import EulerCTMC
 
 
-@dataclasses.dataclass(frozen=True)
-class KernelCFG(Guidance):
-    """Both branches' transitions mixed as K_c^w K_0^(1 - w): kernels (normalised), or rates of the reversed chain.
-
-    On a masked process with one token left it equals `CFG`; on others, and where steps are coarse, it does not.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mixing(Guidance[None]):
+    """What guidances that mix the transitions of two branches share; both come from one joined call.
 
     Args:
         weight: w; 1 is the conditional model, 0 the unconditional one.
-        mix: "kernel" (D-CFG for uniform noise), or "rates" (predictor-free guidance; needs sampler=jumps).
+
+    Raises:
+        ValueError: a weight that is not finite.
+    """
+
+    weight: float = 2.0
+    layer = Layer.CONTRAST
+    requires = frozenset({Fact.SEQUENCE, Fact.CONDITIONAL, Fact.CONDITION, Fact.TABLES})
+    provides = frozenset({Fact.BRANCHES, Fact.LINEAR})
+    timeless = True
+
+    def __post_init__(self) -> None:
+        """Check the weight."""
+        if not math.isfinite(self.weight):
+            raise ValueError(f"weight must be a finite number, got {self.weight}")
+
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """Whoever changes the mixed prediction outside would not change the branches that are mixed."""
+        name = type(self).__name__
+        for other in members[members.index(self) + 1 :]:
+            if overrides(other, "denoise"):
+                raise GuidanceError(f"{name} mixes what is inside it: write chain({type(other).__name__}, {name})")
+
+    def denoise(self, inner: Denoise, question: Question) -> Prediction:
+        """Both predictions; the mixed one is what others see."""
+        null, conditional = jointly(inner, [question.of_nobody(), question])
+        return null.lerp(conditional, self.weight)
+
+    def branches(self, inner: Propose, population: Population, step: Step) -> tuple[TokenKernel, TokenKernel]:
+        """The kernels inside under each of the two predictions."""
+        found = population.predict().branches
+        assert found is not None
+        null, conditional = (
+            inner(population.believing(prediction), step).kernel for prediction in (found.null, found.conditional)
+        )
+        assert isinstance(null, TokenKernel) and isinstance(conditional, TokenKernel)
+        return null, conditional
+
+
+@register("guidance", "kernel_cfg")
+@dataclasses.dataclass(frozen=True, eq=False)
+class KernelCFG(Mixing):
+    """Both branches' transitions mixed as K_c^w K_0^(1 - w): kernels (normalized), or rates of the reversed chain.
+
+    On a masked process with one token left it equals `CFG`; on others, and where steps are coarse, it does not. Noise
+    that a sampler adds is left as it is.
+
+    Args:
+        weight: w; 1 is the conditional model, 0 the unconditional one.
+        mix: "kernel" (D-CFG for uniform noise), or "rates" (predictor-free guidance; needs a sampler that follows
+            rates, such as `EulerCTMC`).
+
+    Raises:
+        ValueError: an unknown mix, or a weight that is not finite.
 
     Source: Schiff et al. 2024, arXiv:2412.10193, eq. 7; rates: Nisonoff et al. 2024, arXiv:2406.01572, eq. 4.
     """
 
-    weight: float = 2.0
     mix: str = "kernel"
-    timeless = True
-    needs = ("conditional prior and condition=", "tokens")
-    contrasts = True
-
-    @property
-    def default_sampler(self) -> Sampler:
-        """Kernels and rates, where the caller leaves the choice."""
-        return Ancestral() if self.mix == "kernel" else Jumps()
 
     def __post_init__(self) -> None:
-        """Refuse an unknown mix."""
+        """Check weight and mix."""
+        super().__post_init__()
         if self.mix not in ("kernel", "rates"):
             raise ValueError(f"mix={self.mix!r}; accepted: kernel, rates (for clean predictions use CFG)")
 
-    def check(self, run: Run) -> None:
-        """See `require_condition`; the sampler's kernels must be tables, or have rates."""
-        require_condition(self, run)
-        if self.mix == "rates":
-            run.sampler.require("rates", "KernelCFG with mix=rates", "sampler=jumps")
-        run.sampler.require("categorical", "KernelCFG", "sampler=ancestral, or guidance=cfg with this sampler")
+    @property
+    def requires(self) -> frozenset[Fact]:  # type: ignore[override]
+        """Kernels that are tables, or have rates."""
+        return Mixing.requires | (frozenset() if self.mix == "kernel" else {Fact.RATE_STEPS})
 
-    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
-        """Both beliefs from one joined call; the mixed one is what others see."""
-        base, positive = inner.branches(x, t, [None, condition])
-        return contrast(base, positive, self.weight)
+    @property
+    def default_sampler(self) -> Sampler:  # type: ignore[override]
+        """Kernels and rates, where the caller leaves the choice."""
+        return Ancestral() if self.mix == "kernel" else EulerCTMC()
 
-    def propose(
-        self, inner: Callable[[Population, float, float], Kernel], population: Population, t: float, u: float
-    ) -> Kernel:
-        """See `Guidance.propose`."""
-        base, positive = branch_kernels(inner, population, t, u)
-        if self.mix == "rates" and u > 0:
-            if not isinstance(base, JumpKernel):
-                raise GuidanceError("KernelCFG with mix=rates needs a sampler that follows rates: use sampler=jumps")
-            rates = geometric(base.rates.log(), positive.rates.log(), self.weight).exp()
-            return dataclasses.replace(base, rates=rates)
-        positive = positive.categorical().log_probs
-        mixed = geometric(base.categorical().log_probs, positive, self.weight)
-        return CategoricalKernel(normalised(mixed, positive), population.predict(t))
-
-
-def branch_kernels(
-    inner: Callable[[Population, float, float], Kernel], population: Population, t: float, u: float
-) -> tuple[Kernel, Kernel]:
-    """The inner kernel under each of the two beliefs that the present prediction was mixed from."""
-    parts = population.predict(t).parts
-    kernels = tuple(inner(population.believing(t, parts[name]), t, u) for name in ("base", "positive"))
-    if not hasattr(kernels[0], "categorical"):
-        kind = type(kernels[0]).__name__
-        raise GuidanceError(f"a {kind} has no table to mix: use CFG with this sampler, or sampler=ancestral")
-    if kernels[0].base is not None:
-        raise GuidanceError("kernels are mixed before they are tilted: put DCBG and its like outside, chain(mix, tilt)")
-    return kernels
-
-
-def geometric(base: Tensor, positive: Tensor, weight: float) -> Tensor:
-    """(1 - w) base + w positive of logarithms; what is impossible in either stays impossible."""
-    dead = base.isneginf() | positive.isneginf()
-    return (base + weight * (positive - base)).masked_fill(dead, -torch.inf)
+    def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
+        """See `Guidance.propose`; the mixed kernel is the law that is wanted."""
+        proposal = inner(population, step)
+        null, conditional = self.branches(inner, population, step)
+        if self.mix == "rates" and isinstance(null, JumpKernel) and isinstance(conditional, JumpKernel):
+            rates = geometric(null.rates.log(), conditional.rates.log(), self.weight).exp()
+            return proposal.replaced(altered(null, rates=rates))
+        return proposal.replaced(null.product(conditional, self.weight)[0])

@@ -7,22 +7,26 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.prior import Time
+from guidekit.core.guidance import Fact, Guidance, Layer
 from guidekit.core.prediction import Prediction
-from guidekit.core.run import Run
-from guidekit.core.state import State
-from guidekit.processes import DiscreteProcess
+from guidekit.core.question import Denoise, Question
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class Sharpen(Guidance):
+@register("guidance", "sharpen")
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sharpen(Guidance[None]):
     """Clean-token laws raised to the power 1 / temperature, then cut to the most probable tokens.
+
+    Inside a contrast it acts on every branch, outside on their combination.
 
     Args:
         temperature: below 1 sharpens, 1 leaves the law.
         nucleus: least probability that the kept tokens must have together, in (0, 1]; the one that crosses it is kept.
         top_k: most tokens kept at a position; None keeps all.
+
+    Raises:
+        ValueError: settings outside their ranges.
 
     Source of the nucleus: Holtzman et al. 2019, arXiv:1904.09751.
     """
@@ -30,26 +34,22 @@ class Sharpen(Guidance):
     temperature: float = 1.0
     nucleus: float = 1.0
     top_k: int | None = None
+    layer = Layer.CONTRAST
+    requires = frozenset({Fact.TOKENS})
     timeless = True
-    needs = ("tokens",)
 
     def __post_init__(self) -> None:
-        """Refuse settings outside their ranges."""
-        if self.temperature <= 0 or not 0 < self.nucleus <= 1 or (self.top_k is not None and self.top_k < 1):
-            raise ValueError(
-                f"temperature={self.temperature}, nucleus={self.nucleus}, top_k={self.top_k}: temperature is above 0, "
-                "nucleus in (0, 1], top_k at least 1"
-            )
+        """Check the settings."""
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature must be a number above 0, got {self.temperature}")
+        if not 0 < self.nucleus <= 1:
+            raise ValueError(f"nucleus must be above 0 and at most 1, got {self.nucleus}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
 
-    def check(self, run: Run) -> None:
-        """Tokens only."""
-        if not isinstance(run.prior.process, DiscreteProcess):
-            raise GuidanceError(f"Sharpen acts on laws of tokens, and this prior ({run.prior.name}) has none")
-
-    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
+    def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`."""
-        prediction = inner(x, t, condition)
-        return dataclasses.replace(prediction, log_probs=self.sharpen(prediction.log_probs))
+        return inner(question).laws(self.sharpen)
 
     def sharpen(self, log_probs: Tensor) -> Tensor:
         """The sharpened law of log-probabilities (..., V)."""

@@ -1,0 +1,1 @@
+"""One prediction changed in place: bounds, thresholds, temperatures, spreads."""
