@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,10 +27,6 @@ Ask = Callable[[Tensor, Step], GaussianPrediction]
 
 MOST_LEVEL = 1e3
 """s / a at which inversion starts where the process starts without signal, whose step has no inverse."""
-
-MOST_GROWTH = 1e4
-"""What the way back may make of an error in its first step: more would be all that is left of the latent."""
-
 
 class InvertibleError(ValueError):
     """A way back that would lose what it carries; the message says why, and what does not."""
@@ -146,11 +143,13 @@ def line(process: Any, t: float, u: float) -> tuple[float, float]:
     return b / a, r - b / a * s
 
 
-def check_growth(method: Invertible, growth: float, steps: int, advice: str) -> None:
-    """Raise `InvertibleError` where every step back makes an error larger by `growth`, and there are too many."""
-    if growth**steps > MOST_GROWTH:
+def check_growth(method: Invertible, growth: float, steps: int, most: float, setting: str) -> None:
+    """Raise `InvertibleError` where the way back makes errors larger by `growth` a step, and by over `most` in all."""
+    if steps * math.log(growth) > math.log(most):
+        count = int(math.log(most) / math.log(growth))
         raise InvertibleError(
-            f"{method!r} cannot undo {steps} steps: errors grow by {growth:.3g} a step, {growth**steps:.0e} in all; {advice}"
+            f"{type(method).__name__}({setting}) cannot undo {steps} steps: on the way back errors grow {growth:.3g}-fold "
+            f"a step; take at most {count} steps, or {setting.split('=')[0]}=1"
         )
 
 

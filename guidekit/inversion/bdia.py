@@ -18,6 +18,10 @@ from guidekit.samplers.dpm_solver import exponential_step
 from guidekit.samplers.history import Earlier
 
 
+MOST_GROWTH = 5e3
+"""What the way back may make of the error of its first step; with more, that would be all that is left of a latent."""
+
+
 @register("sampler", "bdia")
 @dataclasses.dataclass(frozen=True, eq=False)
 class BDIA(Invertible[Earlier]):
@@ -63,7 +67,7 @@ class BDIA(Invertible[Earlier]):
 
     def encode(self, begun: Population, steps: tuple[Step, ...]) -> Latent:
         """See `Invertible.encode`. The state next to the clean one is as by an inverted DDIM step; any is exact."""
-        check_growth(self, 1 / self.gamma, len(steps) - 1, "use BDIA(gamma=1), or fewer steps")
+        check_growth(self, 1 / self.gamma, len(steps), MOST_GROWTH, f"gamma={self.gamma}")
         process, ask, last = begun.process, asking(begun), steps[-1]
         clean = process.coefficients(last.u)[0]
         a, s = process.coefficients(last.t)

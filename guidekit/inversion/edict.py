@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from guidekit.core.kernel import GaussianKernel
 from guidekit.core.population import Population
 from guidekit.core.step import Step
-from guidekit.inversion.base import Invertible, Latent, asking, line, times_of
+from guidekit.inversion.base import Invertible, Latent, asking, check_growth, line, times_of
 from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here
 from guidekit.samplers.history import Earlier
+
+
+LEFT = 1e-3
+"""What rounding may have grown to at the end of the way back."""
 
 
 @register("sampler", "edict")
@@ -67,6 +72,8 @@ class EDICT(Invertible[Earlier]):
     def encode(self, begun: Population, steps: tuple[Step, ...]) -> Latent:
         """See `Invertible.encode`: every step undone."""
         process, ask, p = begun.process, asking(begun), self.mixing
+        most = LEFT / torch.finfo(begun.state.dtype).eps
+        check_growth(self, p**-2, len(steps), most, f"mixing={p}")
         state = partner = begun.state
         for step in reversed(steps):
             c, d = line(process, step.t, step.u)

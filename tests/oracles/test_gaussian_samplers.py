@@ -78,7 +78,7 @@ ORDERS = [
     ("sub-vp", S.Heun(times="log_snr"), 2),
     ("rate", S.Heun(times="karras"), 2),
     ("edm", S.BDIA(1.0), 2),
-    ("edm", S.BDIA(0.9), 1),
+    ("cosine", S.BDIA(0.5), 1),
 ]
 
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.samplers.ddim_inversion import inverted_step
+from guidekit.core.loop import populate, prepare
+from guidekit.core.random import Draw, KeyedRandom
+from guidekit.inversion.ddim import inverted_step
 
-S, P = gk.samplers, gk.processes
+S, P, I = gk.samplers, gk.processes, gk.inversion
 PROCESSES = {
     "vp": P.VP(),
     "cosine": P.VP("cosine"),
@@ -33,8 +35,8 @@ def test_round_trip(process, method, bound):
     prior = mixture(PROCESSES[process])
     x = prior.sample(50, torch.Generator().manual_seed(0)).double()
     for steps in (1, 10, 50):
-        latent = S.encode(prior, x, method, steps)
-        error = float((S.decode(prior, latent, method) - x).abs().max())
+        latent = I.encode(prior, x, method, steps)
+        error = float((I.decode(prior, latent, method) - x).abs().max())
         print(process, method, steps, error)
         assert error < bound
 
@@ -46,11 +48,30 @@ def test_latents_of_a_gaussian_are_those_of_its_flow(method, bound, order):
     x = torch.linspace(-1, 2, 30, dtype=torch.float64)[:, None]
     errors = []
     for steps in (25, 50, 100):
-        latent = S.encode(prior, x, method, steps)
+        latent = I.encode(prior, x, method, steps)
         a, s = prior.process.coefficients(latent.times[0])
         expected = 0.5 * a + (x - 0.5) * ((0.49 * a * a + s * s) / 0.49) ** 0.5
         errors.append(float((latent.state - expected).abs().max()))
     assert errors[-1] < bound and math.log2(errors[0] / errors[-1]) / 2 == pytest.approx(order, abs=0.6)
+
+
+def begin(prior):
+    """The eight states that a run starts from."""
+    return prior.start(Draw(KeyedRandom(0, 0, 8), (-1,), "start"), 8)
+
+
+@pytest.mark.parametrize(
+    ("method", "most"), [(S.BDIA(0.96), 208), (S.BDIA(0.5), 12), (S.EDICT(0.93), 200), (S.EDICT(0.5), 21)]
+)
+def test_a_way_back_that_would_lose_the_latent_is_refused(method, most):
+    """BDIA makes its first error 1 / gamma as large a step (3e8 after 800), EDICT its rounding 1 / p^2."""
+    prior, x = mixture(P.VP()), torch.zeros(2, 2, dtype=torch.float64)
+    latent = I.encode(prior, x, method, most)
+    assert float(latent.state.abs().max()) < 50
+    with pytest.raises(I.InvertibleError, match=f"at most {most} steps, or (gamma|mixing)=1"):
+        I.encode(prior, x, method, most + 1)
+    for endless in (S.BDIA(1.0), S.EDICT(1.0)):
+        assert float(I.encode(prior, x, endless, 500).state.abs().max()) < 5
 
 
 @pytest.mark.parametrize("method", [S.EDICT(), S.BDIA()])
@@ -58,15 +79,13 @@ def test_sampling_is_decoding(method):
     """The sampler of the loop and `decode` take the same steps: the latent of a sample leads to it."""
     prior = mixture(PROCESSES["vp"])
     x = gk.sample(prior, num_samples=8, steps=20, sampler=method).samples
-    start = prior.start(gk.core.generators.Draw(gk.core.generators.KeyedRandom(0, 0, 8), -1, "start"), 8)
-    run = gk.core.run.Run(prior, method, None, 20, (0, 8))
-    ask = lambda y, t: prior.predict(y, t)  # noqa: E731
+    start, grid = begin(prior), method.grid(prior, 20)
     if isinstance(method, S.EDICT):
         partner = start
     else:
-        partner = prior.process.reverse_kernel(ask(start, 1.0), 1.0, run.grid[1], eta=0.0).mean
-    latent = S.Latent(start, partner, tuple(run.grid))
-    torch.testing.assert_close(S.decode(prior, latent, method), x, atol=1e-10, rtol=0)
+        partner = prior.process.reverse_kernel(prior.predict(start, 1.0), 1.0, grid[1], eta=0.0).mean
+    latent = I.Latent(start, partner, tuple(grid))
+    torch.testing.assert_close(I.decode(prior, latent, method), x, atol=1e-10, rtol=0)
 
 
 def test_gamma_and_mixing_at_their_limits():
@@ -85,12 +104,12 @@ def test_editing_under_another_condition(method):
     """Encoded as component 0 and decoded as component 1, a sample keeps its place within its component."""
     prior = mixture(PROCESSES["vp"])
     x = torch.tensor([[1.5, 0.0], [1.9, -0.3]], dtype=torch.float64)
-    latent = S.encode(prior, x, method, 200, condition=0)
-    torch.testing.assert_close(S.decode(prior, latent, method, condition=0), x, atol=1e-7, rtol=0)
+    latent = I.encode(prior, x, method, 200, condition=0)
+    torch.testing.assert_close(I.decode(prior, latent, method, condition=0), x, atol=1e-7, rtol=0)
     moved = torch.tensor([[-1.5, 1.0], [-1.1, 0.7]], dtype=torch.float64)
-    torch.testing.assert_close(S.decode(prior, latent, method, condition=1), moved, atol=0.1, rtol=0)
-    guided = S.encode(prior, x, method, 20, condition=0, guidance=gk.guidance.CFG(2.0))
-    back = S.decode(prior, guided, method, condition=0, guidance=gk.guidance.CFG(2.0))
+    torch.testing.assert_close(I.decode(prior, latent, method, condition=1), moved, atol=0.1, rtol=0)
+    guided = I.encode(prior, x, method, 20, condition=0, guidance=gk.guidance.CFG(2.0))
+    back = I.decode(prior, guided, method, condition=0, guidance=gk.guidance.CFG(2.0))
     torch.testing.assert_close(back, x, atol=1e-7, rtol=0)
 
 
@@ -104,9 +123,9 @@ def by_class(process, mean=1.0, variance=0.25):
 
 def round_trip(prior, x, guidance, steps, condition=0):
     """Root mean square error of clean states that were encoded and decoded by DDIM under a guidance."""
-    method = S.DDIMInversion()
-    latent = S.encode(prior, x, method, steps, condition, guidance)
-    return float((S.decode(prior, latent, method, condition, guidance) - x).square().mean().sqrt())
+    method = I.DDIMInversion()
+    latent = I.encode(prior, x, method, steps, condition, guidance)
+    return float((I.decode(prior, latent, method, condition, guidance) - x).square().mean().sqrt())
 
 
 @pytest.mark.parametrize("process", [P.VP("cosine"), P.EDM()])
@@ -116,7 +135,7 @@ def test_inverted_ddim_is_of_first_order(process):
     x = torch.linspace(-1, 2, 30, dtype=torch.float64)[:, None]
     errors, trips = [], []
     for steps in (100, 200, 400):
-        latent = S.encode(prior, x, S.DDIMInversion(), steps)
+        latent = I.encode(prior, x, I.DDIMInversion(), steps)
         a, s = process.coefficients(latent.times[0])
         expected = 0.5 * a + (x - 0.5) * ((0.49 * a * a + s * s) / 0.49) ** 0.5
         errors.append(float((latent.state - expected).abs().max()) / s)
@@ -135,8 +154,9 @@ def test_an_inverted_step_puts_back_the_guided_noise(process):
     base, positive = prior.predict(y, t), prior.predict(y, t, c)
     guided = base.noise + w * (positive.noise - base.noise)
     for plug, e in ((gk.guidance.CFG(w), guided), (gk.guidance.CFGPlusPlus(w), base.noise)):
-        run = gk.core.run.Run(prior, S.DDIM(), plug, 10, (0, 6), condition=c)
-        step = lambda z, run=run: run.propose(gk.core.population.Population(run, 6, 1, z, c), t, u).mean  # noqa: E731
+        setup = prepare(prior, plug, sampler=S.DDIM(times=[t, u, 0.0]), groups=(0, 6), condition=c)
+        first = setup.steps[0]
+        step = lambda z, s=setup, at=first: s.propose(populate(s, z, at.start, 1), at).kernel.mean  # noqa: E731
         found = inverted_step(step, x, (a, s), (b, r))
         torch.testing.assert_close(found, a / b * (x - r * e) + s * guided, rtol=1e-9, atol=1e-9)
 
@@ -150,36 +170,36 @@ def test_guidance_costs_accuracy_and_little_of_cfg_plus_plus_costs_less():
     halves = [round_trip(prior, x, gk.guidance.CFG(2.0), steps) for steps in (100, 200, 400)]
     assert math.log2(halves[0] / halves[2]) / 2 == pytest.approx(1, abs=0.25)
     zero = gk.guidance.CFGPlusPlus(0.0)
-    latent = S.encode(prior, x, S.DDIMInversion(), 20, 0, zero)
-    assert torch.equal(latent.state, S.encode(prior, x, S.DDIMInversion(), 20).state)
+    latent = I.encode(prior, x, I.DDIMInversion(), 20, 0, zero)
+    assert torch.equal(latent.state, I.encode(prior, x, I.DDIMInversion(), 20).state)
 
 
 def test_decoding_by_ddim_is_sampling():
     prior, options = mixture(P.VP()), dict(num_samples=8, steps=20, condition=0)
-    start = prior.start(gk.core.generators.Draw(gk.core.generators.KeyedRandom(0, 0, 8), -1, "start"), 8)
+    start = begin(prior)
     for plug in (gk.guidance.CFG(2.0), gk.guidance.CFGPlusPlus(0.5), gk.guidance.APG(3.0)):
         grid = tuple(S.DDIM().grid(prior, 20))
-        found = S.decode(prior, S.Latent(start, None, grid), S.DDIMInversion(times=grid), 0, plug)
+        found = I.decode(prior, I.Latent(start, None, grid), I.DDIMInversion(times=grid), 0, plug)
         assert torch.equal(found, gk.sample(prior, plug, sampler=S.DDIM(), **options).samples)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Noisy(gk.Guidance):
     """Makes every step random."""
 
-    def propose(self, inner, population, t, u):
-        return dataclasses.replace(inner(population, t, u), std=0.1)
+    def propose(self, inner, population, step):
+        return inner(population, step).changed(lambda kernel: dataclasses.replace(kernel, std=0.1))
 
 
 def test_refusals():
     prior = mixture(P.VP())
     for make, words in [
-        (lambda: S.encode(prior, torch.zeros(3, 2), S.DDIMInversion(), guidance=Noisy()), "draws noise"),
+        (lambda: I.encode(prior, torch.zeros(3, 2), I.DDIMInversion(), guidance=Noisy()), "draws noise"),
         (lambda: S.EDICT(0.0), "mixing=0.0"),
         (lambda: S.BDIA(1.5), "gamma=1.5"),
-        (lambda: S.encode(prior, torch.zeros(3, 5)), "expected (B, *(2,))"),
-        (lambda: S.encode(prior, torch.zeros(3, 2), steps=0), "steps=0"),
-        (lambda: S.encode(gk.priors.CategoricalChain(torch.ones(2, 2)), torch.zeros(1, 2).long()), "EDICT"),
+        (lambda: I.encode(prior, torch.zeros(3, 5)), "expected (B, *(2,))"),
+        (lambda: I.encode(prior, torch.zeros(3, 2), steps=0), "steps=0"),
+        (lambda: I.encode(gk.priors.CategoricalChain(torch.ones(2, 2)), torch.zeros(1, 2).long()), "EDICT needs a Gaussian process"),
     ]:
         with pytest.raises(ValueError) as refusal:
             make()

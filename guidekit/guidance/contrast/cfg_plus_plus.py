@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
-from guidekit.core.guidance import GuidanceError
-from guidekit.core.kernels import GaussianKernel
-from guidekit.core.population import Population, Time
-from guidekit.core.run import Run
-from guidekit.core.state import State, column
-from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, Given
-from guidekit.guidance.contrast.cfg import STRAIGHT
-from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.contrast.rules import Linear, Rule
-from guidekit.samplers import DDIM, Ancestral, Euler, Sampler
+from guidekit.core.guidance import Guidance, GuidanceError, Propose
+from guidekit.core.population import Population
+from guidekit.core.prior import Prior
+from guidekit.core.proposal import Proposal
+from guidekit.core.requirements import Fact
+from guidekit.core.sampler import Sampler
+from guidekit.core.state import column
+from guidekit.core.step import Step
+from guidekit.guidance.contrast.branches import Branch, base
+from guidekit.guidance.contrast.engine import Contrast, innermost
+from guidekit.guidance.contrast.nonlinear import STRAIGHT
+from guidekit.guidance.contrast.rule import Linear, Rule
+from guidekit.guidance.contrast.schedules import Scheduled, Weight, scheduled
+from guidekit.registry import register
+from guidekit.samplers import DDIM, Ancestral, Euler
 
 
 def effective_weight(weight: float, a: float, s: float, b: float, r: float) -> float:
@@ -27,8 +33,8 @@ def effective_weight(weight: float, a: float, s: float, b: float, r: float) -> f
     return weight * b * s / (b * s - r * a)
 
 
-@dataclasses.dataclass(frozen=True)
-class CFGPlusPlus(Contrast):
+@register("guidance", "cfg_plus_plus")
+def CFGPlusPlus(weight: Weight = 0.6, negative: Any = None) -> Contrast:  # noqa: N802 - a preset
     """CFG++: x_u = a_u D_lambda + s_u e_0, with D_lambda = D_0 + lambda (D_c - D_0) and e_0 the unconditional noise.
 
     lambda = 0 is the unconditional sampler bit for bit; lambda = 1 is not the conditional one. With ancestral noise of
@@ -41,47 +47,55 @@ class CFGPlusPlus(Contrast):
 
     Source: Chung et al. 2024, arXiv:2406.08070, algorithm 2; the ancestral form as in the authors' code.
     """
+    return BaseNoise(base(negative), BOTH, scheduled("CFGPlusPlus", weight), "CFGPlusPlus")
 
-    weight: float | Callable[[Time], Time] = 0.6
-    negative: State | None = None
-    tokens = False
-    needs = ("conditional prior and condition=", "real-valued states")
+
+@dataclasses.dataclass(frozen=True)
+class Both(Linear):
+    """Linear, and both branches are needed at 1."""
+
+    neutral: bool = False
+    requires: frozenset[Fact] = frozenset({Fact.FLOW})
+
+
+BOTH = Both()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BaseNoise(Contrast[None]):
+    """A linear contrast after which the noise of the base takes the place of the guided one in the next state."""
+
+    branches: tuple[Branch, ...]
+    rule: Rule = BOTH
+    weight: float | Scheduled = 0.6
+    name: str = "CFGPlusPlus"
 
     @property
-    def default_sampler(self) -> Sampler:
+    def default_sampler(self) -> Sampler:  # type: ignore[override]
         """The deterministic one, where the caller leaves the choice."""
         return DDIM()
 
-    def check(self, run: Run) -> None:
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """The step must be one that is made from a clean estimate and a noise."""
-        super().check(run)
-        for plug in run.plugs[run.position(self) + 1 :]:
-            if plug.contrasts:
-                raise GuidanceError(
-                    f"CFGPlusPlus replaces the noise of its own base: write chain({type(plug).__name__}, CFGPlusPlus)"
-                )
-        straight = type(run.prior.process.schedule).__name__ in STRAIGHT
-        if not isinstance(run.sampler, DDIM | Ancestral) and not (isinstance(run.sampler, Euler) and straight):
-            name = type(run.sampler).__name__
-            raise GuidanceError(f"CFGPlusPlus cannot change the steps of sampler {name}: use sampler=ddim or ancestral")
+        super().check(prior, sampler, members)
+        if Fact.PARTS in prior.provides:
+            raise GuidanceError(f"{self.name} works on one kind of state, and those of {prior.name} have several parts")
+        innermost(self, members)
+        straight = type(prior.process.schedule).__name__ in STRAIGHT
+        if not isinstance(sampler, DDIM | Ancestral) and not (isinstance(sampler, Euler) and straight):
+            name = type(sampler).__name__
+            raise GuidanceError(f"{self.name} cannot change the steps of sampler {name}: use sampler=ddim or ancestral")
 
-    def branches(self, run: Run) -> Sequence[Branch]:
-        """The null or negative condition, and the condition."""
-        return (UNCONDITIONAL if self.negative is None else Branch(Given(self.negative)), CONDITIONAL)
-
-    def rule(self, run: Run) -> Rule:
-        """Linear, with both branches needed at 1."""
-        return Linear(neutral=False)
-
-    def propose(
-        self, inner: Callable[[Population, float, float], GaussianKernel], population: Population, t: float, u: float
-    ) -> GaussianKernel:
+    def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
         """The inner step with its noise replaced."""
-        kernel, prediction = inner(population, t, u), population.predict(t)
-        base = prediction.parts.get("base")
-        if base is None:  # lambda = 0: the base is all there is
-            return kernel
-        _, r = population.run.prior.process.coefficients(u)
-        k = kernel.std
+        proposal, prediction = inner(population, step), population.predict()
+        if prediction.branches is None:  # lambda = 0: the base is all there is
+            return proposal
+        _, r = population.process.coefficients(step.u)
+        k = proposal.kernel.std
         left = (r * r - k * k).clamp_min(0) ** 0.5 if isinstance(k, Tensor) else max(r * r - k * k, 0.0) ** 0.5
-        return kernel.shift(column(left, prediction.x) * (base.noise - prediction.noise))
+        change = prediction.branches.null.noise - prediction.noise
+        return proposal.changed(lambda kernel: kernel.shift(column(left, prediction.x) * change))
+
+
+__all__ = ["CFGPlusPlus", "effective_weight"]

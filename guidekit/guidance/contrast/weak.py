@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from guidekit.core.guidance import GuidanceError
-from guidekit.core.run import Run
-from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch, check_prior, null
-from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.contrast.linear import linear
-from guidekit.guidance.contrast.rules import Function, Linear, Rule
-from guidekit.guidance.contrast.schedules import Schedule, Steps
-from guidekit.core.prior import Prior, Time
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.prior import Prior
+from guidekit.core.question import Question
+from guidekit.core.state import altered
+from guidekit.core.support import Support
+from guidekit.guidance.contrast import rules
+from guidekit.guidance.contrast.branches import CONDITIONS, NULL, Branch
+from guidekit.guidance.contrast.engine import Contrast, contrast
+from guidekit.guidance.contrast.rule import LINEAR, Formal
+from guidekit.guidance.contrast.schedules import Number, Schedules, Steps, Weight
+from guidekit.guidance.contrast.settings import check_finite, check_range
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class Autoguidance(Contrast):
+@register("guidance", "autoguidance")
+def Autoguidance(  # noqa: N802 - a preset
+    weak: Prior, weight: Weight = 2.0, share: float = 1.0, schedule: Schedules = None, rescale: float = 0.0
+) -> Contrast:
     """Autoguidance D = D_weak + w (D - D_weak): away from a weaker version of the prior, under the same condition.
 
     Works with and without conditions. The weak model should be worse in the way the prior is imperfect: fewer weights,
@@ -34,33 +39,31 @@ class Autoguidance(Contrast):
 
     Source: Karras et al. 2024, arXiv:2406.02507; the share as in their code (secondary source).
     """
+    check_finite("Autoguidance", share=share)
+    if share == 1:
+        return contrast("Autoguidance", (Other(prior=weak),), LINEAR, weight, schedule, rescale)
 
-    weak: Prior
-    weight: float | Callable[[Time], Time] = 2.0
-    share: float = 1.0
-    schedule: Schedule | Sequence[float] | None = None
-    rescale: float = 0.0
-    needs = ("second, weaker prior",)
+    def formula(support: Support, w: Number, worse: Tensor, own: Tensor, null: Tensor) -> Tensor:
+        return rules.linear(share * worse + (1 - share) * null, own, w)
 
-    @property
-    def needs_condition(self) -> bool:
-        """Where the null condition is part of the base."""
-        return self.share != 1
-
-    def branches(self, run: Run) -> Sequence[Branch]:
-        """The weak prior, the prior, and where it takes part the null condition."""
-        return (Branch(prior=self.weak), CONDITIONAL, *((UNCONDITIONAL,) if self.share != 1 else ()))
-
-    def rule(self, run: Run) -> Rule:
-        """Linear from a mixed base."""
-        if self.share == 1:
-            return Linear()
-        return Function(lambda v, w: linear(self.share * v[0] + (1 - self.share) * v[2], v[1], w))
+    return contrast("Autoguidance", (Other(prior=weak), NULL), Formal(formula), weight, schedule, rescale)
 
 
-def RLG(  # noqa: N802 - a preset
-    reference: Prior, weight: float = 1.6, first_steps: int = 0, schedule: Schedule | None = None
-) -> Autoguidance:
+@dataclasses.dataclass(frozen=True)
+class Other(Branch):
+    """The same question to another prior, which must be given."""
+
+    def check(self, name: str, prior: Prior) -> None:
+        """See `Branch.check`."""
+        if self.prior is None:
+            raise GuidanceError(f"{name} needs a second prior beside this one ({prior.name})")
+        super().check(name, prior)
+
+
+@register("guidance", "rlg")
+def RLG(  # noqa: N802
+    reference: Prior, weight: Weight = 1.6, first_steps: int = 0, schedule: Schedules = None
+) -> Contrast:
     """Alignment control D_r + w (D - D_r), with D_r the model before alignment and D the prior, its result.
 
     Where the aligned model is p exp(r / beta), w acts as a KL coefficient of beta / w: below 1 it weakens the
@@ -74,10 +77,12 @@ def RLG(  # noqa: N802 - a preset
 
     Source: Jin et al. 2025, arXiv:2508.21016.
     """
-    return Autoguidance(reference, weight, schedule=Steps(first_steps) if first_steps else schedule)
+    schedule = Steps(first_steps) if first_steps else schedule
+    return contrast("RLG", (Other(prior=reference),), LINEAR, weight, schedule)
 
 
-def SIMS(synthetic: Prior, omega: float = 1.0, schedule: Schedule | None = None) -> Autoguidance:  # noqa: N802
+@register("guidance", "sims")
+def SIMS(synthetic: Prior, omega: float = 1.0, schedule: Schedules = None) -> Contrast:  # noqa: N802
     """Away from a copy of the prior that was trained on its samples: (1 + omega) D - omega D_synthetic.
 
     Args:
@@ -87,11 +92,18 @@ def SIMS(synthetic: Prior, omega: float = 1.0, schedule: Schedule | None = None)
 
     Source: Alemohammad et al. 2024, arXiv:2408.16333.
     """
-    return Autoguidance(synthetic, 1 + omega, schedule=schedule)
+    check_finite("SIMS", omega=omega)
+    return contrast("SIMS", (Other(prior=synthetic),), LINEAR, 1 + omega, schedule)
 
 
-@dataclasses.dataclass(frozen=True)
-class PersonalizationSteering(Contrast):
+@register("guidance", "personalization")
+def PersonalizationSteering(  # noqa: N802
+    pretrained: Prior,
+    weight: Weight = 2.0,
+    omega: float = 0.5,
+    schedule: Schedules = None,
+    rescale: float = 0.0,
+) -> Contrast:
     """Away from the null condition of a network part of the way back to the pretrained one: D_i + w (D_c - D_i).
 
     D_i has the weights pretrained + omega (tuned - pretrained). omega = 1 is `CFG` of the tuned prior, omega = 0 has
@@ -105,26 +117,39 @@ class PersonalizationSteering(Contrast):
 
     Source: reconstructed from Park et al. 2025, arXiv:2508.00319.
     """
-
-    pretrained: Prior
-    weight: float | Callable[[Time], Time] = 2.0
-    omega: float = 0.5
-    schedule: Schedule | Sequence[float] | None = None
-    rescale: float = 0.0
-    needs = ("prior before fine-tuning", "conditional prior and condition=")
-
-    def branches(self, run: Run) -> Sequence[Branch]:
-        """The null condition of the interpolated prior, and the condition of the tuned one."""
-        make = lambda: interpolate(self.pretrained, run.prior, self.omega)  # noqa: E731
-        return (Branch(null, run.kept(("interpolated", id(self)), make)), CONDITIONAL)
-
-    def check(self, run: Run) -> None:
-        """Both priors need a network."""
-        check_prior(type(self).__name__, run, self.pretrained)
-        super().check(run)
+    check_range("PersonalizationSteering", high=1.0, omega=omega)
+    branch = Between(omega, prior=pretrained)
+    return contrast("PersonalizationSteering", (branch,), LINEAR, weight, schedule, rescale)
 
 
-def interpolate(pretrained: Prior, tuned: Prior, omega: float) -> Prior:
+@dataclasses.dataclass(frozen=True)
+class Between(Other):
+    """Without condition, of a network between another prior's and the own one's.
+
+    Args:
+        omega: see `interpolate`.
+        made: interpolated priors, by the tuned one, each made once.
+    """
+
+    omega: float
+    made: dict[int, tuple[Prior, Prior]] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    requires = CONDITIONS
+
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """See `Branch`."""
+        tuned = question.prior
+        if id(tuned) not in self.made:
+            self.made[id(tuned)] = (tuned, interpolate(self.prior, tuned, self.omega))
+        return altered(question, prior=self.made[id(tuned)][1]).of_nobody()
+
+    def check(self, name: str, prior: Prior) -> None:
+        """See `Branch.check`; both priors need a network of one kind."""
+        super().check(name, prior)
+        interpolate(self.prior, prior, self.omega)
+
+
+@register("tool", "interpolate")
+def interpolate(pretrained: Prior | None, tuned: Prior, omega: float) -> Prior:
     """A prior with weights pretrained + omega (tuned - pretrained); at 0 and 1 one of the two, bit for bit.
 
     Buffers, whole numbers and weights that were not tuned stay those of the tuned network.
@@ -132,15 +157,16 @@ def interpolate(pretrained: Prior, tuned: Prior, omega: float) -> Prior:
     Raises:
         GuidanceError: a prior without a network, or networks that differ.
     """
-    ends = {0.0: pretrained, 1.0: tuned}
-    for prior in (tuned, pretrained):
-        if not isinstance(getattr(prior, "network", None), nn.Module):
-            raise GuidanceError(f"weights are interpolated between networks, and {prior.name} has none")
-    old, new = (dict(prior.network.named_parameters()) for prior in (pretrained, tuned))
+    networks = [getattr(prior, "network", None) for prior in (pretrained, tuned)]
+    for prior, network in zip((pretrained, tuned), networks, strict=True):
+        if not isinstance(network, nn.Module):
+            name = getattr(prior, "name", repr(prior))
+            raise GuidanceError(f"weights are interpolated between networks, and {name} has none")
+    old, new = (dict(network.named_parameters()) for network in networks)
     if {name: value.shape for name, value in old.items()} != {name: value.shape for name, value in new.items()}:
         raise GuidanceError(f"the networks of {pretrained.name} and {tuned.name} differ, so that nothing lies between")
-    if omega in ends:
-        return ends[omega]
+    if omega in (0, 1):
+        return tuned if omega else pretrained
     between = copy.copy(tuned)
     between.network = copy.deepcopy(tuned.network)
     with torch.no_grad():
@@ -151,4 +177,7 @@ def interpolate(pretrained: Prior, tuned: Prior, omega: float) -> Prior:
 
 def mixed(old: Tensor, new: Tensor, omega: float) -> Tensor:
     """Weights between two; whole numbers are the new ones."""
-    return torch.lerp(old, new, omega) if new.is_floating_point() else new
+    return old + omega * (new - old) if new.is_floating_point() else new
+
+
+__all__ = ["RLG", "SIMS", "Autoguidance", "PersonalizationSteering", "interpolate"]
