@@ -16,11 +16,11 @@ from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import column
 from guidekit.core.step import Step
-from guidekit.guidance.contrast.branches import Branch, base
+from guidekit.guidance.contrast.branches import base
 from guidekit.guidance.contrast.engine import Contrast, innermost
 from guidekit.guidance.contrast.nonlinear import STRAIGHT
-from guidekit.guidance.contrast.rule import Linear, Rule
-from guidekit.guidance.contrast.schedules import Scheduled, Weight, scheduled
+from guidekit.guidance.contrast.rule import Linear
+from guidekit.guidance.contrast.schedules import Weight, scheduled
 from guidekit.registry import register
 from guidekit.samplers import DDIM, Ancestral, Euler
 
@@ -65,11 +65,6 @@ BOTH = Both()
 class BaseNoise(Contrast[None]):
     """A linear contrast after which the noise of the base takes the place of the guided one in the next state."""
 
-    branches: tuple[Branch, ...]
-    rule: Rule = BOTH
-    weight: float | Scheduled = 0.6
-    name: str = "CFGPlusPlus"
-
     @property
     def default_sampler(self) -> Sampler:  # type: ignore[override]
         """The deterministic one, where the caller leaves the choice."""
@@ -80,7 +75,7 @@ class BaseNoise(Contrast[None]):
         super().check(prior, sampler, members)
         if Fact.PARTS in prior.provides:
             raise GuidanceError(f"{self.name} works on one kind of state, and those of {prior.name} have several parts")
-        innermost(self, members)
+        innermost(self, members, "replaces the noise of its own base, which")
         straight = type(prior.process.schedule).__name__ in STRAIGHT
         if not isinstance(sampler, DDIM | Ancestral) and not (isinstance(sampler, Euler) and straight):
             name = type(sampler).__name__
@@ -95,7 +90,7 @@ class BaseNoise(Contrast[None]):
         k = proposal.kernel.std
         left = (r * r - k * k).clamp_min(0) ** 0.5 if isinstance(k, Tensor) else max(r * r - k * k, 0.0) ** 0.5
         change = prediction.branches.null.noise - prediction.noise
-        return proposal.changed(lambda kernel: kernel.shift(column(left, prediction.x) * change))
+        return proposal.replaced(proposal.kernel.shift(column(left, prediction.x) * change))
 
 
 __all__ = ["CFGPlusPlus", "effective_weight"]

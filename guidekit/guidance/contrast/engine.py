@@ -38,14 +38,15 @@ class Remembering(Guidance[Memory]):
         innermost(self, members)
 
 
-def innermost(guidance: Guidance, members: Sequence[Guidance]) -> None:
-    """Raise `GuidanceError` where a contrast lies around a guidance that keeps or draws something for every sample."""
+def innermost(
+    guidance: Guidance, members: Sequence[Guidance], what: str = "keeps or draws something for every sample, and"
+) -> None:
+    """Raise `GuidanceError` where another contrast, which asks about several branches of a sample, lies outside."""
     outside = [each.name for each in members[members.index(guidance) + 1 :] if each.layer is Layer.CONTRAST]
     if outside:
-        name = guidance.name
         raise GuidanceError(
-            f"{name} keeps or draws something for every sample, and {outside[0]} would ask it about several branches of "
-            f"one: write chain({outside[0]}, {name})"
+            f"{guidance.name} {what} {outside[0]} would ask about several branches of one: write "
+            f"chain({outside[0]}, {guidance.name})"
         )
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.prior import Time
+from guidekit.core.guidance import Guidance, GuidanceError, Layer
 from guidekit.core.prediction import Prediction
-from guidekit.core.run import Run
-from guidekit.core.state import State
-from guidekit.guidance.contrast.engine import Contrast, everywhere
-from guidekit.guidance.contrast.linear import linear
-from guidekit.guidance.contrast.schedules import Schedule, noise_level, weight_at
+from guidekit.core.prior import Prior
+from guidekit.core.question import Denoise, Question, jointly
+from guidekit.core.requirements import Fact
+from guidekit.core.sampler import Sampler
+from guidekit.core.state import altered, column
+from guidekit.core.support import Support
+from guidekit.guidance.contrast.schedules import Scheduled, Schedules, Weight, everywhere, noise_level, scheduled
 from guidekit.processes import GaussianProcess
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class UpsampleGuidance(Contrast):
+@register("guidance", "upsample")
+@dataclasses.dataclass(frozen=True, eq=False)
+class UpsampleGuidance(Guidance[None]):
     """D + w up(D_low - pool(D)): blocks of `factor` pixels have means between those of D and of a small prediction.
 
     D_low is the prior's prediction for the pooled state, at the time with noise level s / (a factor^(dims / 2)), as the
@@ -33,39 +37,51 @@ class UpsampleGuidance(Contrast):
         schedule: see `CFG`; the source guides at high noise only: Steps(0, some), or an interval from a level on.
             Outside it nothing is added.
 
+    Raises:
+        ValueError: settings outside their ranges.
+
     Source: Hwang et al. 2024, arXiv:2404.01709.
     """
 
-    weight: float | Callable[[Time], Time] = 1.0
+    weight: Weight = 1.0
     factor: int = 2
-    schedule: Schedule | Sequence[float] | None = None
-    tokens = False
-    needs_condition = False
-    needs = ("prior whose network takes several sizes",)
+    schedule: Schedules = None
+    layer = Layer.CONTRAST
+    requires = frozenset({Fact.FLOW})
 
-    def check(self, run: Run) -> None:
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        self.scheduled()
+        if not isinstance(self.factor, int) or self.factor < 1:
+            raise ValueError(f"UpsampleGuidance: factor must be a whole number of at least 1, got {self.factor!r}")
+
+    def scheduled(self) -> float | Scheduled:
+        """The weight, 0 where the schedule says nothing."""
+        return scheduled("UpsampleGuidance", self.weight, self.schedule, neutral=0.0)
+
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """States need sides that the factor divides."""
-        super().check(run)
-        shape = run.prior.event_shape
-        if len(shape) < 2 or any(side % self.factor for side in shape[1:]):
+        shape = prior.event_shape
+        if Fact.PARTS in prior.provides or len(shape) < 2 or any(side % self.factor for side in shape[1:]):
             raise GuidanceError(
                 f"UpsampleGuidance needs states (channels, sides that {self.factor} divides), and those of this prior "
-                f"({run.prior.name}) are {tuple(shape)}"
+                f"({prior.name}) are {tuple(shape)}"
             )
 
-    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
+    def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`."""
-        run = inner.run
-        w = weight_at(self.weight, None, t, run)
-        if self.schedule is not None and everywhere(weight_at(2.0, self.schedule, t, run), 1):
-            w = 0.0
-        large = inner(x, t, condition)
-        if everywhere(w, 0):
-            return large
-        small = inner(*pooled_state(run.prior.process, x, t, self.factor), condition)
-        change = upsampled(small.mean - pooled(large.mean, self.factor), self.factor)
-        parts = {"base": large, "positive": small}
-        return dataclasses.replace(large, mean=linear(large.mean, large.mean + change, w), parts=parts)
+        given = self.scheduled()
+        weight = given(question) if callable(given) else given
+        if everywhere(weight, 0):
+            return inner(question)
+        x, t = pooled_state(question.process, question.x, question.t, self.factor)
+        large, small = jointly(inner, [question, altered(question, x=x, t=t)])
+
+        def consistent(support: Support, large: Tensor, small: Tensor) -> Tensor:
+            change = upsampled(small - pooled(large, self.factor), self.factor)
+            return large + column(weight, large) * change
+
+        return large.map(consistent, small)
 
 
 def pooled(x: Tensor, factor: int) -> Tensor:
@@ -81,16 +97,25 @@ def upsampled(x: Tensor, factor: int) -> Tensor:
     return x
 
 
-def pooled_state(process: GaussianProcess, x: Tensor, t: float, factor: int) -> tuple[Tensor, float]:
-    """The pooled state, scaled, and the time at which the process has its noise level; x (B, C, sides), t a number."""
+def pooled_state(
+    process: GaussianProcess, x: Tensor, t: float | Tensor, factor: int
+) -> tuple[Tensor, float | Tensor]:
+    """The pooled state, scaled, and the time at which the process has its noise level; x (B, C, sides)."""
     low = time_of_level(process, noise_level(process, t) / factor ** ((x.ndim - 2) / 2))
-    return pooled(x, factor) * (process.coefficients(low)[0] / max(process.coefficients(t)[0], 1e-12)), low
+    here, there = (process.coefficients(time)[0] for time in (t, low))
+    scale = there / (here.clamp_min(1e-12) if isinstance(here, Tensor) else max(here, 1e-12))
+    return pooled(x, factor) * column(scale, x), low
 
 
-def time_of_level(process: GaussianProcess, level: float) -> float:
+def time_of_level(process: GaussianProcess, level: float | Tensor) -> float | Tensor:
     """The time in [0, 1] at which s / a is `level`, by bisection; the nearest end where there is none."""
+    if isinstance(level, Tensor):
+        return torch.tensor([time_of_level(process, one) for one in level.tolist()]).to(level)
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = 0.5 * (low + high)
         low, high = (low, middle) if noise_level(process, middle) > level else (middle, high)
     return high
+
+
+__all__ = ["UpsampleGuidance", "pooled", "pooled_state", "time_of_level", "upsampled"]

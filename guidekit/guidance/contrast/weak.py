@@ -177,7 +177,7 @@ def interpolate(pretrained: Prior | None, tuned: Prior, omega: float) -> Prior:
 
 def mixed(old: Tensor, new: Tensor, omega: float) -> Tensor:
     """Weights between two; whole numbers are the new ones."""
-    return old + omega * (new - old) if new.is_floating_point() else new
+    return torch.lerp(old, new, omega) if new.is_floating_point() else new
 
 
 __all__ = ["RLG", "SIMS", "Autoguidance", "PersonalizationSteering", "interpolate"]
