@@ -31,7 +31,6 @@ INNER = {
     "dps": gk.guidance.DPS(LIKELIHOOD, 0.3),
     "gradient": gk.guidance.GradientGuidance(LIKELIHOOD, 0.7),
     "search": gk.guidance.SVDD(LIKELIHOOD, 3, alpha=1.0),
-    "gradient in search": gk.chain(gk.guidance.DPS(LIKELIHOOD), gk.guidance.SVDD(LIKELIHOOD, 2, alpha=4.0)),
 }
 
 
