@@ -4,6 +4,7 @@ from guidekit.core.prior import Prior
 from guidekit.priors.chain import CategoricalChain
 from guidekit.priors.composite import PositionsAndTypes
 from guidekit.priors.conditional import ByClass
+from guidekit.priors.denoiser import from_denoiser
 from guidekit.priors.gaussian import Gaussian, GaussianMixture
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.reflected import BoxHistogram
@@ -17,4 +18,5 @@ __all__ = [
     "NeuralGaussian",
     "PositionsAndTypes",
     "Prior",
+    "from_denoiser",
 ]

@@ -120,7 +120,7 @@ def _load(path: str | Path, domain: str, made_from: Callable[[dict, nn.Module], 
     description = read_description(path, domain)
     if description.get("kind", "prior") != "prior":
         raise CheckpointError(f"{path} holds a {description['kind']}, not a prior")
-    prior = made_from(description, load_network(path, description))
+    prior = made_from(description, load_network(path, description).eval().requires_grad_(False))
     prior.name = f"{domain} prior {Path(path).stem}"
     return prior
 

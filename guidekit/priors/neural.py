@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.state import State, column
 from guidekit.core.prior import Prior, Time
+from guidekit.priors.denoiser import evaluating
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.parametrization import PARAMETRIZATIONS, input_scale, noise_level, to_mean
 from guidekit.processes import GaussianProcess
@@ -36,7 +37,7 @@ class NeuralGaussian(Prior):
         card: how it was made.
 
     Raises:
-        ValueError: no such parametrisation.
+        ValueError: no such parametrization.
     """
 
     name = "neural prior"
@@ -54,8 +55,8 @@ class NeuralGaussian(Prior):
         card: dict | None = None,
     ) -> None:
         if parametrization not in PARAMETRIZATIONS:
-            raise ValueError(f"no parametrisation {parametrization!r}; there are {', '.join(PARAMETRIZATIONS)}")
-        self.network = network.eval().requires_grad_(False)
+            raise ValueError(f"no parametrization {parametrization!r}; there are {', '.join(PARAMETRIZATIONS)}")
+        self.network = network
         self.process, self.event_shape = process, tuple(event_shape)
         self.parametrization, self.sigma_data = parametrization, sigma_data
         self.labels, self.card = tuple(labels), card or {}
@@ -73,7 +74,8 @@ class NeuralGaussian(Prior):
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
         """See `Prior.predict`."""
         a, s = self.process.coefficients(t)
-        mean = denoised(self.network, x, a, s, self.parametrization, self.sigma_data, condition)
+        with evaluating(self.network):
+            mean = denoised(self.network, x, a, s, self.parametrization, self.sigma_data, condition)
         return GaussianPrediction(mean, x, a, s)
 
     def to(self, device: torch.device | str) -> NeuralGaussian:

@@ -14,6 +14,7 @@ from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.state import State
 from guidekit.networks.installation import narrowed
 from guidekit.core.prior import Prior, Time
+from guidekit.priors.denoiser import evaluating
 from guidekit.priors.labels import Label, label_rows
 from guidekit.processes import DiscreteProcess, Masked
 
@@ -60,7 +61,7 @@ class TokenPrior(Prior):
     ) -> None:
         if temperature <= 0:
             raise ValueError(f"temperature={temperature}; it must be above 0")
-        self.network = network.eval().requires_grad_(False)
+        self.network = network
         self.process = Masked(vocab_size, pinned=pad_id) if process is None else process
         self.length_counts = torch.as_tensor(length_counts, dtype=torch.float64)
         self.event_shape = (len(self.length_counts) - 1,)
@@ -109,7 +110,7 @@ class TokenPrior(Prior):
         rows = slice(None) if busy.all() else busy
         time = t[rows] if isinstance(t, Tensor) and t.ndim else t
         given = None if condition is None else condition[rows]
-        with narrowed(self.network, rows):
+        with evaluating(self.network), narrowed(self.network, rows):
             return self._known(x, unknown, self._asked(x[rows], unknown[rows], time, given))
 
     def features(self, x: Tensor, t: Time, condition: Tensor | None = None) -> Tensor:
