@@ -81,6 +81,10 @@ class Prediction:
         """The prediction with a function of the log-probabilities (B, L, V) of tokens; what has none stays as it is."""
         return self
 
+    def reals(self, function: Callable[[Support, Tensor], Tensor]) -> Prediction:
+        """The prediction with a function of support and clean estimates (B, *S) of real parts; tokens stay as they are."""
+        return self
+
     def lerp(self, other: Prediction, weight: Number) -> Prediction:
         """self + weight * (other - self), weight a number or (B,); the same in every space, with both as branches."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement lerp(other, weight)")
@@ -201,6 +205,10 @@ class GaussianPrediction(Prediction):
             value = function(self.support, *(alpha * view.mean.double() + beyond for view in views))
             mean = ((value - beyond) / alpha).to(self.mean.dtype)
         return altered(self, mean=self.support.project(mean), branches=_bent(self))
+
+    def reals(self, function: Callable[[Support, Tensor], Tensor]) -> GaussianPrediction:
+        """See `Prediction.reals`."""
+        return self.map(function)
 
     def lerp(self, other: Prediction, weight: Number) -> GaussianPrediction:
         """See `Prediction.lerp`."""
@@ -327,6 +335,11 @@ class CompositePrediction(Prediction):
     def laws(self, function: Callable[[Tensor], Tensor]) -> Prediction:
         """See `Prediction.laws`."""
         parts = {name: part.laws(function) for name, part in self.parts.items()}
+        return altered(self, parts=parts, branches=_bent(self))
+
+    def reals(self, function: Callable[[Support, Tensor], Tensor]) -> Prediction:
+        """See `Prediction.reals`."""
+        parts = {name: part.reals(function) for name, part in self.parts.items()}
         return altered(self, parts=parts, branches=_bent(self))
 
     def lerp(self, other: Prediction, weight: Number) -> Prediction:

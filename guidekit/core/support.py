@@ -47,6 +47,10 @@ class Support:
         """Standard deviation of the entries of every row, (B,): the root mean square about their mean."""
         return self.norm(x - column(self.mean(x), x)) / torch.as_tensor(self.dimensions(x), dtype=x.dtype).sqrt()
 
+    def quantile(self, x: Tensor, share: float) -> Tensor:
+        """Quantile of the entries of every row of x (B, *S), (B,) float32."""
+        return torch.quantile(x.float().flatten(1), share, dim=1)
+
 
 EVERYWHERE = Support()
 
@@ -75,3 +79,8 @@ class Places(Support):
     def dimensions(self, x: Tensor) -> Tensor:
         """See `Support.dimensions`."""
         return (self.mask.sum(1) - int(self.centered)) * x[0, 0].numel()
+
+    def quantile(self, x: Tensor, share: float) -> Tensor:
+        """See `Support.quantile`."""
+        outside = ~self.mask.reshape(self.mask.shape + (1,) * (x.ndim - 2))
+        return torch.nanquantile(x.float().masked_fill(outside, torch.nan).flatten(1), share, dim=1)

@@ -80,7 +80,7 @@ class Until(Rule):
         return guided.noting(answers.owner, now if before is None else now | before)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Adaptive(RememberingContrast[Tensor]):
     """A contrast of weight 1 for the rows that its rule has told so."""
 

@@ -61,7 +61,7 @@ class Both(Linear):
 BOTH = Both()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class BaseNoise(Contrast[None]):
     """A linear contrast after which the noise of the base takes the place of the guided one in the next state."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import compress
 
 from torch import Tensor
 
@@ -50,7 +51,7 @@ def innermost(
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Contrast(Guidance[Memory]):
     """D = rule(D_base, D, others; w): all branches of a step from one joined network call per prior.
 
@@ -73,6 +74,9 @@ class Contrast(Guidance[Memory]):
     layer = Layer.CONTRAST
     provides = frozenset({Fact.BRANCHES})
 
+    def __repr__(self) -> str:
+        return f"{self.name}(weight={self.weight!r})"
+
     @property
     def requires(self) -> frozenset[Fact]:  # type: ignore[override]
         """Of the branches and the rule."""
@@ -82,8 +86,9 @@ class Contrast(Guidance[Memory]):
     def timeless(self) -> bool:  # type: ignore[override]
         """True for a constant weight and branches and a rule that neither look at the time nor back, nor draw."""
         others = [branch.prior for branch in self.branches if branch.prior is not None]
-        personal = self.rule.remembers or any(branch.draws for branch in self.branches)
-        return not callable(self.weight) and not personal and all(prior.timeless for prior in others)
+        drawn = any(branch.draws for branch in self.branches)
+        steady = self.rule.timeless and not self.rule.remembers and not callable(self.weight)
+        return steady and not drawn and all(prior.timeless for prior in others)
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Branches must exist; what belongs to a sample may not be asked about several branches of it."""
@@ -107,23 +112,30 @@ class Contrast(Guidance[Memory]):
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`."""
         weight, rule, rows = self.weight_of(question), self.rule, None
+        needed = rule.asks(weight, question)
         if Fact.BRANCHES not in question.population.setup.wanted:
-            if rule.neutral and everywhere(weight, 1):
+            if (rule.neutral and everywhere(weight, 1)) or (needed is not None and not any(needed)):
                 return inner(question)
             if rule.linear and everywhere(weight, 0):
                 return inner(self.branches[0](question, self))
             if rule.neutral and isinstance(weight, Tensor) and bool((weight == 1).any()):
                 rows = (weight != 1).nonzero()[:, 0]
+        elif needed is not None:
+            needed = (True, *needed[1:])
         asked = question if rows is None else question.take(rows)
-        *others, own = jointly(inner, [*(branch(asked, self) for branch in self.branches), self.own(question, self)])
+        branches = self.branches if needed is None else list(compress(self.branches, needed))
+        *others, own = jointly(inner, [*(branch(asked, self) for branch in branches), self.own(question, self)])
         own = at_time(own, question)
+        if needed is not None:
+            found = iter(others)
+            others = [next(found) if need else None for need in needed]
         if rows is None:
             return rule.combine(Answers(own, others, question, self), weight)
         guided = rule.combine(Answers(take(own.plain(), rows), others, asked, self), weight[rows])
         return spliced(own, rows, guided, question, self)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class RememberingContrast(Remembering[Memory], Contrast[Memory]):
     """A contrast whose rule keeps something of every row."""
 

@@ -3,127 +3,181 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import GuidanceError
-from guidekit.core.prior import Time
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.owner import Owner
 from guidekit.core.prediction import Prediction
-from guidekit.core.state import Coded, State, batch, cat, take
-from guidekit.guidance.contrast.branches import as_row, repeated
+from guidekit.core.prior import Prior
+from guidekit.core.question import Marks, Question
+from guidekit.core.state import State, altered, batch, cat, leaves, map_leaves, spread, take
+from guidekit.guidance.contrast.branches import Branch, condition_row
 from guidekit.networks.installation import installed
 from guidekit.networks.perturbations import Operator
 from guidekit.networks.places import Probe
-from guidekit.networks.sites import SiteError, choose, find_sites
+from guidekit.networks.sites import Site, SiteError, choose, find_sites
 
-if TYPE_CHECKING:
-    from guidekit.core.run import Run
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What the operators of a plan have recorded.
+
+    Args:
+        values: (B, ...) by site.
+        dims: extents of the tokens' grid, by site.
+    """
+
+    values: Mapping[str, Tensor]
+    dims: Mapping[str, tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
-    """Operators for all rows of a branch.
+class Plan(Owner[Records]):
+    """Operators for all rows of a branch; what they record is noted on the answer, by plan.
 
     Args:
         operators: see `guidekit.networks.perturbations`.
-        purpose: of the random numbers.
         companion: whether every row gets a companion with another condition in the same call, of which
             `NegativeExtrapolate` takes keys and values.
         negative: condition of the companions, what `Prior.condition` takes; None is the null condition.
     """
 
     operators: tuple[Operator, ...]
-    purpose: str = "perturbation"
     companion: bool = False
     negative: Any = None
 
-    def seeds(self, run: Run, rows: int) -> Tensor | None:
-        """One seed a row for this step, (rows,) int64; None where nothing is drawn."""
-        if not any(operator.random for operator in self.operators):
-            return None
-        return (run.draw(self.purpose).uniform((rows,)) * 2.0**53).long()
+    @property
+    def random(self) -> bool:
+        """Whether numbers are drawn for every row."""
+        return any(operator.random for operator in self.operators)
 
-    def check(self, name: str, run: Run) -> None:
+    def check(self, name: str, prior: Prior) -> None:
         """Raise where the prior's network has no such sites.
 
         Raises:
             GuidanceError: no network, or one without sites of that kind.
             UnknownNameError: no site of that name.
         """
-        network, sites = network_sites(name, run)
+        network, sites = network_sites(name, prior)
         for operator in self.operators:
             try:
                 chosen = choose(network, sites, operator.ports, operator.sites)
             except SiteError as error:
-                raise GuidanceError(f"{name} cannot work with this prior ({run.prior.name}): {error}") from error
+                raise GuidanceError(f"{name} cannot work with this prior ({prior.name}): {error}") from error
             if not chosen:
-                raise GuidanceError(f"{name}: sites={operator.sites!r} chooses none in this prior ({run.prior.name})")
+                raise GuidanceError(f"{name}: sites={operator.sites!r} chooses none in this prior ({prior.name})")
 
-    @staticmethod
-    def answer(run: Run, plans: Mapping[int, Plan], x: State, t: Time, coded: Coded) -> Prediction:
-        """The prediction for all rows, from one call of the prior that `run` asks now."""
-        size, condition, code, seed = batch(x), coded.condition, coded.code, coded.seed
-        for number, plan in plans.items():
+    def answer(self, question: Question, prior: Prior) -> Prediction:
+        """The answer to a question with marks, of this plan and others, from one call of the prior."""
+        marks, size = question.marks, batch(question.x)
+        x, t, condition, code, seed = question.x, question.t, question.condition, marks.codes, marks.seeds
+        for number, plan in enumerate(marks.plans, 1):
             if plan.companion:
                 rows = (code == number).nonzero()[:, 0]
-                run.ledger.network_rows += run.asked.network_rows(take(x, rows))
-                condition = cat([_given(run, condition, len(code)), _negative(run, plan, len(rows))])
+                question.population.setup.network.ledger.network_rows += prior.network_rows(take(x, rows))
+                given = prior.null(len(code)) if condition is None else condition
+                condition = cat([given, plan.companions(prior, len(rows), code.device)])
                 t = torch.cat([t, t[rows]]) if isinstance(t, Tensor) and t.ndim else t
                 x = cat([x, take(x, rows)])
                 code, seed = torch.cat([code, code.new_full((len(rows),), -number)]), torch.cat([seed, seed[rows]])
-        network, sites = network_sites("the perturbation", run)
-        operators = {number: plan.operators for number, plan in plans.items()}
+        network, sites = network_sites("the perturbation", prior)
+        operators = {number: plan.operators for number, plan in enumerate(marks.plans, 1)}
         time = torch.as_tensor(t, dtype=torch.float64).expand(len(code))
         with installed(network, operators, code, seed, sites=sites, time=time) as probe:
-            prediction = run.asked.predict(x, t, condition)
+            prediction = prior.predict(x, t, condition)
         if len(code) > size:
             prediction = take(prediction, slice(size))
-        return _with_records(prediction, probe, size)
-
-
-def network_sites(name: str, run: Run) -> tuple[torch.nn.Module, list]:
-    """The network that is asked now and its sites, looked for once in a run."""
-    network = getattr(run.asked, "network", None)
-    if not isinstance(network, torch.nn.Module):
-        raise GuidanceError(f"{name} acts inside a network, and this prior ({run.asked.name}) has none")
-    return run.kept(("sites", id(network)), lambda: (network, find_sites(network)))
-
-
-def _given(run: Run, condition: State | None, rows: int) -> State:
-    return repeated(run, run.asked.null_condition, rows) if condition is None else condition
-
-
-def _negative(run: Run, plan: Plan, rows: int) -> State:
-    row = run.asked.null_condition if plan.negative is None else as_row(run, plan.negative)
-    return repeated(run, row, rows)
-
-
-def _with_records(prediction: Prediction, probe: Probe, size: int) -> Prediction:
-    """What was recorded, as parts with a row for every row of the call: "recorded" (B, ...) by site, and "dims"."""
-    if not probe.records:
+        found = records(probe, size) if probe.records else None
+        for plan in marks.plans if found else ():
+            prediction = prediction.noting(plan, found)
         return prediction
-    recorded, dims = {}, {}
+
+    def companions(self, prior: Prior, rows: int, device: torch.device) -> State:
+        """The condition of so many companions."""
+        if self.negative is None:
+            return prior.null(rows)
+        row = take(condition_row(prior, self.negative), 0)
+        return map_leaves(lambda leaf: leaf.to(device), spread(row, rows))
+
+
+def records(probe: Probe, size: int) -> Records:
+    """What was recorded, with a row for every one of a call, zero where nothing was."""
+    values, dims = {}, {}
     for site, calls in probe.records.items():
         like, dims[site] = calls[0].value, calls[0].dims
-        recorded[site] = like.new_zeros(size, *like.shape[1:])
+        values[site] = like.new_zeros(size, *like.shape[1:])
         for call in calls:
-            recorded[site] = recorded[site].index_copy(0, call.rows, call.value)
-    return prediction.with_parts(recorded=recorded, dims=dims)
+            values[site] = values[site].index_copy(0, call.rows, call.value)
+    return Records(values, dims)
 
 
-def without_records(prediction: Prediction) -> Prediction:
-    """The prediction without the parts that recording has added."""
-    kept = {name: part for name, part in prediction.parts.items() if name not in ("recorded", "dims")}
-    return dataclasses.replace(prediction, parts=kept)
+@dataclasses.dataclass(frozen=True)
+class Marked(Branch):
+    """Another branch, answered by a network under a plan.
+
+    Args:
+        plan: what is done.
+        branch: that is marked.
+    """
+
+    plan: Plan
+    branch: Branch = Branch()
+
+    @property
+    def requires(self) -> frozenset:  # type: ignore[override]
+        """As the branch."""
+        return self.branch.requires
+
+    @property
+    def draws(self) -> bool:  # type: ignore[override]
+        """As the plan or the branch."""
+        return self.plan.random or self.branch.draws
+
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """See `Branch`."""
+        return marked(self.branch(question, owner), self.plan, owner)
+
+    def check(self, name: str, prior: Prior) -> None:
+        """See `Branch.check`."""
+        self.branch.check(name, prior)
+        self.plan.check(name, prior)
 
 
-def kept_plan(run: Run, plug: object, make: Callable[[str], Plan]) -> Plan:
-    """A plug's plan, made once in a run from the purpose of its random numbers."""
-    key = f"{type(plug).__name__} {run.position(plug)}"
-    return run.kept(("plan", key), lambda: make(key))
+def marked(question: Question, plan: Plan, owner: Guidance) -> Question:
+    """A question all of whose rows are answered under a plan."""
+    code = torch.ones(batch(question.x), dtype=torch.int64, device=leaves(question.x)[0].device)
+    seed = torch.zeros_like(code)
+    if plan.random:
+        seed = (question.uniform(owner, "perturbation") * 2.0**53).long()
+    return altered(question, marks=Marks((plan,), code, seed))
 
 
-__all__ = ["Plan", "kept_plan", "network_sites", "without_records"]
+def network_sites(name: str, prior: Prior) -> tuple[torch.nn.Module, list[Site]]:
+    """The network of a prior and its sites."""
+    network = getattr(prior, "network", None)
+    if not isinstance(network, torch.nn.Module):
+        raise GuidanceError(f"{name} acts inside a network, and this prior ({prior.name}) has none")
+    return network, sites_of(network)
+
+
+@lru_cache(maxsize=4)
+def sites_of(network: torch.nn.Module) -> list[Site]:
+    """The sites of a network, looked for once."""
+    return find_sites(network)
+
+
+def innermost_network(name: str, guidance: Guidance, members: Sequence[Guidance]) -> None:
+    """Refuse guidances inside that ask about several branches: rows would lose their meaning."""
+    for inside in members[: members.index(guidance)]:
+        if inside.layer is guidance.layer:
+            raise GuidanceError(
+                f"{name} perturbs the network and cannot wrap {inside.name}: for classifier-free guidance in the same "
+                f"call give {name} a weight, otherwise write chain({name}, {inside.name})"
+            )
+
+
+__all__ = ["Marked", "Plan", "Records", "innermost_network", "marked", "network_sites"]

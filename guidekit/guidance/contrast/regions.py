@@ -5,35 +5,54 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from guidekit.core.guidance import Denoiser, GuidanceError
-from guidekit.core.prior import Time
-from guidekit.core.prediction import Prediction
-from guidekit.core.run import Run
-from guidekit.core.state import State, column
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.prediction import CategoricalPrediction, Prediction
+from guidekit.core.prior import Prior
+from guidekit.core.question import Question
+from guidekit.core.requirements import Fact
+from guidekit.core.state import altered
+from guidekit.core.support import Support
 from guidekit.guidance.contrast.attention_maps import cross_maps, cross_regions, foreground, self_regions
-from guidekit.guidance.contrast.branches import Branch
-from guidekit.guidance.contrast.cfg import CFG
-from guidekit.guidance.contrast.engine import everywhere
-from guidekit.guidance.contrast.linear import linear
-from guidekit.guidance.contrast.plans import Plan, kept_plan, network_sites, without_records
-from guidekit.guidance.contrast.rules import Context, Rule
+from guidekit.guidance.contrast.branches import Branch, base
+from guidekit.guidance.contrast.engine import Contrast, contrast
+from guidekit.guidance.contrast.plans import Plan, Records, marked, network_sites, sites_of
+from guidekit.guidance.contrast.rule import Answers, Rule
+from guidekit.guidance.contrast.rules import linear
+from guidekit.guidance.contrast.schedules import Number, Schedules, Weight
 from guidekit.networks.perturbations import Choice, RecordMaps
 from guidekit.networks.sites import SiteError, choose
 from guidekit.networks.smoothing import smoothed
-from guidekit.processes import DiscreteProcess
+from guidekit.registry import register
 
 Regions = Tensor | Callable[[Tensor], Tensor] | str | None
+Rates = Callable[[Tensor, Tensor, Tensor, Number], Tensor]
 
 
-@dataclasses.dataclass(frozen=True)
-class RegionalCFG(CFG):
+@register("guidance", "s_cfg")
+def RegionalCFG(  # noqa: N802 - a preset
+    weight: Weight = 2.0,
+    negative: Any = None,
+    schedule: Schedules = None,
+    rescale: float = 0.0,
+    regions: Regions = "attention",
+    spatial_weight: Rates | None = None,
+    low: float = 0.8,
+    high: float = 3.0,
+    most: float = 15.0,
+    smooth: float = 0.5,
+    sites: Choice = "all",
+    count: int = 8,
+    apart: float = 0.25,
+    start_token: int | None = None,
+) -> Contrast:
     """S-CFG: CFG whose weight is w times a rate for every place, by default equal energy in every region.
 
-    The energy is the length of D_c - D_0 at a place, over the channels (of tokens, of centred logits). Regions are made
+    The energy is the length of D_c - D_0 at a place, over the channels (of tokens, of centered logits). Regions are made
     of the conditional branch's attention, recorded in the call that answers both branches: where the network attends to
     its condition, the token of it that a place attends to most; otherwise the places whose self-attention is alike.
 
@@ -57,39 +76,43 @@ class RegionalCFG(CFG):
     Source: Shen et al. 2024, arXiv:2404.05384, eq. 5-10, with limits of the authors' code; regions of self-attention
     alone are ours.
     """
+    if isinstance(regions, str) and regions != "attention":
+        raise ValueError(f"regions={regions!r}; accepted: attention, numbers, a function, or null for one")
+    if not 0 < low <= high < math.inf or not most > 0:
+        raise ValueError(f"low={low}, high={high}, most={most}: limits of a rate, 0 < low <= high, most above 0")
+    if not smooth >= 0 or count < 1 or not 0 <= apart <= 1:
+        raise ValueError(
+            f"smooth={smooth}, count={count}, apart={apart}: smooth is at least 0, count at least 1, apart in [0, 1]"
+        )
+    attention = Attention(sites) if spatial_weight is None and isinstance(regions, str) else None
+    rule = Regional(regions, attention, spatial_weight, (low, high), most, smooth, count, apart, start_token)
+    made = contrast("RegionalCFG", base(negative), rule, weight, schedule, rescale)
+    if attention is None:
+        return made
+    return dataclasses.replace(
+        made, branches=(Watched(attention, made.branches[0]),), own=Watched(attention, made.own)
+    )
 
-    regions: Regions = "attention"
-    spatial_weight: Callable[[Tensor, Tensor, Tensor, Time], Tensor] | None = None
-    low: float = 0.8
-    high: float = 3.0
-    most: float = 15.0
-    smooth: float = 0.5
-    sites: Choice = "all"
-    count: int = 8
-    apart: float = 0.25
-    start_token: int | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse settings outside their ranges."""
-        super().__post_init__()
-        if isinstance(self.regions, str) and self.regions != "attention":
-            raise ValueError(f"regions={self.regions!r}; accepted: attention, numbers, a function, or null for one")
-        if not 0 < self.low <= self.high:
-            raise ValueError(f"low={self.low}, high={self.high}: limits of a rate, 0 < low <= high")
-        if not self.smooth >= 0 or self.count < 1 or not 0 <= self.apart <= 1:
-            raise ValueError(
-                f"smooth={self.smooth}, count={self.count}, apart={self.apart}: smooth is at least 0, count at least "
-                "1, apart in [0, 1]"
-            )
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """The attention of a network that is recorded.
 
-    @property
-    def attends(self) -> bool:
-        """Whether attention is recorded."""
-        return self.spatial_weight is None and isinstance(self.regions, str)
+    Args:
+        sites: self-attention; that to a context is recorded wherever there is some.
+        plans: of the networks asked so far.
+    """
 
-    def recorded(self, run: Run) -> tuple[list[str], list[str]]:
-        """Names of the sites of self-attention and of attention to a context that are looked at."""
-        network, sites = network_sites(type(self).__name__, run)
+    sites: Choice
+    plans: dict[nn.Module, Plan] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    def names(self, network: nn.Module) -> tuple[list[str], list[str]]:
+        """Names of the sites of self-attention and of attention to a context.
+
+        Raises:
+            SiteError: neither.
+        """
+        sites = sites_of(network)
         context = [site.name for site in sites if "cross_attention" in site.ports]
         try:
             return [site.name for site, _ in choose(network, sites, ("self_attention",), self.sites)], context
@@ -98,131 +121,130 @@ class RegionalCFG(CFG):
                 return [], context
             raise
 
-    def branches(self, run: Run) -> Sequence[Branch]:
-        """The null or negative condition, and the condition; attention is recorded in both."""
-        pair = super().branches(run)
-        if not self.attends:
-            return pair
+    def plan(self, network: nn.Module) -> Plan:
+        """What records it in a network."""
+        if network not in self.plans:
+            several = zip(self.names(network), ("self_attention", "cross_attention"), strict=True)
+            self.plans[network] = Plan(tuple(RecordMaps(tuple(names), port) for names, port in several if names))
+        return self.plans[network]
 
-        def make(purpose: str) -> Plan:
-            own, context = self.recorded(run)
-            several = ((own, "self_attention"), (context, "cross_attention"))
-            return Plan(tuple(RecordMaps(tuple(names), port) for names, port in several if names), purpose)
 
-        plan = kept_plan(run, self, make)
-        return [dataclasses.replace(branch, perturbation=plan) for branch in pair]
+@dataclasses.dataclass(frozen=True)
+class Watched(Branch):
+    """Another branch, whose attention is recorded; in both, as they may be asked about in several calls.
 
-    def check(self, run: Run) -> None:
-        """Where attention is recorded, the network must have some, and nothing inside may contrast branches."""
-        name, prior = type(self).__name__, run.prior
-        if self.attends:
-            for plug in run.plugs[: run.position(self)]:
-                if plug.contrasts or getattr(plug, "replaces_network", False):
-                    raise GuidanceError(
-                        f"{name} looks at the attention behind its two branches and cannot wrap {type(plug).__name__}: "
-                        "give regions="
-                    )
-            try:
-                self.recorded(run)
-            except (SiteError, GuidanceError) as error:
-                raise GuidanceError(
-                    f"{name} finds no attention in this prior ({prior.name}): {error}; give regions="
-                ) from error
-        super().check(run)
+    Args:
+        attention: what is recorded.
+        branch: that is watched.
+    """
 
-    def rule(self, run: Run) -> Rule:
-        """See `region_rates`."""
-        return Regional(self)
+    attention: Attention
+    branch: Branch
 
-    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
-        """See `Guidance.denoise`; nothing is recorded where the weight is 1."""
-        if everywhere(self.weight_at(t, inner.run), 1):
-            return inner(x, t, condition)
-        return super().denoise(inner, x, t, condition)
+    @property
+    def requires(self) -> frozenset[Fact]:  # type: ignore[override]
+        """As the branch."""
+        return self.branch.requires
 
-    def combined(
-        self, run: Run, x: State, t: Time, views: Sequence[Prediction], w: Time, rows: Tensor | None = None
-    ) -> Prediction:
-        """See `Contrast.combined`; the records are not kept."""
-        guided = super().combined(run, x, t, views, w, rows)
-        parts = {name: without_records(part) for name, part in guided.parts.items() if name in ("base", "positive")}
-        return dataclasses.replace(guided, parts={**guided.parts, **parts})
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """See `Branch`."""
+        asked = self.branch(question, owner)
+        return marked(asked, self.attention.plan(network_sites(owner.name, asked.prior)[0]), owner)
+
+    def check(self, name: str, prior: Prior) -> None:
+        """See `Branch.check`."""
+        self.branch.check(name, prior)
+        try:
+            self.attention.names(network_sites(name, prior)[0])
+        except (SiteError, GuidanceError) as error:
+            raise GuidanceError(
+                f"{name} finds no attention in this prior ({prior.name}): {error}; give regions="
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True)
 class Regional(Rule):
-    """base + w rate (positive - base), in any space: a rate for every place."""
+    """base + w rate (own - base), in any space: a rate for every place; see `RegionalCFG` for the settings."""
 
-    plug: RegionalCFG
+    regions: Regions
+    attention: Attention | None
+    rates: Rates | None
+    limits: tuple[float, float]
+    most: float
+    smooth: float
+    count: int
+    apart: float
+    start_token: int | None
 
-    def __call__(self, views: Sequence[Tensor], w: Time, context: Context) -> Tensor:
-        """See `Rule`."""
-        (base, positive), plug = views[:2], self.plug
-        if plug.spatial_weight is not None:
-            return base + column(w, base) * plug.spatial_weight(context.x, base, positive, w) * (positive - base)
-        axis, step = channel_axis(context.run.prior.process, base), positive - base
-        size = step.abs() if axis is None else step.norm(dim=axis)
-        regions, inside = self.regions(context, size)
-        if regions is None:
-            return linear(base, positive, w)
-        w_rows = torch.as_tensor(w, dtype=size.dtype, device=size.device).expand(len(size))
-        rate = region_rates(size, regions, inside, w_rows, (plug.low, plug.high), plug.most)
-        rate = smoothed(rate, range(1, rate.ndim), plug.smooth)
-        return base + column(w, base) * (rate if axis is None else rate.unsqueeze(axis)) * step
+    def combine(self, answers: Answers, weight: Number) -> Prediction:
+        """See `Rule.combine`; the records are not kept."""
+        tokens = isinstance(answers.own, CategoricalPrediction)
 
-    def regions(self, context: Context, size: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        def act(support: Support, w: Number, base: Tensor, own: Tensor) -> Tensor:
+            step = own - base
+            if self.rates is not None:
+                return base + w * self.rates(answers.own.state, base, own, w) * step
+            axis = base.ndim - 1 if tokens else 1 if base.ndim > 2 else None  # numbers of one place lie along it
+            size = step.abs() if axis is None else step.norm(dim=axis)
+            regions, inside = self.places(answers, size)
+            if regions is None:
+                return linear(base, own, w)
+            rows = torch.as_tensor(weight, dtype=size.dtype, device=size.device).expand(len(size))
+            rate = region_rates(size, regions, inside, rows, self.limits, self.most)
+            rate = smoothed(rate, range(1, rate.ndim), self.smooth)
+            return base + w * (rate if axis is None else rate.unsqueeze(axis)) * step
+
+        guided = answers.mapped(act, weight)
+        kept = {owner: note for owner, note in guided.notes.items() if not isinstance(note, Records)}
+        return altered(guided, notes=kept)
+
+    def places(self, answers: Answers, size: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Regions and foreground, each of the shape of `size` (B, ...) or None for one region and for all."""
-        plug = self.plug
-        if plug.regions is None:
-            return None, None
-        if not isinstance(plug.regions, str):
-            found = plug.regions(context.x) if callable(plug.regions) else torch.as_tensor(plug.regions)
+        if self.attention is None:
+            if self.regions is None:
+                return None, None
+            given = self.regions
+            found = given(answers.own.state) if callable(given) else torch.as_tensor(given)
             return found.to(size.device).expand(size.shape), None
-        base, positive = (view.parts for view in context.views[:2])
-        if "recorded" not in positive:  # nothing was asked, or a plug inside answered for the network
+        network = network_sites("RegionalCFG", answers.question.prior)[0]
+        plan, (own, attends) = self.attention.plan(network), self.attention.names(network)
+        base, positive = (view.notes.get(plan) for view in (answers.base, answers.own))
+        if positive is None or base is None:  # nothing was asked, as nothing is unknown
             return None, None
-        own, attends = plug.recorded(context.run)
         shape = size.shape[1:]
         if not attends:
-            return self_regions(_maps(positive, own, shape), shape, plug.count, plug.apart), None
-        told, dims = cross_maps(_maps(positive, attends, shape), _maps(positive, own, shape))
+            return self_regions(maps(positive, own, shape), shape, self.count, self.apart), None
+        told, dims = cross_maps(maps(positive, attends, shape), maps(positive, own, shape))
         regions = cross_regions(told, dims, shape)
-        if plug.start_token is None:
+        if self.start_token is None:
             return regions, None
-        if not 0 <= plug.start_token < told.shape[2]:
+        if not 0 <= self.start_token < told.shape[2]:
             raise GuidanceError(
-                f"RegionalCFG: start_token={plug.start_token}, and the condition has {told.shape[2]} tokens"
+                f"RegionalCFG: start_token={self.start_token}, and the condition has {told.shape[2]} tokens"
             )
-        told, dims = cross_maps(_maps(base, attends, shape), _maps(base, own, shape))
-        inside = foreground(told, dims, shape, plug.start_token)
-        if context.rows is not None:  # the base was asked about these rows alone; the others keep the positive branch
-            inside = torch.ones_like(regions, dtype=torch.bool).index_copy(0, context.rows, inside)
-        return regions, inside
+        told, dims = cross_maps(maps(base, attends, shape), maps(base, own, shape))
+        return regions, foreground(told, dims, shape, self.start_token)
+
+    def check(self, name: str, prior: Prior) -> None:
+        """See `Rule.check`."""
+        if Fact.PARTS in prior.provides:
+            raise GuidanceError(f"{name} works on one kind of state, and those of {prior.name} have several parts")
 
 
-def _maps(parts: dict, names: Sequence[str], shape: Sequence[int]) -> list[tuple[Tensor, Sequence[int]]]:
+def maps(records: Records, names: Sequence[str], shape: Sequence[int]) -> list[tuple[Tensor, Sequence[int]]]:
     """Recorded maps with their grids.
 
     Raises:
         GuidanceError: tokens that lie on a grid of other dimensions than the state.
     """
     for name in names:
-        dims, tokens = parts["dims"][name], parts["recorded"][name].shape[1]
+        dims, tokens = records.dims[name], records.values[name].shape[1]
         if len(dims) != len(shape) or math.prod(dims) > tokens:
             raise GuidanceError(
                 f"RegionalCFG: {tokens} tokens on a grid {dims} at site {name} for states on a grid {tuple(shape)}; "
                 "choose other sites="
             )
-    return [(parts["recorded"][name], parts["dims"][name]) for name in names]
-
-
-def channel_axis(process: object, states: Tensor) -> int | None:
-    """Axis of a batch of states (B, *S) whose numbers belong to one place: the last of laws of tokens, otherwise the
-    first of S; None for vectors, every number of which is a place.
-    """
-    if isinstance(process, DiscreteProcess):
-        return states.ndim - 1
-    return 1 if states.ndim > 2 else None
+    return [(records.values[name], records.dims[name]) for name in names]
 
 
 def region_rates(
@@ -256,3 +278,6 @@ def region_rates(
     mean = total / count.clamp_min(1)
     rate = torch.where(mean > 0, aim / mean.clamp_min(torch.finfo(mean.dtype).tiny), 1.0).clamp(*limits)
     return torch.minimum(rate.gather(1, where), most / weight[:, None].clamp_min(1e-12)).view_as(size)
+
+
+__all__ = ["RegionalCFG", "region_rates"]

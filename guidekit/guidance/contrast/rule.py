@@ -34,7 +34,7 @@ class Answers:
     """
 
     own: Prediction
-    others: Sequence[Prediction]
+    others: Sequence[Any]
     question: Question
     owner: Guidance
 
@@ -75,7 +75,13 @@ class Rule:
     """Whether it is base + w (own - base), so that weight 0 is the base."""
     remembers: bool = False
     """Whether it keeps something of every row from step to step: it notes that for the owner, see `Remembering`."""
+    timeless: bool = True
+    """Whether it does without the time."""
     requires: frozenset[Fact] = frozenset()
+
+    def asks(self, weight: Number, question: Question) -> Sequence[bool] | None:
+        """Which branches are needed; None is all. The answers to others are None."""
+        return None
 
     def combine(self, answers: Answers, weight: Number) -> Prediction:
         """The guided prediction; weight a number or (B,)."""
@@ -146,9 +152,18 @@ class Rescaled(Rule):
         return self.rule.remembers
 
     @property
+    def timeless(self) -> bool:  # type: ignore[override]
+        """As the rule."""
+        return self.rule.timeless
+
+    @property
     def requires(self) -> frozenset[Fact]:  # type: ignore[override]
         """Of the rule."""
         return self.rule.requires
+
+    def asks(self, weight: Number, question: Question) -> Sequence[bool] | None:
+        """See `Rule.asks`."""
+        return self.rule.asks(weight, question)
 
     def combine(self, answers: Answers, weight: Number) -> Prediction:
         """See `Rule.combine`."""

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
 
 import torch
 
-from guidekit.core.guidance import GuidanceError
-from guidekit.core.run import Run
-from guidekit.core.state import State, batch
-from guidekit.guidance.contrast.branches import CONDITIONAL, UNCONDITIONAL, Branch
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.prior import Prior
+from guidekit.core.question import Question
+from guidekit.core.state import altered, batch, leaves
+from guidekit.guidance.contrast.away import away
+from guidekit.guidance.contrast.branches import Branch
 from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.contrast.perturbed import Perturbed
-from guidekit.guidance.contrast.plans import network_sites
-from guidekit.guidance.contrast.schedules import Schedule
-from guidekit.networks.perturbations import Choice, NoiseEmbedding, Operator
+from guidekit.guidance.contrast.plans import Plan, marked, sites_of
+from guidekit.guidance.contrast.schedules import Schedules, Weight
+from guidekit.guidance.contrast.settings import check_finite, check_range
+from guidekit.networks.perturbations import Choice, NoiseEmbedding
+from guidekit.registry import register
 
 
-@dataclasses.dataclass(frozen=True)
-class TSG(Perturbed):
+@register("guidance", "tsg")
+def TSG(  # noqa: N802 - a preset
+    scale: Weight = 1.0,
+    noise: float = 0.1,
+    power: float = 1.0,
+    sites: Choice = "all",
+    weight: Weight = 1.0,
+    schedule: Schedules = None,
+    rescale: float = 0.0,
+) -> Contrast:
     """Time-step guidance: away from what the network says when noise is added to its embedding of the time.
 
     The embedding is tau + noise t^power n, with n standard normal, drawn anew for every sample and step: its mean is
@@ -38,72 +48,49 @@ class TSG(Perturbed):
 
     Source: Sadat et al. 2024, arXiv:2407.02687, section 5.
     """
-
-    scale: float | Callable[[Time], Time] = 1.0
-    noise: float = 0.1
-    power: float = 1.0
-    sites: Choice = "all"
-    weight: float | Callable[[Time], Time] = 1.0
-    schedule: Schedule | Sequence[float] | None = None
-    rescale: float = 0.0
-    needs = ("prior that looks at the time",)
-    per_sample = True
-
-    def __post_init__(self) -> None:
-        """Refuse what is no standard deviation."""
-        if not self.noise >= 0:
-            raise ValueError(f"noise={self.noise}; accepted: 0 (none) or more")
-
-    def operators(self) -> Sequence[Operator]:
-        """See `NoiseEmbedding`."""
-        return (NoiseEmbedding(self.noise, self.sites, power=self.power),)
-
-    def branches(self, run: Run) -> Sequence[Branch]:
-        """The null condition, the condition, and the condition at a wrong time."""
-        if embeds_time(run):
-            return super().branches(run)
-        wrong = NoisyTime(self.noise, self.power, f"TSG {run.position(self)}")
-        return (UNCONDITIONAL, CONDITIONAL, Branch(inputs=wrong))
-
-    def check(self, run: Run) -> None:
-        """The prior must look at the time."""
-        if run.prior.timeless:
-            raise GuidanceError(
-                f"TSG tells the network a wrong time, and this prior ({run.prior.name}) ignores the time"
-            )
-        if embeds_time(run):
-            super().check(run)
-        else:
-            Contrast.check(self, run)
-
-    def scale_at(self, t: Time, run: Run) -> Time:
-        """0 where there is no noise."""
-        return 0.0 if self.noise == 0 else super().scale_at(t, run)
-
-
-def embeds_time(run: Run) -> bool:
-    """Whether the prior that is asked now has a network with an embedding of the time."""
-    if not isinstance(getattr(run.asked, "network", None), torch.nn.Module):
-        return False
-    return any("time_embedding" in site.ports for site in network_sites("TSG", run)[1])
+    check_range("TSG", noise=noise)
+    check_finite("TSG", power=power)
+    branch = WrongTime(Plan((NoiseEmbedding(noise, sites, power=power),)), noise, power)
+    return away("TSG", branch, scale if noise else 0.0, weight, schedule, rescale)
 
 
 @dataclasses.dataclass(frozen=True)
-class NoisyTime:
-    """The same state at a time t + scale t^power n, n standard normal, kept within [0, 1].
+class WrongTime(Branch):
+    """The same state at a time t + noise t^power n, n standard normal; where the network embeds it, in the embedding.
 
     Args:
-        scale, power: see above.
-        purpose: of the random numbers.
+        plan: for networks that embed the time.
+        noise, power: see `TSG`.
     """
 
-    scale: float
+    plan: Plan
+    noise: float
     power: float
-    purpose: str
+    draws = True
 
-    def __call__(self, run: Run, x: State, t: Time) -> tuple[State, torch.Tensor]:
-        """(x, times (B,))."""
-        size = batch(x)
-        n = run.draw(self.purpose).normal((size,))
-        t = torch.as_tensor(t, dtype=n.dtype, device=n.device)
-        return x, (t + self.scale * t**self.power * n).clamp(0.0, 1.0)
+    def __call__(self, question: Question, owner: Guidance) -> Question:
+        """See `Branch`; the time itself is kept within [0, 1]."""
+        if embeds_time(question.prior):
+            return marked(question, self.plan, owner)
+        device = leaves(question.x)[0].device
+        t = torch.as_tensor(question.t, dtype=torch.float64, device=device).expand(batch(question.x))
+        n = question.normal(owner, "time", t)
+        return altered(question, t=(t + self.noise * t**self.power * n).clamp(0.0, 1.0))
+
+    def check(self, name: str, prior: Prior) -> None:
+        """See `Branch.check`; the prior must look at the time."""
+        if prior.timeless:
+            raise GuidanceError(
+                f"{name} tells the network a wrong time, and this prior ({prior.name}) ignores the time"
+            )
+        if embeds_time(prior):
+            self.plan.check(name, prior)
+
+
+def embeds_time(prior: Prior) -> bool:
+    """Whether a prior has a network with an embedding of the time."""
+    network = getattr(prior, "network", None)
+    return isinstance(network, torch.nn.Module) and any("time_embedding" in site.ports for site in sites_of(network))
+
+
+__all__ = ["TSG"]

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Denoiser, Guidance, GuidanceError
-from guidekit.core.population import Population, Time
+from guidekit.core.guidance import Guidance, GuidanceError, Layer
+from guidekit.core.population import Population
 from guidekit.core.prediction import Prediction
-from guidekit.core.run import Run
-from guidekit.core.state import State
-from guidekit.processes import GaussianProcess
+from guidekit.core.prior import Prior
+from guidekit.core.question import Denoise, Question
+from guidekit.core.requirements import Fact
+from guidekit.core.sampler import Sampler
+from guidekit.core.support import Support
+from guidekit.registry import register
 
 Bound = float | Tensor | Callable[[Tensor], Tensor] | None
 """A number, a tensor that broadcasts against states (B, *S), a function of clean estimates (B, *S) to one, or none."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ClampCleanEstimate(Guidance):
+@register("guidance", "clamp")
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClampCleanEstimate(Guidance[None]):
     """D' = min(max(D, lower), upper) where the mask is true; the noise then follows from x and D'.
 
     That is the nearest estimate within the bounds. Finished samples are clamped as well, so the bounds hold for every
@@ -32,26 +37,31 @@ class ClampCleanEstimate(Guidance):
         lower, upper: bounds in the unit of the data, see `Bound`; None is none. Infinite ones bound nothing.
         mask: where they hold: a bool tensor, or a function to one; None is everywhere.
 
+    Raises:
+        ValueError: bounds that are NaN, or leave nothing between them.
+
     Source: Huang et al. 2024, arXiv:2410.08435, the projection of its sampling control: e' = max(e, (x - a upper) / s).
     """
 
     lower: Bound = None
     upper: Bound = None
     mask: Tensor | Callable[[Tensor], Tensor] | None = None
-    needs = ("real-valued states",)
+    layer = Layer.ESTIMATE
+    requires = frozenset({Fact.FLOW})
     timeless = True
 
     def __post_init__(self) -> None:
-        """Refuse numbers that leave nothing between them."""
-        if isinstance(self.lower, int | float) and isinstance(self.upper, int | float) and self.lower > self.upper:
-            raise ValueError(f"lower={self.lower} is above upper={self.upper}; nothing lies between them")
+        """Check that something lies between numbers."""
+        low, high = (value if isinstance(value, int | float) else None for value in (self.lower, self.upper))
+        if any(value is not None and math.isnan(value) for value in (low, high)):
+            raise ValueError(f"bounds must be numbers, got lower={low}, upper={high}")
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"lower={low} is above upper={high}; nothing lies between them")
 
-    def check(self, run: Run) -> None:
-        """Real numbers only, and bounds that fit the prior's states."""
-        prior, name = run.prior, type(self).__name__
-        if not isinstance(prior.process, GaussianProcess):
-            kind = type(prior.process).__name__
-            raise GuidanceError(f"{name} clamps real numbers, and this prior ({prior.name}) is {kind}")
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """Bounds must fit the prior's states, which are of one kind."""
+        if Fact.PARTS in prior.provides:
+            raise GuidanceError(f"{self.name} works on one kind of state, and those of {prior.name} have several parts")
         shape = (1, *prior.event_shape)
         for key in ("lower", "upper", "mask"):
             value = getattr(self, key)
@@ -80,18 +90,22 @@ class ClampCleanEstimate(Guidance):
             made = torch.minimum(made, torch.as_tensor(upper, dtype=mean.dtype, device=mean.device))
         return made if mask is None else torch.where(mask, made, mean)
 
-    def denoise(self, inner: Denoiser, x: State, t: Time, condition: State | None) -> Prediction:
+    def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`."""
-        prediction = inner(x, t, condition)
-        return dataclasses.replace(prediction, mean=self.clamped(prediction.mean))
 
-    def finish(self, population: Population, run: Run) -> Population:
+        def bounded(support: Support, mean: Tensor) -> Tensor:
+            return self.clamped(mean)
+
+        return inner(question).map(bounded)
+
+    def finish(self, population: Population) -> Population:
         """See `Guidance.finish`."""
         clamped = self.clamped(population.state)
-        return population if torch.equal(clamped, population.state) else population.advance(clamped)
+        return population if torch.equal(clamped, population.state) else population.at(clamped)
 
 
-@dataclasses.dataclass(frozen=True)
+@register("guidance", "fgg")
+@dataclasses.dataclass(frozen=True, eq=False)
 class FGG(ClampCleanEstimate):
     """Fine-grained guidance: what a verifier forbids stays below the threshold at which it would sound, at every step.
 
@@ -112,25 +126,25 @@ class FGG(ClampCleanEstimate):
     mask: Tensor | Callable[[Tensor], Tensor] | None = dataclasses.field(default=None, init=False)
     verifier: Any = None
     rhythm: Sequence[int | None] = ()
-    needs = ("a verifier with bounds",)
 
-    def check(self, run: Run) -> None:
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """A verifier that gives bounds, for states of this shape."""
-        super().check(run)
+        super().check(prior, sampler, members)
         for name, what in (("upper", "bounds"), *((("onsets", "a rhythm"),) if self.rhythm else ())):
             if not hasattr(self.verifier, name):
                 raise GuidanceError(
-                    f"FGG needs a verifier with {what} for the states of this prior ({run.prior.name}), as that of the "
+                    f"FGG needs a verifier with {what} for the states of this prior ({prior.name}), as that of the "
                     f"domain chorales; {type(self.verifier).__name__} has none"
                 )
-        made = self.verifier.upper(torch.zeros(1, *run.prior.event_shape, device=run.device))
-        if made.shape[1:] != run.prior.event_shape:
+        zeros = torch.zeros(1, *prior.event_shape)
+        made = self.verifier.upper(zeros)
+        if made.shape[1:] != prior.event_shape:
             raise GuidanceError(
-                f"the verifier bounds states {tuple(made.shape[1:])}, and this prior ({run.prior.name}) is of "
-                f"{tuple(run.prior.event_shape)}"
+                f"the verifier bounds states {tuple(made.shape[1:])}, and this prior ({prior.name}) is of "
+                f"{tuple(prior.event_shape)}"
             )
         if self.rhythm:
-            self.limits(torch.zeros(1, *run.prior.event_shape, device=run.device))
+            self.limits(zeros)
         elif made.isinf().all():
             raise GuidanceError(
                 "FGG has no rule to keep: give guidance.forbidden=[outside C major], guidance.rhythm=[4,0] or the like"
@@ -148,3 +162,6 @@ def _evaluated(value: Any, mean: Tensor) -> Any:
     if callable(value):
         value = value(mean)
     return value.to(mean.device) if isinstance(value, Tensor) else value
+
+
+__all__ = ["FGG", "ClampCleanEstimate"]
