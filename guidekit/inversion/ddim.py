@@ -14,7 +14,8 @@ from guidekit.core.population import Population
 from guidekit.core.requirements import GuidanceError
 from guidekit.core.step import Step
 from guidekit.inversion.base import Invertible, Latent, at, times_of
-from guidekit.samplers.base import Fact, Here
+from guidekit.samplers.ancestral import DDIM
+from guidekit.samplers.base import Fact
 
 
 def inverted_step(
@@ -40,7 +41,7 @@ def inverted_step(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DDIMInversion(Invertible[None]):
+class DDIMInversion(Invertible[None], DDIM):
     """`DDIM` with eta = 0, and its approximate way back, under any guidance whose step is deterministic.
 
     The error of a round trip falls with the number of steps and grows with the strength of guidance.
@@ -48,11 +49,8 @@ class DDIMInversion(Invertible[None]):
     Source: see `inverted_step`.
     """
 
+    eta: float = dataclasses.field(default=0.0, init=False)
     requires = frozenset({Fact.FLOW})
-
-    def step(self, here: Here, memory: None) -> tuple[GaussianKernel, None]:
-        """See `Sampler.step`."""
-        return here.process.reverse_kernel(here.prediction, here.time, here.step.u, eta=0.0), None
 
     def encode(self, begun: Population, steps: tuple[Step, ...]) -> Latent:
         """See `Invertible.encode`."""

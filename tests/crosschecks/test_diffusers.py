@@ -1,13 +1,11 @@
 """Our solvers against the schedulers of diffusers: same denoiser, same grid, same start, every step compared."""
 
-import itertools
-
 import pytest
 import torch
 
 import guidekit as gk
-from guidekit.core.population import Population
-from guidekit.core.run import Run
+from guidekit.core.loop import populate, prepare
+from guidekit.core.random import Draw
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -24,15 +22,14 @@ def prior_of(process):
 
 def path(x, sampler, process, steps=STEPS):
     """Grid, states and draws of a sampler that starts from x."""
-    run = Run(prior_of(process), sampler, None, steps, (0, len(x)))
-    population, states, draws = Population(run, len(x), 1, x), [x], []
+    setup = prepare(prior_of(process), sampler=sampler, steps=steps, groups=(0, len(x)))
+    population, states, draws = populate(setup, x, setup.steps[0].start, 1), [x], []
     with torch.no_grad():
-        for step, (t, u) in enumerate(itertools.pairwise(run.grid)):
-            run.step = step
-            draws.append(run.draw("move").normal(x.shape, torch.float64))
-            population = run.move(population, t, u)
+        for step in setup.steps:
+            draws.append(Draw(setup.random, step.key, "move").normal(x))
+            population = setup.move(population, step)
             states.append(population.state)
-    return run.grid, states, draws
+    return [setup.steps[0].t, *(step.u for step in setup.steps)], states, draws
 
 
 def start(scale=1.0):

@@ -8,7 +8,6 @@ import torch
 
 import guidekit as gk
 from guidekit.core.kernel import GaussianKernel
-from guidekit.core.loop import prepare
 from guidekit.core.requirements import Layer
 from guidekit.priors.gaussian import posterior_covariance
 
@@ -225,10 +224,12 @@ def test_dps_first_step_is_the_formula():
     seen = {}
 
     class Spy(gk.Guidance):
-        def propose(self, inner, population, t, u):
-            kernel = inner(population, t, u)
-            seen.setdefault("first", (population.state, t, u, kernel))
-            return kernel
+        layer = Layer.FILTER
+
+        def propose(self, inner, population, step):
+            proposal = inner(population, step)
+            seen.setdefault("first", (population.state, step.t, step.u, proposal.kernel))
+            return proposal
 
     gk.sample(prior, gk.chain(gk.guidance.DPS(likelihood, 0.7), Spy()), 5, 10)
     x, t, u, kernel = seen["first"]

@@ -100,17 +100,15 @@ def test_all_deterministic_samplers_reach_the_same_end():
         assert float((end(prior, sampler, 400) - best).abs().max()) < 0.06, sampler
 
 
-@pytest.mark.parametrize("process", ["sub-vp", "cosine", "edm", "flow"])
-@pytest.mark.parametrize("sampler", [S.Heun(times="log_snr"), S.Heun(), S.Euler(times="log_snr")])
+@pytest.mark.parametrize("process", ["sub-vp", "cosine", "edm"])
+@pytest.mark.parametrize("sampler", [S.Heun(times="log_snr"), S.Heun(times="karras")])
 def test_the_last_step_does_not_stop_convergence(process, sampler):
     """A straight line in tau from the last level to a clean state would leave its noise behind (sub-VP: 1.8e-3)."""
-    prior, steps = mixture(PROCESSES[process]), 1024 if isinstance(sampler, S.Heun) else 4096
-    best = end(prior, S.UniPC(3, times="log_snr"), 2048)
-    bound = (2e-4 if sampler.times is not None else 5e-4) if isinstance(sampler, S.Heun) else 1e-3
-    error = float((end(prior, sampler, steps) - best).abs().max())
-    print("error", error)
-    if process != "cosine" or sampler.times is not None:  # there the starts differ by what the noise hides
-        assert error < bound
+    prior = mixture(PROCESSES[process])
+    best = end(prior, S.UniPC(3, times=sampler.times), 512)
+    errors = [float((end(prior, sampler, steps) - best).abs().max()) for steps in (64, 256)]
+    print("errors", errors)
+    assert errors[1] < 3e-4 and math.log2(errors[0] / errors[1]) / 2 == pytest.approx(2, abs=0.4)
 
 
 def test_euler_maruyama_is_of_first_weak_order():
@@ -127,7 +125,7 @@ def test_euler_maruyama_is_of_first_weak_order():
         return total
 
     for noise in (0.5, 1.0):
-        finest = variance(8192, noise)
+        finest = variance(4096, noise)
         errors = [abs(variance(steps, noise) - finest) for steps in (64, 128, 256)]
         assert math.log2(errors[0] / errors[2]) / 2 == pytest.approx(1, abs=0.3)
         assert finest == pytest.approx(0.25, rel=0.01)

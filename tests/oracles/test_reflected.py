@@ -124,7 +124,7 @@ def test_kernel_density_integrates_to_one_and_matches_its_draws():
     one = process.reverse_kernel(prior.predict(x[:2001], t), t, u)
     density = one.log_prob(grid[:, None]).exp()
     assert float(torch.trapezoid(density, grid)) == pytest.approx(1, abs=1e-6)
-    drawn = kernel.sample(Draw(KeyedRandom(0, 0, n), 0, "move"))
+    drawn = kernel.sample(Draw(KeyedRandom(0, 0, n), (0,), "move"))
     mean = float(torch.trapezoid(density * grid, grid))
     assert float(drawn.mean()) == pytest.approx(mean, abs=4 * float(drawn.std()) / math.sqrt(n))
 
@@ -147,7 +147,7 @@ def test_refusals():
         (lambda: ReflectedProcess(gk.processes.VP().schedule), "GeometricVE or KarrasVE"),
         (lambda: gk.priors.BoxHistogram(torch.tensor([[1.0, 0.0]])), "positive"),
         (lambda: from_simplex(torch.tensor([0.5, 0.6])), "sum to 1"),
-        (lambda: gk.sample(gk.priors.BoxHistogram(torch.ones(1, 3)), sampler=gk.samplers.Heun()), "ancestral, ddim"),
+        (lambda: gk.sample(gk.priors.BoxHistogram(torch.ones(1, 3)), sampler=gk.samplers.Heun()), "samplers for it: Ancestral, DDIM"),
     ]:
         with pytest.raises(ValueError) as refusal:
             make()
