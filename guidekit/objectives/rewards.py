@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,9 +52,13 @@ class ObjectReward:
         decode: states (B, *S) -> objects, None where there is none.
         name: for tables and messages.
         memory: most distinct objects remembered.
+
+    Attributes:
+        on_score: told the key and the score (see `export`) of every object on which the function was called.
     """
 
     differentiable = False
+    on_score: Callable[[bytes, float], None] | None = None
 
     def __init__(
         self,
@@ -64,7 +68,8 @@ class ObjectReward:
         memory: int = 200_000,
     ) -> None:
         self.function, self.decode, self.name, self.memory = function, decode, name, memory
-        self._known: dict[bytes, float] = {}
+        self._known: dict[bytes, float] = {}  # not a number where the function failed
+        self._paid: dict[bytes, float] = {}
         self._first_failure: str | None = None
 
     def __call__(self, states: State, ledger: Ledger | None = None) -> Tensor:
@@ -77,15 +82,37 @@ class ObjectReward:
                 self._known.clear()
                 fresh = list(range(len(keys)))
             for i, obj in zip(fresh, self.decode(rows[torch.tensor(fresh, device=rows.device)]), strict=True):
-                self._known[keys[i]] = self._score(obj, ledger or Ledger())
+                self._known[keys[i]] = self._score(obj, keys[i], ledger or Ledger())
         values = torch.tensor([self._known[key] for key in keys], dtype=torch.float64)
-        return values.to(inverse.device)[inverse]
+        return values.masked_fill(values.isnan(), -math.inf).to(inverse.device)[inverse]
 
-    def _score(self, obj: Any, ledger: Ledger) -> float:
+    def export(self) -> dict[bytes, float]:
+        """The scores remembered, by the bytes of a clean state; not a number where the function failed."""
+        return dict(self._known)
+
+    def restore(self, known: Mapping[bytes, float], paid: Mapping[bytes, float] | None = None) -> None:
+        """Put the memory back.
+
+        Args:
+            known: what is remembered, see `export`; such objects count as scored before.
+            paid: scores of an interrupted run: asked for one, the function is not called, and the ledger counts as if.
+        """
+        self._known, self._paid = dict(known), dict(paid or {})
+
+    def _score(self, obj: Any, key: bytes, ledger: Ledger) -> float:
         if obj is None:
             ledger.reward_invalid += 1
             return -math.inf
         ledger.reward_calls += 1
+        if key in self._paid:
+            ledger.reward_failures += math.isnan(self._paid[key])
+            return self._paid[key]
+        value = self._called(obj, ledger)
+        if self.on_score is not None:
+            self.on_score(key, value)
+        return value
+
+    def _called(self, obj: Any, ledger: Ledger) -> float:
         try:
             value = float(self.function(obj))
             if not math.isnan(value):
@@ -99,7 +126,7 @@ class ObjectReward:
             warnings.warn(
                 f"reward {self.name} {reason}; such objects score minus infinity and are counted", stacklevel=2
             )
-        return -math.inf
+        return math.nan
 
 
 def score(reward: Callable[..., Tensor], states: State, ledger: Ledger) -> Tensor:
