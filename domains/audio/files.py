@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from guidekit.archives import npz
 from guidekit.domain import require
 from guidekit.files import write_each
-from guidekit.reading import files_below, folder_classes, npz, npz_classes, source
+from guidekit.reading import files_below, folder_classes, npz_classes, source
 
 from . import mel
 from .codec import SILENT, AudioError, Sound, check

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from guidekit.archives import npz
 from guidekit.domain import require
 from guidekit.files import write_each
-from guidekit.reading import files_below, npz, source
+from guidekit.reading import files_below, source
 
 from . import rolls
 from .rolls import RollError

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from guidekit.archives import npz
 from guidekit.files import write_each
-from guidekit.reading import files_below, folder_classes, npz, npz_classes, source
+from guidekit.reading import files_below, folder_classes, npz_classes, source
 
 from .codec import ImageError, check, state_shape
 

@@ -10,6 +10,7 @@ from typing import Any
 from rdkit import Chem
 from torch import Tensor
 
+from guidekit.contents import brief
 from guidekit.domain import Domain
 from guidekit.evaluation.summary import means, ranked, summarised
 from guidekit.priors.checkpoints import load_token_prior, read_description
@@ -65,6 +66,10 @@ class Molecules(Domain):
     def decode(self, states: Tensor) -> list[Chem.Mol | None]:
         """Tokens (B, L) to molecules, None where the SMILES is not valid."""
         return [parse(text)[0] if text else None for text in self.codec.decode(states)]
+
+    def reference(self, most: int | None = None) -> list[str]:
+        """SMILES that samples of the prior loaded last are compared with, at most `most`; none for other data."""
+        return reference_smiles(most, self.dataset) if self.dataset in SETS else []
 
     def verifier(self, forbidden: Sequence[str] = ()) -> SmilesVerifier:
         """What finds the first place where a SMILES is not valid or holds a forbidden substructure.
@@ -194,4 +199,4 @@ def unreadable(path: str | Path, skipped: Sequence[tuple[int, str, str]], fate: 
     if not skipped:
         return ""
     line, text, reason = skipped[0]
-    return f"{path}: {len(skipped)} unreadable lines {fate}; the first is line {line}, {text!r} ({reason})"
+    return f"{path}: {len(skipped)} unreadable lines {fate}; the first is line {line}, {brief(text)!r} ({reason})"
