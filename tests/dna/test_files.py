@@ -45,7 +45,7 @@ def test_unknown_letters_by_policy(put):
     path = put(">a\nACGNNNTTNG\n>b\nCCC\n")
     split = read(path)
     assert split.records == [("a:0-3", "ACG"), ("a:6-8", "TT"), ("a:9-10", "G"), ("b", "CCC")]
-    assert split.notes == ["x.fasta: 1 records were cut at runs of N"] and split.skipped == []
+    assert split.notes == ["x.fasta: 1 records were cut at runs of N and other ambiguous letters"] and split.skipped == []
     skip = read(path, n_policy="skip")
     assert skip.records == [("b", "CCC")] and skip.skipped == [("a", "holds N")]
     with pytest.raises(ValueError, match="x.fasta: a holds 'N' at position 4"):
@@ -77,7 +77,7 @@ def test_bad_files(put, text, name, message):
 
 def test_damaged_gzip_and_dna_for_proteins(tmp_path, put):
     (tmp_path / "y.fa.gz").write_bytes(b"no gzip")
-    with pytest.raises(ValueError, match="y.fa.gz is not readable as .fa text"):
+    with pytest.raises(ValueError, match="y.fa.gz is not readable: damaged, or not packed by gzip"):
         read(tmp_path / "y.fa.gz")
     with pytest.raises(ValueError, match="nothing but ACGT: this looks like DNA or RNA: use domain=dna"):
         read(put(">a\n" + "ACGT" * 10 + "\n"), PROTEIN)
