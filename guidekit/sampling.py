@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -74,13 +74,36 @@ def sample(
         ValueError: num_samples, steps, particles or batch_size below 1, or a condition of another length.
         GuidanceError: the guidance cannot work with this prior or sampler.
     """
-    parts = sample_chunks(
-        prior, guidance, num_samples, steps, seed, sampler, particles, condition, device, batch_size, progress
+    sampling = prepare(prior, guidance, num_samples, steps, seed, sampler, particles, condition, device, batch_size)
+    size = sampling.batch_size
+    return join(
+        [sampling.draw(begin, min(begin + size, num_samples), progress) for begin in range(0, num_samples, size)]
     )
-    return join(list(parts))
 
 
-def sample_chunks(
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """Everything of `sample` that has been checked; groups are drawn as they are asked for.
+
+    Attributes:
+        num_samples: number of groups P.
+        batch_size: groups sampled together, as given or as memory allows.
+        run: makes the execution of the loop for groups (first, one past last), with a progress callback.
+    """
+
+    num_samples: int
+    batch_size: int
+    run: Callable[[tuple[int, int], Callable[[Progress], None] | None], Run]
+
+    def draw(self, begin: int, end: int, progress: Callable[[Progress], None] | None = None) -> Result:
+        """Groups begin to end - 1, the same whichever others are drawn, up to the rounding of batched arithmetic."""
+        run = self.run((begin, end), progress)
+        population = run.execute()
+        info = {name: torch.stack(values, 1) for name, values in run.info.items()}
+        return Result(population.state, population.log_weights, population.log_normalizer, run.ledger, info)
+
+
+def prepare(
     prior: Prior,
     guidance: Guidance | None = None,
     num_samples: int = 1,
@@ -91,13 +114,8 @@ def sample_chunks(
     condition: State | None = None,
     device: torch.device | str = "cpu",
     batch_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    first: int = 0,
-) -> Iterator[Result]:
-    """`sample`, one result per chunk of groups as soon as it is done, from group `first` on.
-
-    What cannot work is refused at the call, before the first chunk is asked for.
-    """
+) -> Sampling:
+    """Check the arguments of `sample` and draw nothing yet; raises as it does."""
     plugs = flatten([guidance]) if guidance is not None else []
     if particles is None:
         particles = max([plug.particles for plug in plugs], default=1)
@@ -120,20 +138,13 @@ def sample_chunks(
         sampler = wanted[-1] if wanted else own
     condition = _per_group(prior.condition(condition), num_samples, device)
 
-    def run(begin: int, end: int) -> Run:
-        rows = None if condition is None else tree_map(lambda leaf: leaf[begin:end], condition)
+    def run(groups: tuple[int, int], progress: Callable[[Progress], None] | None) -> Run:
+        rows = None if condition is None else tree_map(lambda leaf: leaf[slice(*groups)], condition)
         limit = prior.network_batch
-        return Run(prior, sampler, guidance, steps, (begin, end), particles, seed, rows, device, limit, progress)
+        return Run(prior, sampler, guidance, steps, groups, particles, seed, rows, device, limit, progress)
 
-    def chunks() -> Iterator[Result]:
-        for begin in range(first, num_samples, batch_size):
-            now = run(begin, min(begin + batch_size, num_samples))
-            population = now.execute()
-            info = {name: torch.stack(values, 1) for name, values in now.info.items()}
-            yield Result(population.state, population.log_weights, population.log_normalizer, now.ledger, info)
-
-    run(0, 1)  # a run checks its parts when it is made
-    return chunks()
+    run((0, 1), None)  # a run checks its parts when it is made
+    return Sampling(num_samples, batch_size, run)
 
 
 def usable(device: torch.device | str) -> torch.device | str:
