@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +28,7 @@ LEAST_RATE, MOST_RATE = 1_000, 768_000
 """Samples a second that a file may have."""
 MOST_CHANNELS = 32
 READ_SECONDS = 2.0  # of every file, more than a clip lasts
-MOST_PHASES = 640
+MOST_TAPS = 4_000_000  # of the filter that changes a rate
 CLIPPED = 0.01
 """Share of samples at full scale above which a file is said to be clipped."""
 
@@ -103,8 +104,8 @@ def refuse_rate(rate: float, what: str) -> None:
 def resample(sound: Sound, rate: int = mel.RATE) -> Sound:
     """A sound at another rate (windowed-sinc interpolation of torchaudio).
 
-    The filter has as many phases as the fraction of the rates has parts; fractions of odd rates are rounded to parts of
-    at most 640, within a millionth, as the filter would fill the memory.
+    The filter has as many taps as the product of the reduced rates, which fills the memory for odd ones (44,101 Hz);
+    their ratio is rounded to a fraction of smaller numbers, which changes pitch and length by less than 0.03 %.
 
     Raises:
         AudioError: a rate that no sound has.
@@ -112,7 +113,8 @@ def resample(sound: Sound, rate: int = mel.RATE) -> Sound:
     if sound.rate == rate:
         return sound
     refuse_rate(sound.rate, "sound")
-    ratio = Fraction(sound.rate, rate).limit_denominator(MOST_PHASES)
+    ratio = Fraction(sound.rate, rate)
+    ratio = ratio.limit_denominator(int(math.sqrt(MOST_TAPS / max(ratio, 1))))
     wave = torch.from_numpy(np.ascontiguousarray(sound.wave))
     wave = functional().resample(wave, ratio.numerator, ratio.denominator)
     return Sound(wave.numpy().clip(-1, 1), rate)

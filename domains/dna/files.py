@@ -6,6 +6,7 @@ import collections
 import gzip
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -147,12 +148,16 @@ def _biopython(name: str, text: str, form: str) -> Iterator[Record]:
     from Bio.Seq import UndefinedSequenceError
 
     try:
-        for i, record in enumerate(SeqIO.parse(io.StringIO(text), form), 1):
-            yield Record(record.id or f"record {i}", str(record.seq))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on headers that are read all the same
+            warnings.filterwarnings("error", "Expected sequence length")  # a record that was cut
+            records = [(record.id, str(record.seq)) for record in SeqIO.parse(io.StringIO(text), form)]
     except UndefinedSequenceError as error:
         raise ValueError(f"{name} has a record without its sequence; export it with the sequence (ORIGIN)") from error
     except Exception as error:  # Biopython says by many kinds that it cannot go on
         raise ValueError(f"{name} is no readable {form} file ({brief(reason(error), 200)})") from error
+    for i, (title, sequence) in enumerate(records, 1):
+        yield Record(title or f"record {i}", sequence)
 
 
 def _pieces(record: Record, alphabet: Alphabet, n_policy: str) -> list[Record]:
