@@ -1,9 +1,13 @@
 """guidekit: guided sampling of diffusion priors, in any domain."""
 
-from guidekit import guidance, objectives, priors, processes, samplers
-from guidekit.core.guidance import Guidance, GuidanceError, chain
-from guidekit.domain import Domain, load_domain
-from guidekit.sampling import Result, sample
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guidekit import guidance, objectives, priors, processes, samplers
+    from guidekit.core.guidance import Guidance, GuidanceError, chain
+    from guidekit.domain import Domain, load_domain
+    from guidekit.sampling import Result, sample
 
 __version__ = "0.1.0"
 
@@ -21,3 +25,32 @@ __all__ = [
     "sample",
     "samplers",
 ]
+
+_PLACES = {
+    "Domain": "guidekit.domain",
+    "Guidance": "guidekit.core.guidance",
+    "GuidanceError": "guidekit.core.guidance",
+    "Result": "guidekit.sampling",
+    "chain": "guidekit.core.guidance",
+    "load_domain": "guidekit.domain",
+    "sample": "guidekit.sampling",
+}
+"""Where names are defined that are no modules."""
+
+
+def __getattr__(name: str) -> Any:
+    """A name or a module of the package, imported when it is first asked for: `guidekit --help` does without torch."""
+    if name in _PLACES:
+        value = globals()[name] = getattr(importlib.import_module(_PLACES[name]), name)
+        return value
+    try:
+        if not name.startswith("_"):
+            return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":
+            raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
