@@ -2,11 +2,14 @@
 
 from guidekit.objectives.combination import Negation, Product, Sum
 from guidekit.objectives.gaussian import LinearGaussian, QuadraticReward
+from guidekit.objectives.pool import Isolated
 from guidekit.objectives.rewards import ObjectReward, TableReward, score
+from guidekit.objectives.scoring import failures, refuse_useless, remark
 from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
 
 __all__ = [
     "ForbiddenWords",
+    "Isolated",
     "LinearGaussian",
     "Negation",
     "ObjectReward",
@@ -16,5 +19,8 @@ __all__ = [
     "QuadraticReward",
     "Sum",
     "TableReward",
+    "failures",
+    "refuse_useless",
+    "remark",
     "score",
 ]

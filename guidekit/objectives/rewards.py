@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from guidekit.core.ledger import Ledger
 from guidekit.core.state import State
+from guidekit.objectives.pool import TOO_LONG
+from guidekit.objectives.scoring import digest, outcomes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,21 +47,23 @@ class TableReward:
 class ObjectReward:
     """A black-box reward of decoded objects: each distinct object is scored once and remembered.
 
-    An object that cannot be decoded scores minus infinity and is counted as invalid; one on which the function raises
-    or returns NaN scores minus infinity and is counted as failed. Neither stops the run.
+    An object that cannot be decoded scores minus infinity and is counted as invalid; one on which the function raises,
+    takes too long, or returns anything but one number below infinity scores minus infinity and is counted as failed.
+    None of them stops the run. Minus infinity is a score: the function rejects the object.
 
     Args:
-        function: object -> number, higher is better.
+        function: object -> number, higher is better; `Isolated` ones run in other processes.
         decode: states (B, *S) -> objects, None where there is none.
         name: for tables and messages.
-        memory: most distinct objects remembered.
+        memory: most distinct states remembered.
 
     Attributes:
-        on_score: told the key and the score (see `export`) of every object on which the function was called.
+        paid: outcomes by name of the object, kept by somebody else; an outcome that is there is not made again but
+            counted as if it were, any other is put in.
     """
 
     differentiable = False
-    on_score: Callable[[bytes, float], None] | None = None
+    paid: MutableMapping[str, float | str] | None = None
 
     def __init__(
         self,
@@ -68,73 +73,79 @@ class ObjectReward:
         memory: int = 200_000,
     ) -> None:
         self.function, self.decode, self.name, self.memory = function, decode, name, memory
-        self._known: dict[bytes, float] = {}  # not a number where the function failed
-        self._paid: dict[bytes, float] = {}
-        self._first_failure: str | None = None
+        self._states: dict[str, float] = {}
+        self._objects: dict[str, float] = {}
+        self._warned = False
 
     def __call__(self, states: State, ledger: Ledger | None = None) -> Tensor:
         """Rewards (B,) float64 of clean states; counts go to the ledger where one is given."""
         rows, inverse = torch.unique(states, dim=0, return_inverse=True)
-        keys = [row.tobytes() for row in rows.cpu().numpy()]
-        fresh = [i for i, key in enumerate(keys) if key not in self._known]
+        keys = [hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in rows.cpu().numpy()]
+        if len(self._states) > self.memory:
+            self._states.clear()
+            self._objects.clear()
+        fresh = [i for i, key in enumerate(keys) if key not in self._states]
         if fresh:
-            if len(self._known) > self.memory:
-                self._known.clear()
-                fresh = list(range(len(keys)))
-            for i, obj in zip(fresh, self.decode(rows[torch.tensor(fresh, device=rows.device)]), strict=True):
-                self._known[keys[i]] = self._score(obj, keys[i], ledger or Ledger())
-        values = torch.tensor([self._known[key] for key in keys], dtype=torch.float64)
-        return values.masked_fill(values.isnan(), -math.inf).to(inverse.device)[inverse]
+            objects = self.decode(rows[torch.tensor(fresh, device=rows.device)])
+            self._learn([keys[i] for i in fresh], objects, ledger or Ledger())
+        values = torch.tensor([self._states[key] for key in keys], dtype=torch.float64)
+        return values.to(inverse.device)[inverse]
 
-    def export(self) -> dict[bytes, float]:
-        """The scores remembered, by the bytes of a clean state; not a number where the function failed."""
-        return dict(self._known)
+    def _learn(self, keys: Sequence[str], objects: Sequence[Any], ledger: Ledger) -> None:
+        """Score what is new among the objects of states."""
+        names = [None if obj is None else digest(obj) or key for key, obj in zip(keys, objects, strict=True)]
+        found = {name: obj for name, obj in zip(names, objects, strict=True) if obj is not None}
+        new = [name for name in found if name not in self._objects]
+        made = self._made({name: found[name] for name in new})
+        self._objects.update({name: self._counted(made[name], ledger) for name in new})
+        for key, name in zip(keys, names, strict=True):
+            self._states[key] = -math.inf if name is None else self._objects[name]
+        ledger.reward_invalid += names.count(None)
 
-    def restore(self, known: Mapping[bytes, float], paid: Mapping[bytes, float] | None = None) -> None:
-        """Put the memory back.
+    def _made(self, objects: Mapping[str, Any]) -> Mapping[str, float | str]:
+        """Outcomes of objects by name, paid for now or before."""
+        paid = {} if self.paid is None else self.paid
+        asked = [name for name in objects if name not in paid]
+        for i, outcome in outcomes(self.function, [objects[name] for name in asked]):
+            paid[asked[i]] = outcome
+        return paid
 
-        Args:
-            known: what is remembered, see `export`; such objects count as scored before.
-            paid: scores of an interrupted run: asked for one, the function is not called, and the ledger counts as if.
-        """
-        self._known, self._paid = dict(known), dict(paid or {})
-
-    def _score(self, obj: Any, key: bytes, ledger: Ledger) -> float:
-        if obj is None:
-            ledger.reward_invalid += 1
-            return -math.inf
+    def _counted(self, outcome: float | str, ledger: Ledger) -> float:
         ledger.reward_calls += 1
-        if key in self._paid:
-            ledger.reward_failures += math.isnan(self._paid[key])
-            return self._paid[key]
-        value = self._called(obj, ledger)
-        if self.on_score is not None:
-            self.on_score(key, value)
-        return value
-
-    def _called(self, obj: Any, ledger: Ledger) -> float:
-        try:
-            value = float(self.function(obj))
-            if not math.isnan(value):
-                return value
-            reason = "returned NaN"
-        except Exception as error:  # a user's reward may raise anything; it must not end the run
-            reason = f"raised {type(error).__name__}: {error}"
-        ledger.reward_failures += 1
-        if self._first_failure is None:
-            self._first_failure = reason
+        if not isinstance(outcome, str):
+            return outcome
+        ledger.count_failure(outcome, outcome.startswith(TOO_LONG))
+        if not self._warned:
+            self._warned = True
             warnings.warn(
-                f"reward {self.name} {reason}; such objects score minus infinity and are counted", stacklevel=2
+                f"reward {self.name} {outcome}; such objects score minus infinity and are counted", stacklevel=4
             )
-        return math.nan
+        return -math.inf
+
+    def scores(self) -> list[float]:
+        """Scores of the distinct objects remembered; minus infinity for those rejected or failed."""
+        return list(self._objects.values())
+
+    def export(self) -> dict[str, float]:
+        """What is remembered, as text and numbers that can be kept in a file."""
+        kinds = (("state", self._states), ("object", self._objects))
+        return {f"{kind} {key}": value for kind, memory in kinds for key, value in memory.items()}
+
+    def restore(self, known: Mapping[str, float]) -> None:
+        """Remember what `export` gave, and nothing else."""
+        for kind, memory in (("state ", self._states), ("object ", self._objects)):
+            memory.clear()
+            memory.update({key.removeprefix(kind): value for key, value in known.items() if key.startswith(kind)})
 
 
 def score(reward: Callable[..., Tensor], states: State, ledger: Ledger) -> Tensor:
-    """Rewards (B,) float64 of clean states by any reward; NaN becomes minus infinity and is counted."""
+    """Rewards (B,) float64 of clean states by any reward; NaN and plus infinity count as failed: minus infinity."""
     if isinstance(reward, ObjectReward):
         return reward(states, ledger)
     ledger.reward_calls += len(states)
     values = reward(states).double()
-    failed = values.isnan()
-    ledger.reward_failures += int(failed.sum())
-    return values.masked_fill(failed, -math.inf)
+    for reason, failed in (("returned NaN", values.isnan()), ("returned plus infinity", values.isposinf())):
+        if failed.any():
+            ledger.count_failure(reason, times=int(failed.sum()))
+        values = values.masked_fill(failed, -math.inf)
+    return values
