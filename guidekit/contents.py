@@ -16,6 +16,7 @@ MOST_BYTES = 4 << 30
 """Of a file's contents, unpacked."""
 MOST_PACKED, PACKED_RATIO = 256 << 20, 100
 """A packed file may unpack to so many bytes, or to so many times its own size, whichever is more."""
+SEPARATORS = (",", ";", "\t", "|")
 MOST_FIELD = 64 << 20
 """Characters of one field of a table."""
 KINDS = (
@@ -124,6 +125,22 @@ def rows(name: str, table: str, separator: str) -> Iterator[tuple[int, list[str]
         csv.field_size_limit(before)
 
 
+def separator(table: str, wanted: str, usual: str) -> str:
+    """The separator with which the header of a table has the wanted column; the usual one where none does."""
+    for one in (usual, *SEPARATORS):
+        try:
+            if wanted.lower() in map(str.lower, header(rows("", table, one))):
+                return one
+        except ValueError:
+            continue
+    return usual
+
+
+def header(found: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """The first row with something in it, of `rows`; empty where there is none."""
+    return next((row for row in ([field.strip() for field in row] for _, row in found) if any(row)), [])
+
+
 def column(name: str, table: str, wanted: str, separator: str) -> Iterator[tuple[int, str]]:
     """(line number, field) of one column of a table, whose name is found whatever its case; "" where a row is short.
 
@@ -137,14 +154,14 @@ def column(name: str, table: str, wanted: str, separator: str) -> Iterator[tuple
         ValueError: no such column, or no readable table (see `rows`).
     """
     found = rows(name, table, separator)
-    header = next((row for row in ([field.strip() for field in row] for _, row in found) if any(row)), [])
-    places = [i for i, field in enumerate(header) if field == wanted] or [
-        i for i, field in enumerate(header) if field.lower() == wanted.lower()
+    names = header(found)
+    places = [i for i, field in enumerate(names) if field == wanted] or [
+        i for i, field in enumerate(names) if field.lower() == wanted.lower()
     ]
-    if header and not places:
-        near = difflib.get_close_matches(wanted.lower(), [field.lower() for field in header], 1, 0.0)
-        closest = next(field for field in header if field.lower() == near[0]) if near else header[0]
-        held = brief(", ".join(header), 400)
+    if names and not places:
+        near = difflib.get_close_matches(wanted.lower(), [field.lower() for field in names], 1, 0.0)
+        closest = next(field for field in names if field.lower() == near[0]) if near else names[0]
+        held = brief(", ".join(names), 400)
         raise ValueError(f"{name} has no column {wanted!r}; it has {held}; did you mean column={brief(closest)!r}?")
     for line, row in found:
         yield line, row[places[0]].strip() if places[0] < len(row) else ""

@@ -126,7 +126,8 @@ def _entries(path: Path, text: str, column: str | None) -> Iterator[Record]:
     suffix = _suffix(path)
     if suffix in TABLES:
         wanted = column if column is not None else "sequence"
-        for line, cell in contents.column(path.name, text, wanted, "\t" if suffix == ".tsv" else ","):
+        apart = contents.separator(text, wanted, "\t" if suffix == ".tsv" else ",")
+        for line, cell in contents.column(path.name, text, wanted, apart):
             yield Record(f"line {line}", cell)
     elif suffix == ".txt":
         for i, line in enumerate(text.split("\n"), 1):

@@ -19,7 +19,7 @@ from guidekit.priors.tokens import TokenPrior
 from .codec import SmilesCodec
 from .data import ASSETS, SETS, is_shipped, reference_smiles, training_smiles
 from .figures import grid
-from .files import parse, read, write_sdf, write_smi
+from .files import ReadResult, parse, read, write_sdf, write_smi
 from .metrics import PROPERTIES, evaluate
 from .preparation import prepare
 from .rewards import REWARDS
@@ -92,7 +92,7 @@ class Molecules(Domain):
         if ".sdf" not in Path(path).suffixes:
             for molecule, text in zip(molecules, result.smiles, strict=True):
                 molecule.SetProp(RAW, text)
-        return molecules + [None] * len(result.skipped), unreadable(path, result.skipped, "count as invalid")
+        return molecules + [None] * len(result.skipped), told(path, result, "count as invalid")
 
     def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str] | str, str]:
         """SMILES to compare with or that were trained on; on_error "skip" leaves unreadable lines out, with a note.
@@ -102,7 +102,7 @@ class Molecules(Domain):
         if is_shipped(path):
             return str(path), ""
         result = read(path, on_error=on_error)
-        return result.smiles, unreadable(path, result.skipped, "are left out")
+        return result.smiles, told(path, result, "are left out")
 
     def read_training(self, data: str) -> list[str]:
         """See `Domain.read_training`: SMILES of "moses", "qm9" or of files."""
@@ -194,9 +194,10 @@ class Molecules(Domain):
         return path.name
 
 
-def unreadable(path: str | Path, skipped: Sequence[tuple[int, str, str]], fate: str) -> str:
-    """A sentence on lines that could not be read, empty when there are none."""
-    if not skipped:
-        return ""
-    line, text, reason = skipped[0]
-    return f"{path}: {len(skipped)} unreadable lines {fate}; the first is line {line}, {brief(text)!r} ({reason})"
+def told(path: str | Path, result: ReadResult, fate: str) -> str:
+    """A sentence on lines that could not be read and on what is odd, empty when there is nothing to say."""
+    if not result.skipped:
+        return "; ".join(result.notes)
+    line, text, reason = result.skipped[0]
+    first = f"the first is line {line}, {brief(text)!r} ({reason})"
+    return "; ".join([f"{path}: {len(result.skipped)} unreadable lines {fate}; {first}", *result.notes])

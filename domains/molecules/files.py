@@ -16,6 +16,7 @@ from guidekit.contents import brief
 from guidekit.files import write_atomic
 
 SUFFIXES = (".smi", ".txt", ".csv", ".tsv", ".sdf")
+SEPARATED = {".csv": ",", ".tsv": "\t"}
 HEADERS = {"smiles", "smile", "canonical_smiles", "isomeric_smiles", "structure", "molecule", "mol"}
 # A ring closure label with its optional bond; bracket atoms come first, as their digits are no ring labels.
 RING_LABEL = re.compile(r"(\[[^\]]*\])|[-=#$:~/\\]?(?:%\(\d+\)|%\d\d|\d)")
@@ -26,10 +27,11 @@ PROBLEMS = {"AtomValenceException": "valence", "AtomKekulizeException": "kekuliz
 
 
 class ReadResult(NamedTuple):
-    """What a file held: `smiles` as written there, `skipped` as (line number from 1, text, reason)."""
+    """What a file held: `smiles` as written there, `skipped` as (line number from 1, text, reason), what is odd."""
 
     smiles: list[str]
     skipped: list[tuple[int, str, str]]
+    notes: list[str]
 
 
 def parse(smiles: str) -> tuple[Chem.Mol | None, str]:
@@ -110,8 +112,13 @@ def read(path: str | Path, column: str | None = None, on_error: str = "raise") -
     if suffix not in SUFFIXES:
         raise ValueError(f"{path.name} has suffix {suffix!r}; readable are {', '.join(SUFFIXES)}, each also with .gz")
     text = contents.text(path)
-    result = ReadResult([], [])
-    for line, entry, smiles, reason in _entries(path.name, suffix, text, column):
+    result, apart = ReadResult([], [], []), ""
+    if suffix in SEPARATED:
+        column = column if column is not None else "smiles"
+        apart = contents.separator(text, column, SEPARATED[suffix])
+        if apart != SEPARATED[suffix]:
+            result.notes.append(f"{path.name}: its columns are separated by {apart!r}")
+    for line, entry, smiles, reason in _entries(path.name, suffix, text, column, apart):
         if not reason:
             result.smiles.append(smiles)
         elif on_error == "skip":
@@ -124,19 +131,23 @@ def read(path: str | Path, column: str | None = None, on_error: str = "raise") -
             )
     if not result.smiles:
         raise ValueError(f"{path.name} holds no molecule ({len(result.skipped)} malformed lines)")
+    several = sum("." in smiles for smiles in result.smiles)
+    if several:
+        result.notes.append(f"{path.name}: {several} molecules are of several components, such as salts")
     return result
 
 
-def _entries(name: str, suffix: str, text: str, column: str | None) -> Iterator[tuple[int, str, str, str]]:
-    """(line number, text, SMILES, reason or "") of every molecule in the text of a file."""
+def _entries(
+    name: str, suffix: str, text: str, column: str | None, separator: str
+) -> Iterator[tuple[int, str, str, str]]:
+    """(line number, text, SMILES, reason or "") of every molecule in a text; column and separator are of tables."""
     if suffix == ".sdf":
         yield from _records(text)
         return
     fields: Iterable[tuple[int, str]]
-    if suffix in (".csv", ".tsv"):
-        wanted = column if column is not None else "smiles"
-        cells = contents.column(name, text, wanted, "\t" if suffix == ".tsv" else ",")
-        fields, headers = ((line, EXTENSION.sub("", cell)) for line, cell in cells), {wanted.lower()}
+    if column is not None and separator:
+        cells = contents.column(name, text, column, separator)
+        fields, headers = ((line, EXTENSION.sub("", cell)) for line, cell in cells), {column.lower()}
     else:
         fields, headers = _first(text), HEADERS
     for line, entry in fields:

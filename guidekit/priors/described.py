@@ -10,6 +10,8 @@ import torch
 
 MOST = 1 << 20
 """Of lengths, token ids and steps of a process."""
+TOKENS = ("clean", "ratios")
+"""What a network of tokens predicts."""
 MOST_NUMBERS = 1 << 28
 """In a state."""
 
@@ -58,8 +60,9 @@ def _label(value: Any) -> bool:
 
 
 def _process(value: Any) -> bool:
-    parts = isinstance(value, dict) and (value.get("survival") or {}, value.get("options") or {})
-    return bool(parts) and isinstance(value.get("name", ""), str) and all(isinstance(one, dict) for one in parts)
+    if not isinstance(value, dict) or not isinstance(value.get("name", ""), str):
+        return False
+    return all(value.get(part) is None or isinstance(value[part], dict) for part in ("survival", "options"))
 
 
 def _network(value: Any) -> bool:
@@ -111,6 +114,8 @@ def _disagreement(made: Mapping[str, Any]) -> str:
     for key, told in pairs:
         if told is not None and key in options and options[key] != told:
             return f"its network has {key}={_shown(options[key])}, and the description says {_shown(told)}"
+    if "vocab_size" in made and made.get("parametrization", "clean") not in TOKENS:
+        return f"parametrization of tokens is {_shown(made['parametrization'])}; {' or '.join(TOKENS)} is expected"
     if made.get("pad_id") is not None and "vocab_size" in made and made["pad_id"] >= made["vocab_size"]:
         return f"pad_id={made['pad_id']} is none of its {made['vocab_size']} tokens"
     return ""

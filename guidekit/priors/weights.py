@@ -13,7 +13,7 @@ from guidekit.archives import reason
 from guidekit.contents import brief, ordinary
 
 REPEATED = ("depth", "blocks")
-"""Options that say how often a part is built; each has weights of its own."""
+"""Options that say how often a part is built; each part has weights of its own, as has each entry of a list."""
 
 
 class CheckpointError(ValueError):
@@ -74,8 +74,8 @@ def made_for(
 def refuse_large(path: str | Path, options: Any, weights: Mapping[str, Tensor]) -> None:
     """Raise CheckpointError where an option asks for more than the file can hold weights for."""
     total = sum(value.numel() for value in weights.values())
-    for name, value in _numbers("options", options):
-        most = len(weights) if name in REPEATED else total
+    for name, value, repeated in _numbers("options", options):
+        most = len(weights) if repeated else total
         if abs(value) > most:
             raise CheckpointError(
                 f"{path}: its network has {name}={value:,}; the file has weights for {most:,} at most"
@@ -97,14 +97,14 @@ def refuse_misfit(path: str | Path, network: nn.Module, weights: Mapping[str, Te
             )
 
 
-def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    """(name, number) of all numbers within options; a list counts as one of its length."""
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float, bool]]:
+    """(name, number, whether so many parts are built) of all numbers within options, and of the lengths of lists."""
     if isinstance(value, Mapping):
         for key, one in value.items():
             yield from _numbers(str(key), one)
     elif isinstance(value, list | tuple):
-        yield name, len(value)
+        yield name, len(value), True
         for one in value:
             yield from _numbers(name, one)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield name, value
+        yield name, value, name in REPEATED
