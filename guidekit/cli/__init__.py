@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
+    usual, warnings.formatwarning = warnings.formatwarning, _warning
     try:
         return _dispatch(arguments[0], arguments[1:])
     except KeyboardInterrupt as stop:
@@ -44,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"guidekit: {_sentence(error)}", file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = usual
+
+
+def _warning(message: Warning | str, category: type[Warning], *place: object) -> str:
+    """A warning in one line, with where it came from unless it is one for users."""
+    from guidekit.console import plain
+
+    where = "" if category is UserWarning else f" ({place[0]}:{place[1]})"
+    return f"warning: {plain(' '.join(str(message).split()))}{where}\n"
 
 
 def _sentence(error: Exception) -> str:

@@ -204,9 +204,9 @@ def test_every_configuration_can_be_built_and_has_the_constructors_defaults():
             continue
         import inspect
 
-        from hydra.utils import get_object
+        from guidekit.running.targets import target
 
-        parameters = inspect.signature(get_object(config["_target_"])).parameters
+        parameters = inspect.signature(target(config["_target_"])).parameters
         for key, value in config.items():
             if key not in ("_target_", *VERIFYING):
                 default = parameters[key].default
