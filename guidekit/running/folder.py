@@ -112,13 +112,14 @@ class RunFolder:
         self._leave()
 
     def abandon(self) -> bool:
-        """Leave an unfinished run: nothing is removed if samples or scores are kept; returns whether they are."""
-        kept = bool(self._samples())
-        if kept:
-            self._lock.release()
-        else:
-            self.tidy()
-        return kept
+        """Leave a run that was stopped: nothing is removed if samples or scores are kept; returns whether they are."""
+        try:
+            kept = bool(self._samples())
+            if not kept and self.placed is None:
+                self._drop()
+            return kept
+        finally:
+            self._leave()
 
     def _stands(self) -> bool:
         """Whether this run is finished; OutputError where something else stands in its way."""
@@ -226,6 +227,7 @@ class RunFolder:
         """Remove the run that was replaced; what came into it in the last moment moves to its successor."""
         old = self.partial / REPLACED
         if old.is_dir() and self.path.is_dir():
+            remove_empty(old)  # of files that a kill let us remove only half
             for path in foreign(old):
                 new = self.path / path.relative_to(old)
                 if not os.path.lexists(new):

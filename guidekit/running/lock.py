@@ -58,16 +58,22 @@ class Lock:
             raise LockedError(f"{said} (this very process)")
         self._handle = self._locked()
         _held.add(self.path)
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, f"{os.getpid()} {socket.gethostname()}".encode(), 0)
+        try:
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, f"{os.getpid()} {socket.gethostname()}".encode(), 0)
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Remove the file and let go."""
         if self.path in _held:
             _held.discard(self.path)
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-            os.close(self._handle)
+            try:
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+            finally:
+                os.close(self._handle)
 
     def _locked(self) -> int:
         while True:

@@ -116,9 +116,10 @@ def draw(
 
 def standing(folder: RunFolder) -> str:
     """Where the results of a run that was stopped are, in one line."""
+    kept = folder.abandon()
     if folder.placed is not None:
         return f"interrupted after the end: the results are in {folder.placed}"
-    if folder.abandon():
+    if kept:
         return f"interrupted: what is finished is kept in {folder.partial}; the same command goes on from there"
     return "interrupted before the first samples were finished: nothing is kept"
 
