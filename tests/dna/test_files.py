@@ -42,10 +42,8 @@ def test_habits_of_the_field(put):
     assert read(put(">g\nATGTAA\n", "x.ffn")).sequences == ["ATGTAA"]
     assert read(put("n;Sequence\n1;ACGT\n", "x.csv")).sequences == ["ACGT"]
     one = read(put(">a\n" + "ACGT" * 5 + "R" + "ACGT" * 5 + "\n"))
-    assert (
-        one.records == [("a:0-20", "ACGT" * 5), ("a:21-41", "ACGT" * 5)]
+    assert one.records == [("a:0-20", "ACGT" * 5), ("a:21-41", "ACGT" * 5)]
     assert "other ambiguous letters" in one.notes[0]
-    )
     with pytest.raises(ValueError, match="a holds 'R' at position 5"):
         read(put(">a\nACGTRACGTACGT\n"), n_policy="refuse")
 
