@@ -95,7 +95,8 @@ def wrong(description: Any) -> str:
     """What is wrong with a description, in words; empty where its keys and types are right."""
     if not isinstance(description, dict):
         return f"its description is a {type(description).__name__}; keys and values are expected"
-    needed = [*NEEDED, *(("length_counts", "pad_id") if "vocab_size" in description else ())]
+    prior = description.get("kind", "prior") == "prior"
+    needed = [*NEEDED, *(("length_counts", "pad_id") if "vocab_size" in description and prior else ())]
     for key in needed:
         if key not in description:
             return f"its description has no {key!r}; {RULES[key][1]} is expected"
