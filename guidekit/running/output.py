@@ -118,4 +118,5 @@ def report(console: Console, domain: Domain, results: dict[str, Result], record:
     if "violations after" in info:
         before, after = (int(info[f"violations {when}"].sum()) for when in ("before", "after"))
         console.print(f"{domain.objects} that break the rule: {before} before reflection, {after} after it")
-    console.print(f"written to {path}: {', '.join(sorted(item.name for item in path.iterdir()))}")
+    names = ", ".join(sorted(item.name for item in path.iterdir()))
+    console.print(f"written to {path}: {names}", markup=False)

@@ -22,6 +22,9 @@ from guidekit.running.signals import terminable
 from guidekit.running.tasks import build_task
 from guidekit.sampling import Result, Sampling, prepare
 
+PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}
+"""How names of files are printed: as they are, in one line."""
+
 
 def run(config: dict[str, Any], console: Console | None = None) -> Path:
     """Sample as a resolved configuration says and return the output folder.
@@ -63,7 +66,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         if folder.finished:
             gone = missing(folder.path)
             lacking = f", but for {', '.join(gone)} (resume=never overwrite=true makes it again)" if gone else ""
-            console.print(f"already done: {folder.path} holds the results of this command{lacking}", soft_wrap=True)
+            console.print(f"already done: {folder.path} holds the results of this command{lacking}", **PLAIN)
             return folder.path
         try:
             results = draw(console, folder, parts, reward, cut=config["batch_size"] is None)
@@ -77,7 +80,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
             if told := caution(domain, record["guided_by"]):
                 console.print(told, soft_wrap=True)
         except BaseException:  # an interrupt, a full disk, a failure deep inside: nothing that is finished is lost
-            console.print(standing(folder), soft_wrap=True)
+            console.print(standing(folder), **PLAIN)
             raise
     if folder.placed != folder.path:
         raise OutputError(f"{folder.path} was taken while the run was at work; the results are in {folder.placed}")
@@ -96,9 +99,9 @@ def draw(
             done, damaged = load_chunks(folder.chunks, name)
             if done:
                 kept = sum(chunk.end - chunk.begin for chunk in done.values())
-                console.print(f"{name}: {kept} of {count} samples are there from the interrupted run", soft_wrap=True)
+                console.print(f"{name}: {kept} of {count} samples are there from the interrupted run", **PLAIN)
             for file in damaged:
-                console.print(f"{file} is damaged; its samples are drawn again", soft_wrap=True)
+                console.print(f"{file} is damaged; its samples are drawn again", **PLAIN)
             task = bar.add_task(name, text=f"0 of {count} samples")
 
             def on_step(progress: Any, task: Any = task, count: int = count) -> None:
