@@ -1,32 +1,57 @@
 """guidekit: guided sampling of diffusion priors, in any domain."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guidekit import guidance, inversion, objectives, priors, processes, samplers
+    from guidekit.core.guidance import Guidance, GuidanceError, chain
+    from guidekit.domain import Domain, load_domain
+    from guidekit.sampling import Result, sample
 
 __version__ = "0.2.0"
 
-_WHERE = {
+__all__ = [
+    "Domain",
+    "Guidance",
+    "GuidanceError",
+    "Result",
+    "chain",
+    "guidance",
+    "inversion",
+    "load_domain",
+    "objectives",
+    "priors",
+    "processes",
+    "sample",
+    "samplers",
+]
+
+_PLACES = {
     "Domain": "guidekit.domain",
-    "load_domain": "guidekit.domain",
     "Guidance": "guidekit.core.guidance",
     "GuidanceError": "guidekit.core.requirements",
-    "chain": "guidekit.core.guidance",
     "Result": "guidekit.sampling",
+    "chain": "guidekit.core.guidance",
+    "load_domain": "guidekit.domain",
     "sample": "guidekit.sampling",
 }
-_MODULES = ("guidance", "inversion", "objectives", "priors", "processes", "samplers")
-
-__all__ = [*_WHERE, *_MODULES]
+"""Where names are defined that are no modules."""
 
 
 def __getattr__(name: str) -> Any:
-    """Public names, imported when they are used: `guidekit --help` needs no torch."""
-    if name in _MODULES:
-        return importlib.import_module(f"guidekit.{name}")
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'guidekit' has no attribute {name!r}")
+    """A name or a module of the package, imported when it is first asked for: `guidekit --help` does without torch."""
+    if name in _PLACES:
+        value = globals()[name] = getattr(importlib.import_module(_PLACES[name]), name)
+        return value
+    try:
+        if not name.startswith("_"):
+            return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":
+            raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return sorted({*globals(), *__all__})

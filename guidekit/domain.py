@@ -12,6 +12,7 @@ from typing import Any
 from guidekit.core.state import State
 from guidekit.names import UnknownNameError
 from guidekit.objectives.measurements import Task
+from guidekit.objectives.pool import Isolated
 from guidekit.objectives.rewards import ObjectReward
 from guidekit.objectives.verifiers import Verifier
 from guidekit.core.prior import Prior
@@ -84,6 +85,10 @@ class Domain:
         """Clean states to objects, None where a state is no valid object."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement decode")
 
+    def reference(self) -> Sequence[Any]:
+        """Real objects shipped with the domain, of the kind that the prior loaded last was trained on; may be none."""
+        return []
+
     def read_training(self, data: str) -> list[Any]:
         """Objects that a prior may have been trained on: files or shipped sets, by commas."""
         return [one for name in data.split(",") for one in self.read_reference(name.strip())[0]]
@@ -93,9 +98,23 @@ class Domain:
         """Rewards of states by name; `rewards.make(name, **options)` gives one its options."""
         return Rewards(self)
 
-    def bind(self, function: Callable[[Any], float], name: str | None = None) -> Callable:
-        """A reward of states from a function of a decoded object; it keeps the function's `temperature`, if any."""
+    def bind(
+        self, function: Callable[[Any], float], name: str | None = None, workers: int = 0, timeout: float | None = 60.0
+    ) -> Callable:
+        """A reward of states from a function of a decoded object; it keeps the function's `temperature`, if any.
+
+        Args:
+            function: object -> number.
+            name: for tables.
+            workers: processes that run the function, so that a crash or a hang costs one object; 0 runs it in this one.
+            timeout: seconds an object may take in a worker process; None is no limit.
+
+        Raises:
+            ValueError: workers or timeout out of range, or a function that cannot be given to another process.
+        """
         title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
+        if workers:
+            function = Isolated(function, workers=workers, timeout=timeout)
         reward = ObjectReward(function, self.decode, title)
         if hasattr(function, "temperature"):
             reward.temperature = function.temperature

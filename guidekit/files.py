@@ -1,28 +1,54 @@
 """Files that are either complete or not there."""
 
+import contextlib
+import hashlib
 import io
 import lzma
 import os
-import tempfile
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+PART = ".part"
+"""Ending of the name of a file that is being written; one that is left over was cut short by a kill."""
+
 
 def write_atomic(path: str | Path, data: bytes | memoryview) -> None:
-    """Write `data` beside `path` and rename, so that a reader sees the old file or the new one, never a half."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write `data` beside `path` and rename, so that a reader sees the old file or the new one, never a half.
+
+    It survives a power cut, a link is written through, and the file gets the permissions of the user's umask.
+    """
+    path = Path(os.path.realpath(path))
+    part = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{PART}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp makes private files
-        os.replace(temporary, path)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
+    sync(path.parent)
+
+
+def sync(path: str | Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk; passed over where a file system cannot do it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: str | Path) -> str:
+    """Hash of a file, for records."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_each(

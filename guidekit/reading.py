@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import io
 import lzma
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from guidekit.archives import DAMAGED
+from guidekit.contents import ordinary
 from guidekit.names import UnknownNameError
-
-DAMAGED = (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, zlib.error, NotImplementedError)
-"""What numpy raises for an npz that is none."""
 
 
 def source(path: str | Path, suffixes: Sequence[str], things: str, on_error: str) -> Path:
-    """A folder, an npz or a file with one of the suffixes, which is there.
+    """A folder, an npz or an ordinary file with one of the suffixes, which is there.
 
     Args:
         path: as the user wrote it.
@@ -27,14 +24,14 @@ def source(path: str | Path, suffixes: Sequence[str], things: str, on_error: str
         on_error: "raise" or "skip".
 
     Raises:
-        ValueError: nothing there, another kind of file, or another `on_error`.
+        ValueError: nothing there, no ordinary file, another kind of file, or another `on_error`.
     """
     path = Path(path)
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error={on_error!r}; accepted: raise, skip")
     if not path.exists():
         raise ValueError(f"there is no file or folder {path}")
-    if not path.is_dir() and path.suffix.lower() not in (".npz", *suffixes):
+    if not path.is_dir() and ordinary(path).suffix.lower() not in (".npz", *suffixes):
         raise ValueError(
             f"{path.name} has suffix {path.suffix!r}; readable are .npz, folders of {things} and {', '.join(suffixes)}"
         )
@@ -57,26 +54,16 @@ def folder_classes(folder: Path, files: Sequence[Path]) -> tuple[np.ndarray | No
     return (np.array(numbers, np.int64) if classes else None), classes
 
 
-def npz(path: Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], str]:
-    """The arrays of an npz that have one of the names, and the names of all of them, for messages.
-
-    Raises:
-        ValueError: damaged, or no npz.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in names if key in file.files}, ", ".join(file.files) or "none"
-    except DAMAGED as error:
-        raise ValueError(f"{path.name} is damaged or no npz file ({str(error).splitlines()[0]})") from error
-
-
 def npz_classes(arrays: Mapping[str, np.ndarray], count: int, name: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Class numbers (n,) int64, -1 for unknown, and class names of the arrays `labels` and `classes`, where they are.
 
     Raises:
         ValueError: labels that are not `count` whole numbers, or beyond the names.
     """
-    labels, classes = arrays.get("labels"), tuple(map(str, arrays.get("classes", ())))
+    labels, names = arrays.get("labels"), arrays.get("classes", np.zeros(0, str))
+    if names.ndim != 1:
+        raise ValueError(f"{name}: classes have shape {names.shape}; names (K,) are expected")
+    classes = tuple(map(str, np.char.decode(names, "utf-8", "replace") if names.dtype.kind == "S" else names))
     if labels is None:
         return None, classes
     if labels.size != count or labels.shape[:1] != (count,) or labels.dtype.kind not in "iu":

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from guidekit import registry
+from guidekit.core import loop
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.ledger import Ledger
-from guidekit.core.loop import Progress, Setup, prepare
-from guidekit.core.population import Population
+from guidekit.core.loop import Progress, Setup
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
@@ -94,7 +94,7 @@ def sample(
         ValueError: a setting that is out of range or no such thing; the message says what is accepted.
         GuidanceError: the guidance cannot work with this prior or sampler.
     """
-    parts = sample_chunks(
+    sampling = prepare(
         prior,
         guidance,
         num_samples,
@@ -105,14 +105,55 @@ def sample(
         condition,
         device,
         batch_size,
-        progress,
-        dtype,
-        network_fixed,
+        dtype=dtype,
+        network_fixed=network_fixed,
     )
-    return join(list(parts))
+    parts = []
+    for begin in range(0, num_samples, sampling.batch_size):
+        parts.append(sampling.draw(begin, min(begin + sampling.batch_size, num_samples), progress))
+    return join(parts)
 
 
-def sample_chunks(
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampling:
+    """Everything of `sample` that has been checked; groups are drawn as they are asked for.
+
+    Attributes:
+        setup: of all groups.
+        batch_size: groups sampled together, as given or as memory allows.
+    """
+
+    setup: Setup
+    batch_size: int
+
+    @property
+    def num_samples(self) -> int:
+        """Number of groups P."""
+        return self.setup.random.groups
+
+    def draw(self, begin: int, end: int, progress: Callable[[Progress], None] | None = None) -> Result:
+        """Groups begin to end - 1, the same whichever others are drawn, up to the rounding of batched arithmetic."""
+        setup, began = self.setup.part(begin, end), time.perf_counter()
+        before = [objective.spent() for objective in setup.objectives]
+        with torch.no_grad():
+            population = setup.begin()
+            for number, step in enumerate(setup.steps, 1):
+                population = setup.move(population, step)
+                if progress is not None:
+                    progress(Progress(number, len(setup.steps), (begin, end), population))
+            for member in setup.members:
+                population = member.finish(population)
+        return Result(
+            population.state,
+            population.log_weights,
+            population.log_normalizer,
+            setup.spent(before, time.perf_counter() - began),
+            setup.recorder.stacked(),
+            setup.prior,
+        )
+
+
+def prepare(
     prior: Prior,
     guidance: Guidance | None = None,
     num_samples: int = 1,
@@ -123,15 +164,11 @@ def sample_chunks(
     condition: Any = None,
     device: torch.device | str = "cpu",
     batch_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    *,
     dtype: torch.dtype | None = None,
     network_fixed: bool = False,
-    first: int = 0,
-) -> Iterator[Result]:
-    """`sample`, one result per chunk of groups as soon as it is done, from group `first` on.
-
-    What cannot work is refused at the call, before the first chunk is asked for.
-    """
+) -> Sampling:
+    """Check the arguments of `sample` and draw nothing yet; raises as it does."""
     _check_kinds(prior, guidance)
     members = guidance.members if guidance is not None else ()
     if particles is None:
@@ -144,7 +181,7 @@ def sample_chunks(
         crowd = particles * max([member.crowd for member in members], default=1)
         batch_size = max(1, ROWS // crowd)
     prior = prior.to(usable(device))
-    setup = prepare(
+    setup = loop.prepare(
         prior,
         guidance,
         sampler=chosen_sampler(sampler, prior, members),
@@ -159,37 +196,7 @@ def sample_chunks(
         network_fixed=network_fixed,
         known=known_samplers,
     )
-    return _chunks(setup, range(first, num_samples, batch_size), num_samples, progress)
-
-
-def _chunks(
-    whole: Setup, begins: range, end: int, progress: Callable[[Progress], None] | None
-) -> Iterator[Result]:
-    for begin in begins:
-        setup, began = whole.part(begin, min(begin + begins.step, end)), time.perf_counter()
-        before = [objective.spent() for objective in setup.objectives]
-        with torch.no_grad():
-            population = setup.begin()
-            for number, step in enumerate(setup.steps, 1):
-                population = setup.move(population, step)
-                if progress is not None:
-                    groups = (begin, begin + setup.random.groups)
-                    progress(Progress(number, len(setup.steps), groups, population))
-            for member in setup.members:
-                population = member.finish(population)
-        yield _result(population, setup.spent(before, time.perf_counter() - began))
-
-
-def _result(population: Population, ledger: Ledger) -> Result:
-    setup = population.setup
-    return Result(
-        population.state,
-        population.log_weights,
-        population.log_normalizer,
-        ledger,
-        setup.recorder.stacked(),
-        setup.prior,
-    )
+    return Sampling(setup, batch_size)
 
 
 def join(parts: list[Result]) -> Result:

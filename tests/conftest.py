@@ -1,6 +1,12 @@
 """Fixtures shared by all tests: Chain A, whose every number is known by enumeration."""
 
+import contextlib
 import dataclasses
+import pathlib
+import random
+import resource
+import signal
+import sys
 
 import pytest
 import torch
@@ -78,3 +84,68 @@ def chain_a() -> ChainA:
     return ChainA(
         gk.priors.CategoricalChain(probabilities, gk.processes.Masked()), rewards, [1.0, 0.75, 0.5, 0.25, 0.0]
     )
+
+
+def _mutated(data: bytes, seed: int) -> bytes:
+    """A file that was cut, or some bits, numbers or stretches of which were changed."""
+    rng, made = random.Random(seed), bytearray(data)
+    first = rng.randrange(len(made))
+    last = min(len(made), first + rng.randrange(1, 9))
+    if seed % 4 == 0:
+        return bytes(made[:first])
+    if seed % 4 == 1:
+        for _ in range(rng.randrange(1, 9)):
+            made[rng.randrange(len(made))] ^= 1 << rng.randrange(8)
+    elif seed % 4 == 2:
+        made[first:last] = rng.choice([b"\0", b"\x7f", b"\xff", b"9", b"("]) * (last - first)
+    else:
+        made[first:first] = rng.choice([b"", b"9" * 12, b"\r", made[first : first + 64] * 3])
+        del made[last : last + rng.randrange(2, 64)]
+    return bytes(made)
+
+
+@contextlib.contextmanager
+def _guarded(seconds: float, memory: int):
+    """Fails, instead of going on for ever or taking all memory."""
+
+    def stop(*_):
+        pytest.fail(f"it took more than {seconds} s")
+
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else None
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    handler = signal.signal(signal.SIGALRM, stop)
+    if pages is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + memory, before[1]))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture
+def withstands(tmp_path):
+    """check(name, data, read): damaged versions of a file are read, or refused by a ValueError of one line."""
+
+    def check(name: str, data: bytes, read, times: int = 200, seconds: float = 60) -> None:
+        path = tmp_path / name
+        with _guarded(seconds, 2 << 30):
+            for seed in range(times):
+                path.write_bytes(_mutated(data, seed))
+                try:
+                    read(path)
+                except ValueError as error:
+                    told = str(error)
+                    assert told and "\n" not in told and len(told) < 1000, (seed, told)
+                except Exception as error:
+                    raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}") from error
+
+    return check
+
+
+@pytest.fixture
+def guarded():
+    """A context in which what hangs or takes all memory fails: guarded(seconds, bytes)."""
+    return _guarded

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from guidekit import reading
+from guidekit import archives, contents, reading
 from guidekit.classes import class_number, condition_class
 from guidekit.files import write_npz, write_packed
 from guidekit.names import UnknownNameError
@@ -37,7 +37,7 @@ def test_classes_of_folders(tmp_path):
 
 def test_arrays_and_their_classes(tmp_path):
     write_npz(tmp_path / "a.npz", {"x": [1, 2], "labels": [[1], [0]], "classes": ["a", "b"]})
-    arrays, held = reading.npz(tmp_path / "a.npz", ("x", "labels", "classes", "y"))
+    arrays, held = archives.npz(tmp_path / "a.npz", ("x", "labels", "classes", "y"))
     assert set(arrays) == {"x", "labels", "classes"} and held == "x, labels, classes"
     labels, classes = reading.npz_classes(arrays, 2, "a.npz")
     assert labels.tolist() == [1, 0] and classes == ("a", "b")
@@ -52,7 +52,7 @@ def test_arrays_and_their_classes(tmp_path):
             reading.npz_classes({"labels": np.array(wrong), "classes": np.array(["a", "b"])}, 2, "a.npz")
     (tmp_path / "b.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="b.npz is damaged or no npz file"):
-        reading.npz(tmp_path / "b.npz", ("x",))
+        archives.npz(tmp_path / "b.npz", ("x",))
 
 
 def test_packed_arrays(tmp_path):

@@ -64,11 +64,11 @@ class SoundDomain(Domain):
         self.classes = class_names(prior)
         return prior
 
-    def bind(self, function: Callable, name: str | None = None) -> StateReward | ObjectReward:
+    def bind(self, function: Callable, name: str | None = None, **options: Any) -> StateReward | ObjectReward:
         """A reward of states from a function of an object; those of states and torch modules are taken as they are."""
         found = state_reward(function)
         if found is None:
-            return super().bind(function, name)
+            return super().bind(function, name, **options)
         found.refuse_shape(self.shape)
         return found
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from guidekit.archives import npz, reason
+from guidekit.contents import ordinary
 from guidekit.domain import require
 from guidekit.files import write_each
-from guidekit.reading import files_below, folder_classes, npz, npz_classes, source
+from guidekit.reading import files_below, folder_classes, npz_classes, source
 
 from . import mel
 from .codec import SILENT, AudioError, Sound, check
@@ -20,6 +24,11 @@ from .data import FADE
 from .library import functional
 
 SOUNDS = (".wav", ".flac", ".aif", ".aiff", ".ogg")
+LEAST_RATE, MOST_RATE = 1_000, 768_000
+"""Samples a second that a file may have."""
+MOST_CHANNELS = 32
+READ_SECONDS = 2.0  # of every file, more than a clip lasts
+MOST_TAPS = 4_000_000  # of the filter that changes a rate
 CLIPPED = 0.01
 """Share of samples at full scale above which a file is said to be clipped."""
 
@@ -66,24 +75,48 @@ def read(path: str | Path, on_error: str = "raise") -> Read:
 
 
 def samples(path: str | Path) -> tuple[np.ndarray, int]:
-    """Samples (T, channels) float32 of a sound file, and its rate.
+    """The first samples (T, channels) float32 of a sound file, more than a clip has, and its rate.
 
     Raises:
-        AudioError: a damaged file, or one of another kind.
+        AudioError: no ordinary file, a damaged one, one of another kind, or with more channels than are read.
     """
-    soundfile = require("audio", "soundfile")
+    soundfile, name = require("audio", "soundfile"), Path(path).name
     try:
-        return soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (RuntimeError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AudioError(f"{Path(path).name} is damaged or no sound file ({reason})") from error
+        with soundfile.SoundFile(str(ordinary(path))) as file:
+            refuse_rate(file.samplerate, name)
+            if file.channels > MOST_CHANNELS:
+                raise AudioError(f"{name} has {file.channels} channels; at most {MOST_CHANNELS} are mixed")
+            return file.read(int(file.samplerate * READ_SECONDS), dtype="float32", always_2d=True), file.samplerate
+    except AudioError:
+        raise
+    except (RuntimeError, OSError, ValueError, TypeError) as error:
+        raise AudioError(f"{name} is damaged or no sound file ({reason(error)})") from error
+
+
+def refuse_rate(rate: float, what: str) -> None:
+    """Raise AudioError for a rate that no sound has, or that has no whole number of samples a second."""
+    if not (LEAST_RATE <= rate <= MOST_RATE and int(rate) == rate):
+        raise AudioError(
+            f"{what} has a sample rate of {rate:,} Hz; whole numbers from {LEAST_RATE:,} to {MOST_RATE:,} are accepted"
+        )
 
 
 def resample(sound: Sound, rate: int = mel.RATE) -> Sound:
-    """A sound at another rate (windowed-sinc interpolation of torchaudio)."""
+    """A sound at another rate (windowed-sinc interpolation of torchaudio).
+
+    The filter has as many taps as the product of the reduced rates, which fills the memory for odd ones (44,101 Hz);
+    their ratio is rounded to a fraction of smaller numbers, which changes pitch and length by less than 0.03 %.
+
+    Raises:
+        AudioError: a rate that no sound has.
+    """
     if sound.rate == rate:
         return sound
-    wave = functional().resample(torch.from_numpy(np.ascontiguousarray(sound.wave)), sound.rate, rate)
+    refuse_rate(sound.rate, "sound")
+    ratio = Fraction(sound.rate, rate)
+    ratio = ratio.limit_denominator(int(math.sqrt(MOST_TAPS / max(ratio, 1))))
+    wave = torch.from_numpy(np.ascontiguousarray(sound.wave))
+    wave = functional().resample(wave, ratio.numerator, ratio.denominator)
     return Sound(wave.numpy().clip(-1, 1), rate)
 
 
@@ -150,12 +183,15 @@ def _npz(path: Path, on_error: str) -> Read:
     if waves.ndim != 2 or not len(waves) or waves.dtype not in (np.int16, np.float32, np.float64):
         raise AudioError(f"{path.name}: waves are {waves.shape} {waves.dtype}; (n, T) of int16 or floats is expected")
     rate, lengths = arrays["rate"], arrays.get("lengths", np.full(len(waves), waves.shape[1]))
-    if rate.size != 1 or rate.dtype.kind not in "iuf" or not rate.item() >= 1:
-        raise ValueError(f"{path.name}: rate is {rate.tolist()}; one number of samples a second is expected")
+    if rate.size != 1 or rate.dtype.kind not in "iuf":
+        raise ValueError(f"{path.name}: rate is {rate.dtype} {rate.shape}; one number of samples a second is expected")
+    refuse_rate(rate.item(), path.name)
     if lengths.shape != waves.shape[:1] or lengths.dtype.kind not in "iu":
         raise ValueError(
             f"{path.name}: lengths are {lengths.shape} {lengths.dtype}; ({len(waves)},) whole numbers are expected"
         )
+    if lengths.min() < 0 or lengths.max() > waves.shape[1]:
+        raise ValueError(f"{path.name}: lengths from {lengths.min()} to {lengths.max()}; waves have {waves.shape[1]}")
     labels, classes = npz_classes(arrays, len(waves), path.name)
     if labels is not None and not classes:
         classes = tuple(map(str, range(int(labels.max()) + 1)))

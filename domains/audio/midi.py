@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from guidekit.archives import npz, reason
+from guidekit.contents import ordinary
 from guidekit.domain import require
 from guidekit.files import write_each
-from guidekit.reading import files_below, npz, source
+from guidekit.reading import files_below, source
 
 from . import rolls
 from .rolls import RollError
@@ -19,6 +23,9 @@ from .rolls import RollError
 SUFFIXES = (".mid", ".midi")
 TICKS = 480  # a quarter note, in files written
 DRUMS = 9  # the channel (from 0) whose pitches are instruments
+MOST_BYTES = 2 << 20  # of a MIDI file; some 500,000 notes
+MOST_STEPS = 1 << 16
+"""Sixteenths that a piece may last: more than three hours."""
 OFF_GRID = 0.125
 """Sixteenths by which a note may start off the grid without being counted."""
 
@@ -56,7 +63,7 @@ def read(path: str | Path, on_error: str = "raise", whole: bool = False) -> Read
     for name, load in loaders:
         try:
             notes, note = load()
-            notes = rolls.check(notes, name, bounded=False)
+            notes = refuse_long(rolls.check(notes, name, bounded=False), name)
             parts = [notes] if whole else rolls.excerpts(notes, rolls.STEPS)
             pieces += [rolls.check(part, name, bounded=not whole) for part in parts]
         except RollError as error:
@@ -75,23 +82,27 @@ def midi(path: str | Path) -> tuple[np.ndarray, str]:
     Tempo, velocity and instruments are left out, as are drums; a note is at least one step long.
 
     Raises:
-        RollError: a damaged file, one timed in seconds, or one without notes.
+        ValueError: no ordinary file.
+        RollError: a damaged or very large file, one timed in seconds, or one without notes.
     """
     mido, name = require("audio", "mido"), Path(path).name
+    size = ordinary(path).stat().st_size
+    if size > MOST_BYTES:
+        raise RollError(f"{name} has {size:,} bytes; at most {MOST_BYTES:,} are read of a MIDI file")
     try:
         file = mido.MidiFile(str(path), clip=True)
         beat = file.ticks_per_beat
         messages = [
             (time, message)
             for track in file.tracks
-            for time, message in zip(np.cumsum([one.time for one in track]).tolist(), track, strict=True)
+            for time, message in zip(itertools.accumulate(one.time for one in track), track, strict=True)
             if message.type in ("note_on", "note_off", "program_change")
         ]
-    except (OSError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        raise RollError(f"{name} is damaged or no MIDI file ({str(error) or type(error).__name__})") from error
+    except Exception as error:  # mido says by many kinds, some of them bare, that it cannot go on
+        raise RollError(f"{name} is damaged or no MIDI file ({reason(error)})") from error
     if not 0 < beat < 0x8000:
         raise RollError(f"{name} is timed in seconds; ticks a quarter note are expected")
-    open_notes: dict[tuple[int, int], list[int]] = {}
+    open_notes: dict[tuple[int, int], collections.deque[int]] = {}
     found, drums, programs = [], 0, set()
     messages.sort(key=lambda pair: (pair[0], pair[1].type == "note_on" and pair[1].velocity > 0))  # ends before starts
     for time, message in messages:
@@ -100,9 +111,9 @@ def midi(path: str | Path) -> tuple[np.ndarray, str]:
         elif message.channel == DRUMS:
             drums += message.type == "note_on" and message.velocity > 0
         elif message.type == "note_on" and message.velocity > 0:
-            open_notes.setdefault((message.channel, message.note), []).append(time)
+            open_notes.setdefault((message.channel, message.note), collections.deque()).append(time)
         elif open_notes.get((message.channel, message.note)):
-            found.append((open_notes[message.channel, message.note].pop(0), time, message.note))
+            found.append((open_notes[message.channel, message.note].popleft(), time, message.note))
     unended = sum(map(len, open_notes.values()))
     if not found:
         raise RollError(f"{name} has no notes; a piece has at least one" + (" that is no drum" if drums else ""))
@@ -118,6 +129,15 @@ def midi(path: str | Path) -> tuple[np.ndarray, str]:
         (len(programs) > 1, f"{len(programs)} instruments were merged"),
     ]
     return notes, "; ".join(text for holds, text in facts if holds)
+
+
+def refuse_long(notes: np.ndarray, what: str) -> np.ndarray:
+    """The notes; RollError where they last too long to be drawn."""
+    end = int(np.maximum(notes[:, 0], notes[:, 1]).max())  # apart: their sum may be beyond what int64 holds
+    end = end if end > MOST_STEPS else int((notes[:, 0] + notes[:, 1]).max())
+    if end > MOST_STEPS:
+        raise RollError(f"{what} lasts {end:,} sixteenths or more; pieces of at most {MOST_STEPS:,} are read")
+    return notes
 
 
 def _npz(path: Path) -> list[np.ndarray]:

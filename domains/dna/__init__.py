@@ -50,7 +50,9 @@ class Dna(SequenceDomain):
         self.species = species
         self._motifs: dict[str, Motif] = {}
 
-    def bind(self, function: Callable[[str], float], name: str | None = None) -> TokenReward | ObjectReward:
+    def bind(
+        self, function: Callable[[str], float], name: str | None = None, **options: Any
+    ) -> TokenReward | ObjectReward:
         """A reward of states from a function of a sequence; rewards of tokens are taken as they are.
 
         The motifs of rewards bound here are marked in pictures.
@@ -60,7 +62,7 @@ class Dna(SequenceDomain):
                 motif = load_motif(part.motif)
                 self._motifs[motif.matrix_id] = motif
         title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
-        return token_reward(function, title) or super().bind(function, name)
+        return token_reward(function, title) or super().bind(function, name, **options)
 
     def words(self, name: str) -> list[str]:
         """Both strands of a restriction enzyme's site (EcoRI) or of a word of IUPAC letters (GATC, GGNCC).

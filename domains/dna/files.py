@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import collections
-import csv
-import difflib
 import gzip
 import io
 import re
-import zlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from guidekit import contents
+from guidekit.archives import reason
+from guidekit.contents import brief, ordinary
 from guidekit.files import write_atomic
 
 from .alphabet import DNA, Alphabet, AlphabetError
 
-FASTA, GENBANK, TABLES = (".fasta", ".fa", ".fna", ".faa"), (".gb", ".gbk"), (".csv", ".tsv")
+FASTA, GENBANK, TABLES = (".fasta", ".fa", ".fna", ".faa", ".fas", ".ffn"), (".gb", ".gbk"), (".csv", ".tsv")
 SUFFIXES = (*FASTA, *GENBANK, *TABLES, ".txt")
 N_POLICIES = ("split", "skip", "refuse")
+AMBIGUOUS = re.compile("[RYSWKMBDHV]")
+"""Letters for one of several bases (IUPAC), which cut a sequence as N does."""
+MOST_AMBIGUOUS = 0.1  # share of a sequence; more of them are no DNA
 LEAST_DNA = 30  # letters in a file from which on nothing but ACGTUN is no protein
 
 
@@ -56,8 +60,8 @@ def read(
         path: file; the suffix tells the format.
         alphabet: what the sequences consist of.
         column: column of a table that holds the sequences; None = "sequence", whatever its case.
-        n_policy: for unknown letters (N; X in proteins): "split" cuts the record there, "skip" leaves it out, "refuse"
-            treats them like any foreign letter.
+        n_policy: for unknown letters (N and the like, which files may hold; X in proteins): "split" cuts the record
+            there, "skip" leaves it out, "refuse" treats them like any foreign letter.
         on_error: "raise" stops at the first bad record, "skip" lists it in `skipped`.
 
     Raises:
@@ -80,7 +84,7 @@ def read(
         try:
             pieces = _pieces(record, alphabet, n_policy)
             result.records.extend(pieces)
-            cut += pieces != [record] and n_policy == "split" and alphabet.unknown in record.sequence.upper()
+            cut += n_policy == "split" and alphabet.unknown in _plain(record.sequence.upper(), alphabet, n_policy)
             if len(result.records) == kept:
                 result.skipped.append((record.name, f"holds {alphabet.unknown}"))
         except AlphabetError as error:
@@ -91,7 +95,7 @@ def read(
         what = "are no records" if not records else f"is nothing left of {len(records)} records ({alphabet.unknown})"
         raise ValueError(f"{path.name} is empty: there {what}; expected {alphabet.name} sequences")
     if cut:
-        result.notes.append(f"{path.name}: {cut} records were cut at runs of {alphabet.unknown}")
+        result.notes.append(f"{path.name}: {cut} records were cut at {_unknown(alphabet)}")
     if any(record.sequence != record.sequence.upper() for record in records):
         result.notes.append(f"{path.name}: lower-case letters are read as upper case")
     twice = [name for name, count in collections.Counter(name for name, _ in records).items() if count > 1]
@@ -100,18 +104,17 @@ def read(
     return result
 
 
+def _unknown(alphabet: Alphabet) -> str:
+    """What records are cut at, in words."""
+    return f"runs of {alphabet.unknown}" + (" and other ambiguous letters" if alphabet.complement else "")
+
+
 def _text(path: Path) -> str:
     """Text of a file with a known suffix."""
-    suffix = _suffix(path)
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
+    suffix = _suffix(ordinary(path))
     if suffix not in SUFFIXES:
         raise ValueError(f"{path.name} has suffix {suffix!r}; readable are {', '.join(SUFFIXES)}, each also with .gz")
-    raw = path.read_bytes()
-    try:
-        return (gzip.decompress(raw) if path.name.endswith(".gz") else raw).decode("utf-8-sig")
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise ValueError(f"{path.name} is not readable as {suffix} text ({error})") from error
+    return contents.text(path)
 
 
 def _suffix(path: Path) -> str:
@@ -122,14 +125,18 @@ def _entries(path: Path, text: str, column: str | None) -> Iterator[Record]:
     """Records of the text of a file, unchecked."""
     suffix = _suffix(path)
     if suffix in TABLES:
-        yield from _table(path.name, text, "\t" if suffix == ".tsv" else ",", column)
+        wanted = column if column is not None else "sequence"
+        apart = contents.separator(text, wanted, "\t" if suffix == ".tsv" else ",")
+        for line, cell in contents.column(path.name, text, wanted, apart):
+            yield Record(f"line {line}", cell)
     elif suffix == ".txt":
         for i, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 yield Record(f"line {i}", line.strip())
     elif suffix in FASTA:
+        text = re.sub(r"(?m)^;.*\n?", "", text)  # comments of the older kind
         if text.strip() and not text.lstrip().startswith(">"):
-            start = text.strip().split("\n")[0][:40]
+            start = brief(text.strip().split("\n")[0], 40)
             raise ValueError(f"{path.name} starts with {start!r}; a FASTA record starts with '>' and its name")
         yield from _biopython(path.name, text.lstrip(), "fasta")
     else:
@@ -142,40 +149,37 @@ def _biopython(name: str, text: str, form: str) -> Iterator[Record]:
     from Bio.Seq import UndefinedSequenceError
 
     try:
-        for i, record in enumerate(SeqIO.parse(io.StringIO(text), form), 1):
-            yield Record(record.id or f"record {i}", str(record.seq))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on headers that are read all the same
+            warnings.filterwarnings("error", "Expected sequence length")  # a record that was cut
+            records = [(record.id, str(record.seq)) for record in SeqIO.parse(io.StringIO(text), form)]
     except UndefinedSequenceError as error:
         raise ValueError(f"{name} has a record without its sequence; export it with the sequence (ORIGIN)") from error
-    except ValueError as error:
-        raise ValueError(f"{name} is no readable {form} file ({error})") from error
-
-
-def _table(name: str, text: str, delimiter: str, column: str | None) -> Iterator[Record]:
-    """Records of one column of a delimited text, named by their line."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = [cell.strip() for cell in next(rows, [])]
-    wanted = column if column is not None else "sequence"
-    found = [i for i, cell in enumerate(header) if cell.lower() == wanted.lower()]
-    if header and not found:
-        near = difflib.get_close_matches(wanted.lower(), header, 1, 0.0) or header
-        raise ValueError(
-            f"{name} has no column {wanted!r}; it has {', '.join(header)}; did you mean column={near[0]!r}?"
-        )
-    for row in rows:
-        if row:
-            yield Record(f"line {rows.line_num}", row[found[0]].strip() if found[0] < len(row) else "")
+    except Exception as error:  # Biopython says by many kinds that it cannot go on
+        raise ValueError(f"{name} is no readable {form} file ({brief(reason(error), 200)})") from error
+    for i, (title, sequence) in enumerate(records, 1):
+        yield Record(title or f"record {i}", sequence)
 
 
 def _pieces(record: Record, alphabet: Alphabet, n_policy: str) -> list[Record]:
     """What is kept of a record, checked; empty where the policy leaves nothing."""
-    sequence = record.sequence.upper()
+    sequence, name = _plain(record.sequence.upper(), alphabet, n_policy), brief(record.name)
     if alphabet.unknown not in sequence or n_policy == "refuse":
-        return [Record(record.name, alphabet.check(sequence, record.name))]
-    alphabet.check(sequence.replace(alphabet.unknown, alphabet.letters[0]), record.name)  # other letters are refused
+        return [Record(record.name, alphabet.check(sequence, name))]
+    alphabet.check(sequence.replace(alphabet.unknown, alphabet.letters[0]), name)  # other letters are refused
     if n_policy == "skip":
         return []
     runs = re.finditer(f"[^{alphabet.unknown}]+", sequence)
     return [Record(f"{record.name}:{run.start()}-{run.end()}", run[0]) for run in runs]
+
+
+def _plain(sequence: str, alphabet: Alphabet, n_policy: str) -> str:
+    """A sequence without the sign of its end (proteins), and N for letters that stand for several bases (DNA)."""
+    if alphabet.complement is None:
+        return sequence.removesuffix("*")
+    if n_policy == "refuse" or len(AMBIGUOUS.findall(sequence)) > MOST_AMBIGUOUS * len(sequence):
+        return sequence
+    return AMBIGUOUS.sub(alphabet.unknown, sequence)
 
 
 def _refuse_nucleotides(name: str, records: Sequence[Record], alphabet: Alphabet) -> None:

@@ -25,15 +25,17 @@ class OneHotModel(TokenReward):
         channels_first: the network takes (B, 4, L) instead of (B, L, 4); letters in the order A C G T.
         output: which column of the network's outputs (B, K) is the reward.
         batch: sequences a call.
+        trust: whoever made the file may run code here, see `load_module`.
 
     Raises:
-        ValueError: no such file, or one of another kind.
+        ValueError: no such file, one without trust, or one of another kind.
     """
 
     model: str | Path | nn.Module
     channels_first: bool = False
     output: int = 0
     batch: int = 512
+    trust: bool = False
     name: ClassVar[str] = "onehot_model"
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class OneHotModel(TokenReward):
 
     @functools.cached_property
     def _module(self) -> Any:
-        return load_module(self.model)
+        return load_module(self.model, self.trust)
 
     def _values(self, tokens: Tensor) -> Tensor:
         with torch.no_grad():

@@ -109,11 +109,11 @@ class Images(Domain):
         """States to images, None where a number is not finite."""
         return codec.decode(states, self.shape)
 
-    def bind(self, function: Callable, name: str | None = None) -> StateReward | ObjectReward:
+    def bind(self, function: Callable, name: str | None = None, **options: Any) -> StateReward | ObjectReward:
         """A reward of states from a function of an image; rewards of states and torch modules are taken as they are."""
         found = state_reward(function, ImageModel)
         if found is None:
-            return super().bind(function, name)
+            return super().bind(function, name, **options)
         found.refuse_shape(self.shape)
         return found
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import math
-import zlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from guidekit.archives import npz, reason
+from guidekit.contents import ordinary
 from guidekit.files import write_each
-from guidekit.reading import files_below, folder_classes, npz, npz_classes, source
+from guidekit.reading import files_below, folder_classes, npz_classes, source
 
 from .codec import ImageError, check, state_shape
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever a file is called, no other reader of Pillow is started
+MOST_PIXELS = 1 << 26
 MOST_IN_GRID = 1024
 
 
@@ -64,22 +68,28 @@ def picture(path: str | Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
     name = Path(path).name
-    try:
-        with Image.open(path) as image:
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
-                image = image.convert("LA" if image.mode == "LA" else "RGBA")
-                if image.getextrema()[-1][0] < 255:
-                    raise ImageError(f"{name} is transparent in places; lay it on a background first")
-                image = image.convert("L" if image.mode == "LA" else "RGB")
-            if image.mode in ("I", "F") or image.mode.startswith("I;"):
-                raise ImageError(f"{name} has more than 8 bits a channel ({image.mode}); 8 are expected")
-            return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except ImageError:
-        raise
-    except (OSError, ValueError, SyntaxError, zlib.error, Image.DecompressionBombError) as error:
-        raise ImageError(f"{name} is damaged or no picture ({str(error).splitlines()[0]})") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, on damaged tags
+        try:
+            with Image.open(ordinary(path), formats=FORMATS) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise ImageError(
+                        f"{name} is {image.width:,} x {image.height:,} pixels; at most {MOST_PIXELS:,} are read"
+                    )
+                image.load()
+                image = ImageOps.exif_transpose(image)
+                if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
+                    image = image.convert("LA" if image.mode == "LA" else "RGBA")
+                    if image.getextrema()[-1][0] < 255:
+                        raise ImageError(f"{name} is transparent in places; lay it on a background first")
+                    image = image.convert("L" if image.mode == "LA" else "RGB")
+                if image.mode in ("I", "F") or image.mode.startswith("I;"):
+                    raise ImageError(f"{name} has more than 8 bits a channel ({image.mode}); 8 are expected")
+                return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+        except ImageError:
+            raise
+        except Exception as error:  # Pillow says by many kinds that it cannot go on
+            raise ImageError(f"{name} is damaged or no picture ({reason(error)})") from error
 
 
 def _folder(path: Path, shape: Sequence[int] | None, on_error: str) -> ReadResult:

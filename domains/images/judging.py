@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from guidekit.classes import class_number
 from guidekit.priors.checkpoints import CheckpointError, read_description
+from guidekit.priors.weights import made_for, read_weights
 
 from .codec import check_states
 from .data import ASSETS
@@ -95,15 +96,12 @@ def load(path: Path) -> Classifier:
 @functools.lru_cache(maxsize=8)
 def _load(path: Path, written: int) -> Classifier:
     """See `load`; `written` is when the file was, so that a file made anew is read anew."""
-    from safetensors.torch import load_file
-
     description = read_description(path, "images")
     if description.get("kind") != "classifier":
         raise CheckpointError(f"{path} holds a {description.get('kind', 'prior')}, not a classifier")
-    network = ImageClassifier(**description["network"]["options"])
-    try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit its own description: {error}") from error
+    for key in ("event_shape", "classes", "card"):
+        if key not in description:
+            raise CheckpointError(f"{path}: its description has no {key!r}; a classifier has one")
+    network = made_for(path, ImageClassifier, description["network"]["options"], read_weights(path))
     shape, classes = tuple(description["event_shape"]), tuple(description["classes"])
     return Classifier(network, shape, classes, description["card"], path.stem)

@@ -125,14 +125,16 @@ class ImageModel(PictureReward):
         model: torch module, or a file: TorchScript (torch.jit.save) or an exported program (.pt2, torch.export.save).
         unit: it takes numbers from 0 to 1 instead of -1 to 1.
         output: which column of the network's outputs (B, K) is the reward.
+        trust: whoever made the file may run code here, see `load_module`.
 
     Raises:
-        ValueError: no such file, or one of another kind.
+        ValueError: no such file, one without trust, or one of another kind.
     """
 
     model: str | Path | nn.Module
     unit: bool = False
     output: int = 0
+    trust: bool = False
     name: ClassVar[str] = "image_model"
 
     def __post_init__(self) -> None:
@@ -140,7 +142,7 @@ class ImageModel(PictureReward):
 
     @functools.cached_property
     def _module(self) -> Any:
-        return load_module(self.model)
+        return load_module(self.model, self.trust)
 
     def values(self, states: Tensor) -> Tensor:
         """The network's output (B,)."""

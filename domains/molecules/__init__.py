@@ -10,6 +10,7 @@ from typing import Any
 from rdkit import Chem
 from torch import Tensor
 
+from guidekit.contents import brief
 from guidekit.domain import Domain
 from guidekit.evaluation.summary import means, ranked, summarised
 from guidekit.priors.checkpoints import load_token_prior, read_description
@@ -18,7 +19,7 @@ from guidekit.priors.tokens import TokenPrior
 from .codec import SmilesCodec
 from .data import ASSETS, SETS, is_shipped, reference_smiles, training_smiles
 from .figures import grid
-from .files import parse, read, write_sdf, write_smi
+from .files import ReadResult, parse, read, write_sdf, write_smi
 from .metrics import PROPERTIES, evaluate
 from .preparation import prepare
 from .rewards import REWARDS
@@ -66,6 +67,10 @@ class Molecules(Domain):
         """Tokens (B, L) to molecules, None where the SMILES is not valid."""
         return [parse(text)[0] if text else None for text in self.codec.decode(states)]
 
+    def reference(self, most: int | None = None) -> list[str]:
+        """SMILES that samples of the prior loaded last are compared with, at most `most`; none for other data."""
+        return reference_smiles(most, self.dataset) if self.dataset in SETS else []
+
     def verifier(self, forbidden: Sequence[str] = ()) -> SmilesVerifier:
         """What finds the first place where a SMILES is not valid or holds a forbidden substructure.
 
@@ -87,7 +92,7 @@ class Molecules(Domain):
         if ".sdf" not in Path(path).suffixes:
             for molecule, text in zip(molecules, result.smiles, strict=True):
                 molecule.SetProp(RAW, text)
-        return molecules + [None] * len(result.skipped), unreadable(path, result.skipped, "count as invalid")
+        return molecules + [None] * len(result.skipped), told(path, result, "count as invalid")
 
     def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str] | str, str]:
         """SMILES to compare with or that were trained on; on_error "skip" leaves unreadable lines out, with a note.
@@ -97,7 +102,7 @@ class Molecules(Domain):
         if is_shipped(path):
             return str(path), ""
         result = read(path, on_error=on_error)
-        return result.smiles, unreadable(path, result.skipped, "are left out")
+        return result.smiles, told(path, result, "are left out")
 
     def read_training(self, data: str) -> list[str]:
         """See `Domain.read_training`: SMILES of "moses", "qm9" or of files."""
@@ -189,9 +194,10 @@ class Molecules(Domain):
         return path.name
 
 
-def unreadable(path: str | Path, skipped: Sequence[tuple[int, str, str]], fate: str) -> str:
-    """A sentence on lines that could not be read, empty when there are none."""
-    if not skipped:
-        return ""
-    line, text, reason = skipped[0]
-    return f"{path}: {len(skipped)} unreadable lines {fate}; the first is line {line}, {text!r} ({reason})"
+def told(path: str | Path, result: ReadResult, fate: str) -> str:
+    """A sentence on lines that could not be read and on what is odd, empty when there is nothing to say."""
+    if not result.skipped:
+        return "; ".join(result.notes)
+    line, text, reason = result.skipped[0]
+    first = f"the first is line {line}, {brief(text)!r} ({reason})"
+    return "; ".join([f"{path}: {len(result.skipped)} unreadable lines {fate}; {first}", *result.notes])

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
+from guidekit.contents import ordinary, unpacked_limit
 from guidekit.files import write_atomic
 from guidekit.names import UnknownNameError
 
@@ -35,6 +36,7 @@ ASSETS = Path(__file__).parent / "assets"
 SETS = ("moses", "qm9")
 QM9_HELD = 8_000  # as many as configs/trainer/molecules.yaml holds out
 SHARED_MAX = 255 - 64  # one latin-1 character holds the shared length
+MOST_MEMORY = 256 << 20  # bytes for unpacking
 XZ = [
     {
         "id": lzma.FILTER_LZMA2,
@@ -72,7 +74,7 @@ def read_front_coded(path: str | Path) -> list[str]:
     """
     result, previous = [], ""
     try:
-        text = lzma.decompress(Path(path).read_bytes(), format=lzma.FORMAT_XZ).decode("latin-1")
+        text = _unpacked(ordinary(path)).decode("latin-1")
         for line in text.split("\n") if text else ():
             shared = ord(line[0]) - 64
             if not 0 <= shared <= len(previous):
@@ -82,6 +84,16 @@ def read_front_coded(path: str | Path) -> list[str]:
     except (lzma.LZMAError, EOFError, IndexError) as error:
         raise ValueError(f"{path} is damaged or no front-coded file ({error}); restore it from the package") from error
     return result
+
+
+def _unpacked(path: Path) -> bytes:
+    """The contents of an xz file; raises lzma.LZMAError where they are too much, or not whole."""
+    raw = path.read_bytes()
+    most, decoder = unpacked_limit(len(raw)), lzma.LZMADecompressor(lzma.FORMAT_XZ, MOST_MEMORY)
+    data = decoder.decompress(raw, most)
+    if not decoder.eof:
+        raise lzma.LZMAError(f"cut short, or unpacks to more than {most >> 20:,} MiB")
+    return data
 
 
 def is_shipped(data: str | Path | None) -> bool:

@@ -1,45 +1,69 @@
 """Molecule files: readers that name the bad line and the reason, writers that never leave half a file."""
 
-import csv
-import difflib
 import gzip
 import io
+import itertools
 import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
 
+from guidekit import contents
+from guidekit.contents import brief
 from guidekit.files import write_atomic
 
 SUFFIXES = (".smi", ".txt", ".csv", ".tsv", ".sdf")
+SEPARATED = {".csv": ",", ".tsv": "\t"}
 HEADERS = {"smiles", "smile", "canonical_smiles", "isomeric_smiles", "structure", "molecule", "mol"}
 # A ring closure label with its optional bond; bracket atoms come first, as their digits are no ring labels.
 RING_LABEL = re.compile(r"(\[[^\]]*\])|[-=#$:~/\\]?(?:%\(\d+\)|%\d\d|\d)")
+EXTENSION = re.compile(r"\s+\|.*\|$")  # of extended SMILES: stereo groups, coordinates and the like
+MOST_CHARACTERS, MOST_NESTED, MOST_ATOMS = 5_000, 250, 5_000
+"""Of a SMILES or SMARTS, of branches within branches, and of a molecule: rdkit's recursions end the process beyond."""
 PROBLEMS = {"AtomValenceException": "valence", "AtomKekulizeException": "kekulize", "KekulizeException": "kekulize"}
 
 
 class ReadResult(NamedTuple):
-    """What a file held: `smiles` as written there, `skipped` as (line number from 1, text, reason)."""
+    """What a file held: `smiles` as written there, `skipped` as (line number from 1, text, reason), what is odd."""
 
     smiles: list[str]
     skipped: list[tuple[int, str, str]]
+    notes: list[str]
 
 
 def parse(smiles: str) -> tuple[Chem.Mol | None, str]:
     """Read one SMILES without printing; returns (molecule, "") or (None, reason).
 
-    The reason is "empty", "parse", "ring closure", "valence" or "kekulize". Text with white space inside is "parse":
-    rdkit would take what follows the white space as a name.
+    The reason is "empty", "parse", "ring closure", "valence", "kekulize" or one of `excess`. Text with white space
+    inside is "parse": rdkit would take what follows the white space as a name.
     """
     text = smiles.strip()
     if not text:
         return None, "empty"
     if text.split() != [text]:
         return None, "parse"
+    if excess(text):
+        return None, excess(text)
+    try:
+        return _parsed(text)
+    except (RuntimeError, ValueError, OverflowError):  # such as a number beyond what rdkit can hold
+        return None, "parse"
+
+
+def excess(text: str) -> str:
+    """Why rdkit must not be given a SMILES or SMARTS: it is too long or too deeply nested; empty where it is not."""
+    if text.count("(") > MOST_NESTED or text.count("[") > MOST_NESTED:
+        steps = ((c in "([") - (c in ")]") for c in text)
+        if max(itertools.accumulate(steps)) > MOST_NESTED:
+            return f"nested more than {MOST_NESTED} deep"
+    return f"longer than {MOST_CHARACTERS:,} characters" if len(text) > MOST_CHARACTERS else ""
+
+
+def _parsed(text: str) -> tuple[Chem.Mol | None, str]:
+    """`parse` of a text without white space."""
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(text)
         if molecule is not None:
@@ -87,13 +111,14 @@ def read(path: str | Path, column: str | None = None, on_error: str = "raise") -
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path.name} has suffix {suffix!r}; readable are {', '.join(SUFFIXES)}, each also with .gz")
-    try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.name.endswith(".gz") else raw).decode("utf-8-sig")
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise ValueError(f"{path.name} is not readable as {suffix} text ({error})") from error
-    result = ReadResult([], [])
-    for line, entry, smiles, reason in _entries(path.name, suffix, text, column):
+    text = contents.text(path)
+    result, apart = ReadResult([], [], []), ""
+    if suffix in SEPARATED:
+        column = column if column is not None else "smiles"
+        apart = contents.separator(text, column, SEPARATED[suffix])
+        if apart != SEPARATED[suffix]:
+            result.notes.append(f"{path.name}: its columns are separated by {apart!r}")
+    for line, entry, smiles, reason in _entries(path.name, suffix, text, column, apart):
         if not reason:
             result.smiles.append(smiles)
         elif on_error == "skip":
@@ -101,53 +126,39 @@ def read(path: str | Path, column: str | None = None, on_error: str = "raise") -
         else:
             kind = "record" if suffix == ".sdf" else "SMILES"
             raise ValueError(
-                f"{path.name} line {line}: cannot read {kind} {entry!r} ({reason}); "
+                f"{path.name} line {line}: cannot read {kind} {brief(entry)!r} ({reason}); "
                 'pass on_error="skip" to leave such lines out'
             )
     if not result.smiles:
         raise ValueError(f"{path.name} holds no molecule ({len(result.skipped)} malformed lines)")
+    several = sum("." in smiles for smiles in result.smiles)
+    if several:
+        result.notes.append(f"{path.name}: {several} molecules are of several components, such as salts")
     return result
 
 
-def _entries(name: str, suffix: str, text: str, column: str | None) -> Iterator[tuple[int, str, str, str]]:
-    """(line number, text, SMILES, reason or "") of every molecule in the text of a file."""
+def _entries(
+    name: str, suffix: str, text: str, column: str | None, separator: str
+) -> Iterator[tuple[int, str, str, str]]:
+    """(line number, text, SMILES, reason or "") of every molecule in a text; column and separator are of tables."""
     if suffix == ".sdf":
         yield from _records(text)
         return
-    table = suffix in (".csv", ".tsv")
-    fields = _table(name, text, "\t" if suffix == ".tsv" else ",", column) if table else _first(text)
-    for line, entry, headers in fields:
+    fields: Iterable[tuple[int, str]]
+    if column is not None and separator:
+        cells = contents.column(name, text, column, separator)
+        fields, headers = ((line, EXTENSION.sub("", cell)) for line, cell in cells), {column.lower()}
+    else:
+        fields, headers = _first(text), HEADERS
+    for line, entry in fields:
         reason = "repeated header" if entry.lower() in headers else parse(entry)[1]
         yield line, entry, entry, reason
 
 
-def _first(text: str) -> Iterator[tuple[int, str, set[str]]]:
-    """(line number, first field, header names) of each line that is not blank; a header on top is left out."""
+def _first(text: str) -> list[tuple[int, str]]:
+    """(line number, first field) of each line that is not blank; a header on top is left out."""
     rows = [(i, line.split()[0]) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    for i, entry in rows[bool(rows) and rows[0][1].lower() in HEADERS :]:
-        yield i, entry, HEADERS
-
-
-def _table(name: str, text: str, delimiter: str, column: str | None) -> Iterator[tuple[int, str, set[str]]]:
-    """(line number, cell, header names) of one column of a delimited text."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = [cell.strip() for cell in next(rows, [])]
-    wanted = column if column is not None else "smiles"
-    found = [i for i, cell in enumerate(header) if cell == wanted] or [
-        i for i, cell in enumerate(header) if cell.lower() == wanted.lower()
-    ]
-    if header and not found:
-        near = difflib.get_close_matches(wanted.lower(), [cell.lower() for cell in header], 1, 0.0)
-        closest = next(cell for cell in header if cell.lower() == near[0]) if near else header[0]
-        raise ValueError(
-            f"{name} has no column {wanted!r}; it has {', '.join(header)}; did you mean column={closest!r}?"
-        )
-    try:
-        for row in rows:
-            if row:
-                yield rows.line_num, row[found[0]].strip() if found[0] < len(row) else "", {wanted.lower()}
-    except csv.Error as error:
-        raise ValueError(f"{name} line {rows.line_num}: no readable table ({error})") from error
+    return rows[bool(rows) and rows[0][1].lower() in HEADERS :]
 
 
 def _records(text: str) -> Iterator[tuple[int, str, str, str]]:
@@ -158,14 +169,26 @@ def _records(text: str) -> Iterator[tuple[int, str, str, str]]:
             block.append(line.rstrip("\r"))
             continue
         if any(part.strip() for part in block):
-            with rdBase.BlockLogs():
-                molecule = Chem.MolFromMolBlock("\n".join(block))
-                raw = Chem.MolFromMolBlock("\n".join(block), sanitize=False) if molecule is None else None
-                reason = "parse" if molecule is None and raw is None else _problem(raw) if molecule is None else ""
-            if molecule is not None and not molecule.GetNumAtoms():
-                reason = "empty"
-            yield start, block[0].strip(), "" if reason else Chem.MolToSmiles(molecule), reason
+            smiles, reason = _of_record("\n".join(block))
+            yield start, block[0].strip(), smiles, reason
         start, block = i + 1, []
+
+
+def _of_record(block: str) -> tuple[str, str]:
+    """Canonical SMILES of an SDF record, and the reason where there is none."""
+    try:
+        with rdBase.BlockLogs():
+            molecule = Chem.MolFromMolBlock(block, sanitize=False)
+            if molecule is None:
+                return "", "parse"
+            if molecule.GetNumAtoms() > MOST_ATOMS:
+                return "", f"more than {MOST_ATOMS:,} atoms"
+            raw, molecule = molecule, Chem.MolFromMolBlock(block)
+            if molecule is None:
+                return "", _problem(raw)
+            return (Chem.MolToSmiles(molecule), "") if molecule.GetNumAtoms() else ("", "empty")
+    except (RuntimeError, ValueError, OverflowError):  # such as a number beyond what rdkit can hold
+        return "", "parse"
 
 
 def _pack(path: str | Path, text: str) -> None:

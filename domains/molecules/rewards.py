@@ -17,10 +17,11 @@ from rdkit import Chem, DataStructs, RDConfig, rdBase
 from rdkit.Chem import Crippen, Descriptors, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.QED import qed
 
+from guidekit.contents import brief
 from guidekit.objectives.window import Window
 
 from .data import ASSETS
-from .files import parse
+from .files import excess, parse
 
 
 class Reward(Protocol):
@@ -143,9 +144,11 @@ class Similarity:
 
     @functools.cached_property
     def _target(self) -> DataStructs.ExplicitBitVect:
+        if not isinstance(self.reference, str):
+            raise ValueError(f"reference {self.reference!r} is no text; a SMILES is expected")
         molecule, reason = parse(self.reference)
         if molecule is None:
-            raise ValueError(f"reference {self.reference!r} is not a readable SMILES ({reason})")
+            raise ValueError(f"reference {brief(self.reference)!r} is not a readable SMILES ({reason})")
         return morgan(self.radius, self.bits).GetFingerprint(molecule)
 
     def __call__(self, molecule: Chem.Mol) -> float:
@@ -179,11 +182,18 @@ class Substructure:
 
 
 def read_smarts(smarts: str) -> Chem.Mol:
-    """Pattern of a SMARTS; ValueError when rdkit refuses it or it has no atom."""
-    with rdBase.BlockLogs():
-        pattern = Chem.MolFromSmarts(smarts)
+    """Pattern of a SMARTS; ValueError when rdkit refuses it, it has no atom, or too many (see `files.excess`)."""
+    if not isinstance(smarts, str):
+        raise ValueError(f"smarts {smarts!r} is no text; example: 'c1ccccc1' for a benzene ring")
+    if excess(smarts):
+        raise ValueError(f"smarts {brief(smarts)!r} is {excess(smarts)}; shorter patterns are accepted")
+    try:
+        with rdBase.BlockLogs():
+            pattern = Chem.MolFromSmarts(smarts)
+    except (RuntimeError, ValueError, OverflowError):
+        pattern = None
     if pattern is None or not pattern.GetNumAtoms():
-        raise ValueError(f"smarts {smarts!r} is not a readable pattern; example: 'c1ccccc1' for a benzene ring")
+        raise ValueError(f"smarts {brief(smarts)!r} is not a readable pattern; example: 'c1ccccc1' for a benzene ring")
     return pattern
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from guidekit.console import Console
 from guidekit.core.state import State
 from guidekit.domain import Domain, configured
 from guidekit.evaluation.table import text
@@ -25,7 +25,7 @@ from guidekit.core.prior import Prior
 from guidekit.running.build import build_guidance, build_reward, build_sampler, named_guidance
 from guidekit.running.folder import OutputError
 from guidekit.running.sample_job import progress_bar
-from guidekit.sampling import sample, sample_chunks
+from guidekit.sampling import prepare, sample
 
 SAME = ("domain", "reward", "sampler", "prior", "conditions", "each", "steps", "device")
 """Settings that a file of figures belongs to; guidances and seeds may be added to it."""
@@ -41,7 +41,7 @@ class Plan:
         domain, prior, reward, given: see `guidekit.running.sample_job`; `given` goes to `Domain.evaluate`.
         condition: of the samples, a row each, or None.
         labels: class number wanted of each, or None.
-        arguments: of `sample_chunks`.
+        arguments: of `sample`.
     """
 
     domain: Domain
@@ -72,7 +72,7 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     for name, plug in rows.items():
         settings = None if name == "none" else named_guidance(plug)
         plugs[name] = build_guidance(settings, plan.reward, plan.domain.verifier, plan.domain.checkpoint)
-        sample_chunks(plan.prior, plugs[name], condition=plan.condition, **plan.arguments)  # refuses, samples nothing
+        prepare(plan.prior, plugs[name], condition=plan.condition, **plan.arguments)  # refuses, samples nothing
     record = opened(config)
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     with progress_bar(console) as bar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 HELP = """guidekit - guided sampling of diffusion priors
@@ -27,35 +28,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `guidekit` script.
 
     Returns:
-        0 when all went well, 2 for bad input (one line on stderr says what), 130 after an interrupt. Set the
-        environment variable GUIDEKIT_TRACEBACK to see where an error came from.
+        0 when all went well, 2 for bad input (one line on stderr says what), 130 after an interrupt, 143 after SIGTERM.
+        Set the environment variable GUIDEKIT_TRACEBACK to see where an error came from.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
+    usual, warnings.formatwarning = warnings.formatwarning, _warning
     try:
         return _dispatch(arguments[0], arguments[1:])
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        return getattr(stop, "code", 130)
     except (ValueError, ImportError, OSError) as error:
         if os.environ.get("GUIDEKIT_TRACEBACK"):
             raise
         print(f"guidekit: {_sentence(error)}", file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = usual
+
+
+def _warning(message: Warning | str, category: type[Warning], *place: object) -> str:
+    """A warning in one line, with where it came from unless it is one for users."""
+    from guidekit.console import plain
+
+    where = "" if category is UserWarning else f" ({place[0]}:{place[1]})"
+    return f"warning: {plain(' '.join(str(message).split()))}{where}\n"
 
 
 def _sentence(error: Exception) -> str:
     """What went wrong in one line."""
+    from guidekit.console import plain
+
+    text = str(error)
     if isinstance(error, FileNotFoundError) and error.filename:
-        return f"there is no file or folder {error.filename}"
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
-    return " ".join(str(error).split())
+        text = f"there is no file or folder {error.filename}"
+    elif isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return plain(" ".join(text.split()))
 
 
 def _dispatch(command: str, settings: list[str]) -> int:
-    from guidekit.domain import UnknownNameError
+    from guidekit.names import UnknownNameError
 
     if command == "list":
         from guidekit.cli import listing
@@ -63,23 +78,28 @@ def _dispatch(command: str, settings: list[str]) -> int:
         return listing.run(settings)
     if command not in COMMANDS:
         raise UnknownNameError("command", command, [*COMMANDS, "list"])
-    job = importlib.import_module(f"guidekit.cli.{command}").run
     if any(setting.startswith("-") for setting in settings):
-        return _hydra(command, settings, job)
+        return _hydra(command, settings)
     from guidekit.cli.compose import compose
 
-    job(compose(command, settings))
+    config = compose(command, settings)  # before torch is loaded: mistakes are answered at once
+    _job(command)(config)
     return 0
 
 
-def _hydra(command: str, settings: list[str], job: Callable[[dict], object]) -> int:
+def _job(command: str) -> Callable[[dict], object]:
+    return importlib.import_module(f"guidekit.cli.{command}").run
+
+
+def _hydra(command: str, settings: list[str]) -> int:
     """Hydra's own entry, for its flags: --multirun, --cfg, --help, shell completion."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from guidekit.cli.compose import refuse_choices, rewrite
+    from guidekit.cli.compose import refuse_choices, refuse_hydra, rewrite
     from guidekit.running.groups import CONFIGS, check_types, load_command
+    from guidekit.running.targets import refuse_targets
 
     refused = []
 
@@ -87,13 +107,15 @@ def _hydra(command: str, settings: list[str], job: Callable[[dict], object]) -> 
         given = OmegaConf.to_container(config, resolve=True)
         try:
             check_types(load_command(command, HydraConfig.get().runtime.choices), given)
-            job(given)
+            refuse_targets(given)
+            _job(command)(given)
         except (ValueError, ImportError, OSError) as error:  # the other runs of a sweep go on
             if os.environ.get("GUIDEKIT_TRACEBACK"):
                 raise
             print(f"guidekit: {_sentence(error)}", file=sys.stderr)
             refused.append(error)
 
+    refuse_hydra(settings)
     refuse_choices(rewrite(settings))
     settings.sort(key=lambda setting: setting not in ("--multirun", "-m"))  # argparse takes no flag between settings
     sys.argv = [f"guidekit {command}", *rewrite(settings)]

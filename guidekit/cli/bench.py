@@ -6,8 +6,8 @@ import platform
 from typing import Any
 
 import torch
-from rich.console import Console
 
+from guidekit.console import Console
 from guidekit.domain import UnknownNameError
 
 SUITES = ("speed", "guidance")

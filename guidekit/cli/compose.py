@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guidekit.domain import UnknownNameError
+from guidekit.names import UnknownNameError
 from guidekit.running.groups import CONFIGS, check_types, group_choices, groups
+from guidekit.running.targets import refuse_targets
 
 
 class UsageError(ValueError):
@@ -44,6 +46,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    refuse_hydra(arguments)
     chosen, keyed = [], []
     for argument in rewrite(arguments):
         key, equals, value = argument.partition("=")
@@ -71,6 +74,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
             shipped = OmegaConf.to_container(hydra.compose(command, chosen), resolve=True)
             refuse_added(command, keyed, flat_keys(shipped))
             check_types(shipped, config)
+            refuse_targets(config)
         return config
 
 
@@ -86,9 +90,42 @@ def refuse_choices(settings: Sequence[str]) -> None:
     """Raise UnknownNameError for a group choice that does not exist, also one of several, as in guidance=svdd,fk."""
     for setting in settings:
         key, equals, value = setting.partition("=")
-        for name in value.split(",") if equals and key in groups() and "(" not in value else ():
-            if name not in group_choices(key):
-                raise UnknownNameError(key, name, group_choices(key))
+        group = key.lstrip("+").partition("@")[0]
+        if not equals or group not in groups() or value.startswith("glob("):
+            continue
+        for name in re.findall(r"[^,()\s]+(?=[,)\s]|$)", value):  # not the function in choice(svdd,fk_steering)
+            if name not in group_choices(group):
+                raise UnknownNameError(group, name, group_choices(group))
+
+
+FLAGS = (
+    *("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i"),
+    *("--run", "-r", "--multirun", "-m", "--shell-completion", "-sc"),
+)
+"""Flags of Hydra that read nothing but what ships; the others load settings, or a pickle, of the user's own."""
+
+OF_HYDRA = re.compile(
+    r"[+]*(hydra\.(run\.dir|sweep\.(dir|subdir)|verbose|job\.(name|chdir))=([^{}]|\$\{now:[^{}]*\})*"
+    r"|hydra/(launcher|sweeper)=\w+|hydra\.(launcher|sweeper)(\.(?!_)\w+)+=[^{}()\[\]$]*)"
+)
+"""Settings of Hydra itself that name no class and no file to be read."""
+
+
+def refuse_hydra(settings: Sequence[str]) -> None:
+    """Refuse flags and settings of Hydra by which it would import classes, or files that did not come with guidekit.
+
+    Raises:
+        ValueError: with what is accepted.
+    """
+    for setting in settings:
+        name, equals, _ = setting.partition("=")
+        if setting.startswith("-") and name not in FLAGS:
+            raise UnknownNameError("flag", name, FLAGS)
+        if equals and re.search(r"\bhydra\b", name) and not OF_HYDRA.fullmatch(setting):
+            raise UsageError(
+                f"{setting!r}: of Hydra's own settings, hydra.run.dir, hydra.sweep.dir, hydra.sweep.subdir, "
+                "hydra.verbose, hydra.job, hydra/launcher, hydra/sweeper and plain options of these are accepted"
+            )
 
 
 def told(message: str) -> str:

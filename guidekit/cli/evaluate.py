@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from guidekit.console import Console
 from guidekit.domain import Domain, configured
 from guidekit.evaluation.likelihood import bits_per_token
 from guidekit.evaluation.table import comparison
 from guidekit.files import write_atomic
 from guidekit.core.prior import Prior
-from guidekit.running.independence import caution, settings_of
+from guidekit.running.independence import caution, recorded
 
 BOUND, ERROR = "bits per token (bound)", "standard error of the bound"
 
@@ -48,7 +47,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     bound = {} if prior is None else likelihood(domain, prior, objects, config["draws"], config["condition"])
     figures = {**domain.evaluate(objects, **given), **bound}
     console.print(comparison({Path(config["samples"]).name: figures}, f"{len(objects)} {domain.objects}"))
-    told = caution(domain, settings_of(config["samples"], domain.name))
+    told = caution(domain, recorded(config["samples"], domain.name))
     if told:
         console.print(told, soft_wrap=True)
     if config["output"]:

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
-import shutil
-import tempfile
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import numpy as np
 
-from guidekit.domain import UnknownNameError, configured
+from guidekit.console import Console
+from guidekit.domain import Domain, UnknownNameError, configured
+from guidekit.files import write_atomic
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import read_description
 from guidekit.priors.descriptions import GAUSSIAN, PROCESSES
 from guidekit.priors.parametrization import PARAMETRIZATIONS
 from guidekit.processes.survival import SURVIVALS
 from guidekit.running.folder import OutputError
+from guidekit.running.signals import terminable
 from guidekit.training.guided_losses import guided_loss
 from guidekit.training.objectives import OBJECTIVES
+from guidekit.training.place import Place, claimed, workplace
+from guidekit.training.states import read_state, record_of
 
 OF_SAMPLES = ("value", "refiner")
 """Kinds of trainers that learn from samples of a prior; each is a module <kind>_job of guidekit.training."""
 
 
 def run(config: dict[str, Any]) -> None:
-    """Prepare the data of the domain, train, write the checkpoint; `prepare` stops after the first part."""
+    """Prepare the data of the domain, train, write the checkpoint; `prepare` stops after the first part.
+
+    Raises:
+        Stopped: by a signal; what was reached is kept for the same command, and said.
+    """
     console, (domain, _) = Console(), configured(config["domain"])
     kind = config["trainer"].get("kind")
     if kind is not None:
-        if kind not in OF_SAMPLES:
-            raise UnknownNameError("trainer.kind", str(kind), OF_SAMPLES)
-        for name in ("init", "prepare", "resume"):
-            if config[name]:
-                raise ValueError(f"{name}= is for priors; trainer={kind} learns from samples of prior=")
-        job = importlib.import_module(f"guidekit.training.{kind}_job")
-        return job.train(config, domain, free_output(config), console)
+        return learn_from_samples(config, kind, domain, console)
     for name, given in (("reward", config["reward"].get("name")), ("condition", config["condition"])):
         if given is not None:
             raise ValueError(
@@ -46,40 +50,90 @@ def run(config: dict[str, Any]) -> None:
     if config["init"] is not None:
         refuse_other_network(read_description(config["init"], domain.name)["network"], config["trainer"]["network"])
     if config["prepare"]:
-        folder = Path(config["prepare"])
-        if folder.exists() and not config["overwrite"]:
-            raise OutputError(f"folder {folder} exists; pass overwrite=true or another prepare=")
-        with tempfile.TemporaryDirectory() as place:
-            prepared = Path(place) / "prepared.npz"
-            domain.prepare_training(prepared, config["data"], config["trainer"])
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.move(prepared, folder / "prepared.npz")
-        _write_yaml(folder / "train.yaml", {**config, "output": "prior.safetensors"})
-        console.print(f"prepared; train with: python -m guidekit.training.{domain.job} {folder / 'train.yaml'}")
-        return
-    output = free_output(config)
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
+        return prepare(config, domain, console)
+    with going_on(config) as place:
+        place.standing(record_of(config["trainer"], config["seed"]), config["trainer"].get("early", 0) > 0)
+        with workplace(place) as folder:
+            domain.prepare_training(folder / PREPARED, config["data"], config["trainer"])
+            prepared = dict(np.load(folder / PREPARED))
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    fit = importlib.import_module(f"guidekit.training.{domain.job}").fit
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.npz"
-        domain.prepare_training(prepared, config["data"], config["trainer"])
-        output.parent.mkdir(parents=True, exist_ok=True)
+        fit = importlib.import_module(f"guidekit.training.{domain.job}").fit
         try:
-            report = fit(prepared, config["trainer"], output, config["init"], config["resume"], config["seed"])
+            report = fit(prepared, config["trainer"], place, config["init"], config["seed"])
         except MisconfigurationException as error:
             raise ValueError(f"trainer.accelerator={config['trainer']['accelerator']!r}: {error}") from error
-    console.print(f"written to {output}: {', '.join(f'{key} {value}' for key, value in report.items())}")
+        if report is None:
+            return console.print(f"already done: {place.output}; {ANEW}")
+        told = ", ".join(f"{key} {value}" for key, value in report.items())
+        console.print(f"written to {place.output}: {told}")
+        if report["updates"] < config["trainer"]["steps"]:
+            console.print(f"{config['trainer']['steps']} updates are wanted: the same command goes on")
 
 
-def free_output(config: dict[str, Any]) -> Path:
-    """The file to write; refuses an existing one that is not to be replaced."""
-    if config["output"] in (None, "???") or not str(config["output"]).endswith(".safetensors"):
-        raise ValueError("train needs output=<file>.safetensors")
-    output = Path(config["output"])
-    if output.exists() and not (config["overwrite"] or config["resume"]):
-        raise OutputError(f"{output} exists; pass overwrite=true, resume=true or another output=")
-    return output
+PREPARED = "prepared.npz"
+
+ANEW = "overwrite=true trains anew"
+
+
+def learn_from_samples(config: dict[str, Any], kind: str, domain: Domain, console: Console) -> None:
+    """Train what learns from samples of a prior."""
+    if kind not in OF_SAMPLES:
+        raise UnknownNameError("trainer.kind", str(kind), OF_SAMPLES)
+    for name in ("init", "prepare"):
+        if config[name]:
+            raise ValueError(f"{name}= is for priors; trainer={kind} learns from samples of prior=")
+    job = importlib.import_module(f"guidekit.training.{kind}_job")
+    with going_on(config) as place:
+        if not job.train(config, domain, place, console):
+            console.print(f"already done: {place.output}; {ANEW}")
+
+
+@contextlib.contextmanager
+def going_on(config: dict[str, Any]) -> Iterator[Place]:
+    """The place of a training, held; a signal is answered with how to go on."""
+    place = None
+    try:
+        with terminable(), claimed(config["output"], config["resume"], config["overwrite"]) as place:
+            yield place
+    except KeyboardInterrupt:
+        told = "nothing was reached that could be kept"
+        if place is not None and place.state.exists():
+            again = " without overwrite=true" if config["overwrite"] else ""
+            told = f"the same command{again} goes on from {place.state}{reached(place.state)}"
+        print(f"guidekit: stopped; {told}", file=sys.stderr)
+        raise
+
+
+def reached(state: Path) -> str:
+    """How many updates a state is of, in words."""
+    updates = read_state(state).get("updates")
+    return "" if updates is None else f" ({updates} updates)"
+
+
+def prepare(config: dict[str, Any], domain: Domain, console: Console) -> None:
+    """Write what another machine trains from: data, and their settings last.
+
+    Raises:
+        OutputError: the folder holds something else.
+    """
+    folder = Path(config["prepare"]).expanduser()
+    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    begun = {name for name in there if name.startswith(PREPARED)}
+    if there - begun and not config["overwrite"]:
+        raise OutputError(f"folder {folder} exists; pass overwrite=true or another prepare=")
+    if SETTINGS in there and not begun:
+        raise OutputError(f"{folder / SETTINGS} is not of guidekit, and is not replaced; pass another prepare=")
+    folder.mkdir(parents=True, exist_ok=True)
+    domain.prepare_training(folder / PREPARED, config["data"], config["trainer"])
+    from omegaconf import OmegaConf
+
+    again = {**config, "output": "prior.safetensors", "overwrite": False, "prepare": None}
+    write_atomic(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(again)).encode())
+    console.print(f"prepared; train with: python -m guidekit.training.{domain.job} {folder / SETTINGS}")
+
+
+SETTINGS = "train.yaml"
 
 
 POSITIVE = ("steps", "batch_size", "validation", "validate_every", "learning_rate", "temperature", "threads", "minutes")
@@ -132,9 +186,3 @@ def refuse_other_network(made: dict[str, Any], wanted: dict[str, Any]) -> None:
             raise ValueError(
                 f"init= holds a network with {key}={was}, not trainer.network.{key}={now}; make them equal"
             )
-
-
-def _write_yaml(path: Path, config: dict[str, Any]) -> None:
-    from omegaconf import OmegaConf
-
-    path.write_text(OmegaConf.to_yaml(OmegaConf.create(config)))

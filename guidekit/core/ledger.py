@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+REASONS = 3
+"""Reasons of failures that are kept."""
+
 
 @dataclasses.dataclass
 class Ledger:
@@ -17,7 +20,10 @@ class Ledger:
         backward_passes: batched backward passes through the network.
         reward_calls: objects scored (repeated objects are scored once).
         reward_invalid: states with no object to score (an unparsable SMILES, say); they score minus infinity.
-        reward_failures: objects on which the reward raised or returned NaN; they score minus infinity.
+        reward_failures: objects on which the reward raised, hung, crashed, or returned anything but a number below
+            infinity; they score minus infinity.
+        reward_timeouts: those of them that took longer than allowed.
+        reward_reasons: the first reasons of failures, and how often each was met.
         value_calls: noisy states that a value (or a reward's relaxation) was asked about by transition guidance.
         degenerate_groups: times that no particle of a group had a finite weight and a uniform draw was made instead.
         seconds: wall time of the loop.
@@ -30,6 +36,8 @@ class Ledger:
     reward_calls: int = 0
     reward_invalid: int = 0
     reward_failures: int = 0
+    reward_timeouts: int = 0
+    reward_reasons: dict[str, int] = dataclasses.field(default_factory=dict)
     value_calls: int = 0
     degenerate_groups: int = 0
     seconds: float = 0.0
@@ -48,5 +56,21 @@ class Ledger:
         return self._with(other, -1)
 
     def _with(self, other: Ledger, sign: int) -> Ledger:
-        names = (field.name for field in dataclasses.fields(self))
-        return Ledger(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})
+        names = (field.name for field in dataclasses.fields(self) if field.name != "reward_reasons")
+        total = Ledger(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})
+        total.reward_reasons.update(self.reward_reasons)
+        for reason, times in other.reward_reasons.items():
+            total._met(reason, sign * times)
+        return total
+
+    def count_failure(self, reason: str, timed_out: bool = False, times: int = 1) -> None:
+        """Objects on which the reward failed."""
+        self.reward_failures += times
+        self.reward_timeouts += times * timed_out
+        self._met(reason, times)
+
+    def _met(self, reason: str, times: int) -> None:
+        if reason in self.reward_reasons or len(self.reward_reasons) < REASONS:
+            self.reward_reasons[reason] = self.reward_reasons.get(reason, 0) + times
+        if self.reward_reasons.get(reason) == 0:
+            del self.reward_reasons[reason]

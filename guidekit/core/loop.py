@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from guidekit.core.guidance import Guidance, Move, Propose, overrides
 from guidekit.core.ledger import Ledger
 from guidekit.core.network import Network
 from guidekit.core.objective import Objective
+from guidekit.core.objects import Objects
 from guidekit.core.owner import Owner
 from guidekit.core.population import Population
 from guidekit.core.prediction import Prediction
@@ -113,13 +113,9 @@ class Setup:
             move=move,
         )
 
-    def decode(self, states: State) -> list[Any]:
-        """The objects of clean states (B, *S), each distinct state decoded once; None where there is none."""
-        if not isinstance(states, Tensor):
-            return self.prior.decode(states)
-        distinct, place = torch.unique(states, dim=0, return_inverse=True)
-        objects = self.prior.decode(distinct)
-        return [objects[i] for i in place.tolist()]
+    def decode(self, states: State) -> Objects:
+        """The objects of clean states (B, *S)."""
+        return Objects(states, self.prior.decode, self.prior.language)
 
     def shown(self, prediction: Prediction, on: str) -> Any:
         """What an objective looks at of a prediction, see `Objective.on`."""

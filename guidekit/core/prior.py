@@ -17,7 +17,10 @@ Time = float | torch.Tensor
 
 
 class Codec(Protocol):
-    """Between the objects of a science and the states of a prior."""
+    """Between the objects of a science and the states of a prior.
+
+    It may have a `language`, a text that codecs share which read every state alike.
+    """
 
     def encode(self, objects: Sequence[Any]) -> State:
         """States (B, *S) of B objects."""
@@ -93,6 +96,11 @@ class Prior:
         if self.codec is not None:
             return self.codec.decode(states)
         return [take(states, row) for row in range(batch(states))]
+
+    @property
+    def language(self) -> str:
+        """Names the codec: priors whose codecs read a state alike have one language."""
+        return str(getattr(self.codec, "language", f"{type(self.codec).__name__} {id(self.codec)}"))
 
     def to(self, device: torch.device | str) -> Prior:
         """The prior with its tensors on another device."""

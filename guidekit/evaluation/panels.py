@@ -16,6 +16,8 @@ from guidekit.files import write_atomic
 
 INK, FAINT = "#2b2b2b", "#777777"
 DPI = 150
+LITERAL = {"text.parse_math": False, "text.usetex": False}
+"""Settings of matplotlib under which names from files are drawn as they are, dollar signs and all."""
 GAP, CAPTION = 0.04, 0.22
 """Space between pictures, and for the number below one, as shares of a picture."""
 NARROWEST = 3.4
@@ -106,7 +108,7 @@ def draw(panels: Sequence[Panel], layout: Layout, path: str | Path) -> bytes:
     captioned = any(math.isfinite(value) for panel in panels for value in panel.values)
     width, height = layout.size[0] * (1 + GAP), layout.size[1] * (1 + (CAPTION if captioned else GAP))
     size = (max(NARROWEST, columns * width) * len(panels) + 0.3, rows * height + (0.6 if layout.note else 0.45))
-    with rc_context({"font.family": "DejaVu Sans", "font.size": 8, "text.color": INK}):
+    with rc_context({**LITERAL, "font.family": "DejaVu Sans", "font.size": 8, "text.color": INK}):
         figure = Figure(figsize=size, dpi=DPI, facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):

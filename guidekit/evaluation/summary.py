@@ -9,8 +9,17 @@ from typing import Any, TypeVar
 
 Thing = TypeVar("Thing")
 
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, also of numbers near the largest float."""
+    try:
+        return statistics.fmean(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)
+
+
 STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
-    "reward": statistics.fmean,
+    "reward": mean,
     "reward sd": statistics.stdev,
     "median reward": statistics.median,
     "best": max,
@@ -58,7 +67,10 @@ def summarised(
     figures = {"valid": valid / len(rows), "unique": len(found) / valid if valid else math.nan}
     for name in rewards:
         enough = len(scored) > (name == "reward sd")
-        figures[name] = STATISTICS[name](scored) if enough else math.nan
+        try:
+            figures[name] = STATISTICS[name](scored) if enough else math.nan
+        except OverflowError:  # a deviation can be larger than any float
+            figures[name] = math.inf
     return figures, [row for _, row in found]
 
 

@@ -36,4 +36,6 @@ def text(figure: str, value: float | str) -> str:
         return "-"
     if figure in SHARES:
         return f"{100 * value:.1f} %"
+    if abs(value) >= 1e15:
+        return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -2,16 +2,25 @@
 
 from guidekit.core.objective import Objective, Product, Sum
 from guidekit.objectives.gaussian import GaussianLikelihood, LinearGaussian, QuadraticReward
+from guidekit.objectives.objects import ObjectReward, score
+from guidekit.objectives.pool import Isolated
 from guidekit.objectives.reward import Reward, TableReward, Value
+from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
 
 __all__ = [
+    "ForbiddenWords",
     "GaussianLikelihood",
+    "Isolated",
     "LinearGaussian",
+    "ObjectReward",
+    "ObjectVerifier",
     "Objective",
+    "OccupiedCells",
     "Product",
     "QuadraticReward",
     "Reward",
     "Sum",
     "TableReward",
     "Value",
+    "score",
 ]

@@ -10,25 +10,38 @@ import torch
 from torch import Tensor, nn
 
 
-def load_module(model: str | Path | nn.Module) -> Any:
+def load_module(model: str | Path | nn.Module, trust: bool = False) -> Any:
     """A network ready for use: a module as it is, TorchScript (torch.jit.save) or an exported program (.pt2).
 
+    Args:
+        model: module or file.
+        trust: whoever made the file may run code here. An exported program holds pickles, and TorchScript is a program
+            that can write files; both can do so while they are loaded.
+
     Raises:
-        ValueError: no such file, or one of another kind.
+        ValueError: a file without trust, of which nothing is read; no such file, or one of another kind.
     """
     if isinstance(model, nn.Module):
         return model.eval()
     path = Path(model)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; save your network by torch.jit.save or torch.export.save")
+    if trust is not True:
+        raise ValueError(
+            f"{path} is a program, which can do anything on this machine as soon as it is loaded: "
+            "pass reward.trust=true if you made it yourself, or trust who did"
+        )
     try:
         if path.suffix == ".pt2":
             return torch.export.load(path).module()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole
             return torch.jit.load(str(path), map_location="cpu").eval()
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is neither TorchScript nor an exported program (.pt2): {error}") from error
+    except Exception as error:  # what is wrong with a file shows in many ways, such as a KeyError of its archive
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"{path} is neither TorchScript nor an exported program (.pt2): {type(error).__name__}: {reason}"
+        ) from error
 
 
 def column(outputs: Tensor, inputs: Tensor, number: int) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,21 +10,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from guidekit.archives import reason
+from guidekit.contents import ordinary
+from guidekit.files import write_atomic
 from guidekit.networks import NETWORKS
 from guidekit.priors import neural, tokens
 from guidekit.core.prior import Prior
+from guidekit.priors.described import refuse_odd_process, wrong
 from guidekit.priors.tokens import TokenPrior
+from guidekit.priors.weights import CheckpointError, made_for, read_weights
 
 KEY = "guidekit"
 FORMAT = 1
 
 
-class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged, or made for something else."""
-
-
 def save_checkpoint(path: str | Path, network: nn.Module, description: dict[str, Any]) -> None:
-    """Write a network in half precision with its description, through a temporary file.
+    """Write a network in half precision with its description; the file is the old one or the new one, never a half.
 
     Args:
         path: file to write; its folder must exist.
@@ -35,38 +34,41 @@ def save_checkpoint(path: str | Path, network: nn.Module, description: dict[str,
             length_counts, for real-valued states event_shape; may have process (see `guidekit.priors.descriptions`),
             labels, parametrization, sigma_data and a sampling temperature.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    path = Path(path)
     weights = {
         name: value.detach().cpu().to(torch.float16).contiguous() for name, value in network.state_dict().items()
     }
-    part = path.with_name(path.name + ".part")
-    save_file(weights, part, {KEY: json.dumps({"format": FORMAT, **description})})
-    os.replace(part, path)
+    write_atomic(path, save(weights, {KEY: json.dumps({"format": FORMAT, **description})}))
 
 
 def read_description(path: str | Path, domain: str | None = None) -> dict[str, Any]:
     """The JSON description of a checkpoint.
 
     Raises:
-        CheckpointError: missing, not a safetensors file, truncated, no guidekit checkpoint, or of another domain.
+        CheckpointError: missing, not a safetensors file, truncated, no guidekit checkpoint, with values of the wrong
+            type (see `guidekit.priors.described`), or of another domain.
     """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(ordinary(path), "pt") as file:
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is truncated or no safetensors file ({error})") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is truncated or no safetensors file ({reason(error)})") from error
     if KEY not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but no guidekit checkpoint (no '{KEY}' in its metadata)")
-    description = json.loads(metadata[KEY])
-    if description.get("format") != FORMAT:
+    try:
+        description = json.loads(metadata[KEY])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its description is no JSON ({reason(error)})") from error
+    if isinstance(description, dict) and description.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {description.get('format')}; this version of guidekit reads {FORMAT}")
+    if wrong(description):
+        raise CheckpointError(f"{path}: {wrong(description)}")
     if domain is not None and description["domain"] != domain:
         raise CheckpointError(f"{path} is a checkpoint of domain {description['domain']!r}, not of {domain!r}")
     return description
@@ -76,19 +78,13 @@ def load_network(path: str | Path, description: dict[str, Any]) -> nn.Module:
     """The network of a checkpoint in float32.
 
     Raises:
-        CheckpointError: unknown network, or weights that do not fit it (missing, unexpected or of another shape).
+        CheckpointError: unknown network, weights that are not finite, or that do not fit it (missing, unexpected or of
+            another shape).
     """
-    from safetensors.torch import load_file
-
     made = description["network"]
     if made["name"] not in NETWORKS:
         raise CheckpointError(f"{path} holds a network {made['name']!r}; known: {', '.join(NETWORKS)}")
-    network = NETWORKS[made["name"]](**made["options"])
-    try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit its own description: {error}") from error
-    return network
+    return made_for(path, NETWORKS[made["name"]], made["options"], read_weights(path))
 
 
 def load_token_prior(path: str | Path, domain: str) -> TokenPrior:
@@ -120,11 +116,14 @@ def _load(path: str | Path, domain: str, made_from: Callable[[dict, nn.Module], 
     description = read_description(path, domain)
     if description.get("kind", "prior") != "prior":
         raise CheckpointError(f"{path} holds a {description['kind']}, not a prior")
-    prior = made_from(description, load_network(path, description).eval().requires_grad_(False))
+    needed = "vocab_size" if made_from is tokens.made_from else "event_shape"
+    if needed not in description:
+        raise CheckpointError(f"{path}: its description has no {needed!r}; a prior of {domain} has one")
+    network = load_network(path, description).eval().requires_grad_(False)
+    try:
+        prior = made_from(description, network)
+        refuse_odd_process(prior.process)
+    except Exception as error:  # whatever the options of a process lead to
+        raise CheckpointError(f"{path}: no prior can be made of its description ({reason(error)})") from error
     prior.name = f"{domain} prior {Path(path).stem}"
     return prior
-
-
-def sha256(path: str | Path) -> str:
-    """Hash of a file, for records."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

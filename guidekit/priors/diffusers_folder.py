@@ -14,21 +14,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guidekit.archives import reason
+from guidekit.contents import ordinary
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.state import State
 from guidekit.names import UnknownNameError
 from guidekit.core.prior import Prior, Time
-from guidekit.priors.checkpoints import CheckpointError
+from guidekit.priors.described import refuse_odd_process
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.neural import NUMBERS_A_CALL
 from guidekit.priors.parametrization import to_mean
+from guidekit.priors.weights import CheckpointError, made_for, read_weights
 from guidekit.processes import DiscreteVP, GaussianProcess
 
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 """Their names of what a network predicts, and ours."""
 SCHEDULERS = ("DDPM", "DDIM", "PNDM", "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep", "DEISMultistep")
 """Schedulers in discrete time that preserve the variance; which one a folder names changes nothing else."""
+
+MOST_STEPS = 1 << 20
 
 
 class DiffusersPrior(Prior):
@@ -120,12 +125,16 @@ def load_diffusers(folder: str | Path) -> DiffusersPrior:
         raise CheckpointError(f"{folder / 'model_index.json'} names neither a unet nor a transformer")
     config = _json(folder / part / "config.json")
     scheduler = _json(folder / "scheduler" / "scheduler_config.json")
+    for name, told in ((part, config), ("scheduler", scheduler)):
+        if not isinstance(told.get("_class_name"), str):
+            raise CheckpointError(f"{folder / name}: its configuration names no '_class_name'")
     network = _network(folder / part, config)
     classes, null = _classes_of(config, index)
     card = {"data": folder.name, "summary": f"{config['_class_name']} with {scheduler['_class_name']}"}
     if "vae" in index:
         card["states"] = "latents of an autoencoder that is not applied"
-    prior = DiffusersPrior(network, process_of(scheduler), prediction_of(scheduler), classes, null, card)
+    process = process_of(scheduler)
+    prior = DiffusersPrior(network, process, prediction_of(scheduler), classes, null, card)
     prior.name = f"diffusers prior {folder.name}"
     return prior
 
@@ -135,25 +144,30 @@ def process_of(scheduler: Mapping[str, Any]) -> GaussianProcess:
 
     Raises:
         UnknownNameError: no scheduler in discrete time that preserves the variance.
+        CheckpointError: numbers that make no process.
     """
     name = scheduler["_class_name"]
     if name.removesuffix("Scheduler") not in SCHEDULERS:
         raise UnknownNameError("scheduler", name, [f"{kind}Scheduler" for kind in SCHEDULERS])
-    betas = scheduler.get("trained_betas")
+    betas, steps = scheduler.get("trained_betas"), scheduler.get("num_train_timesteps", 1000)
     if betas is None:
         betas = scheduler.get("beta_schedule", "linear")
-    return DiscreteVP(
-        betas,
-        scheduler.get("num_train_timesteps", 1000),
-        scheduler.get("beta_start", 1e-4),
-        scheduler.get("beta_end", 0.02),
-        scheduler.get("rescale_betas_zero_snr", False),
-    )
+    if not isinstance(steps, int) or not 1 <= steps <= MOST_STEPS:
+        raise CheckpointError(f"num_train_timesteps={steps!r}; a whole number from 1 to {MOST_STEPS:,} is expected")
+    ends, rescale = (scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)), "rescale_betas_zero_snr"
+    try:
+        process = DiscreteVP(betas, steps, *ends, scheduler.get(rescale, False))
+        refuse_odd_process(process)
+    except UnknownNameError:
+        raise
+    except (ValueError, TypeError, OverflowError, RuntimeError, IndexError) as error:
+        raise CheckpointError(f"no process can be made of the configuration of {name} ({reason(error)})") from error
+    return process
 
 
 def prediction_of(scheduler: Mapping[str, Any]) -> str:
     """Our name of what the network predicts; older files do not say and mean the noise."""
-    name = scheduler.get("prediction_type", "epsilon")
+    name = str(scheduler.get("prediction_type", "epsilon"))
     if name not in PREDICTIONS:
         raise UnknownNameError("prediction_type", name, PREDICTIONS)
     return PREDICTIONS[name]
@@ -176,20 +190,18 @@ def _network(folder: Path, config: Mapping[str, Any]) -> nn.Module:
     weights = folder / "diffusion_pytorch_model.safetensors"
     if not weights.is_file():
         raise CheckpointError(f"there is no {weights}; other formats can run code and are not read: save it again")
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    network = kinds[name].from_config(dict(config))
-    try:
-        network.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
-    except (SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"{weights} does not fit its configuration: {str(error).splitlines()[0]}") from error
-    return network
+    def make(**options: Any) -> nn.Module:
+        return kinds[name].from_config(options)
+
+    return made_for(weights, make, dict(config), read_weights(weights))
 
 
 def _classes_of(config: Mapping[str, Any], index: Mapping[str, Any]) -> tuple[tuple[Label, ...], int | None]:
     """The label "class" where the network has classes, and the number of its null class, if any."""
     names, null = index.get("id2label"), None
+    if names is not None and not isinstance(names, dict):
+        raise CheckpointError(f"id2label in model_index.json is a {type(names).__name__}; names by number are expected")
     count = config.get("num_class_embeds")
     if config["_class_name"] != "UNet2DModel":
         count = null = config.get("num_embeds_ada_norm")
@@ -203,6 +215,9 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no {path}: expected a folder of diffusers with model_index.json and its parts")
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is no JSON file ({error})") from error
+        found = json.loads(ordinary(path).read_text())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no JSON file ({reason(error)})") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds a {type(found).__name__}; keys and values are expected")
+    return found

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
 from torch import Tensor
 
 from guidekit import objectives
@@ -21,7 +20,9 @@ from guidekit.objectives.verifiers import Verifier
 from guidekit.core.prior import Prior
 from guidekit.priors.checkpoints import load_any_prior
 from guidekit.running.groups import check_types, group_choices, load_group
+from guidekit.running.targets import target
 from guidekit.samplers import Sampler
+from guidekit.sampling import sample
 
 OBJECTIVES = ("reward", "objective", "likelihood")
 """Names under which a guidance takes what it should obey."""
@@ -116,7 +117,7 @@ def reward_function(
     if name == "function":
         if options.get("path") in ("???", None):
             raise ValueError("reward=function needs reward.path=module:function")
-        return user_function(options["path"])
+        return users_reward(domain, options, prior)
     if name in ("sum", "product"):
         terms = [reward_function(domain, term, prior) for term in options.pop("terms", None) or []]
         if not terms:
@@ -141,6 +142,45 @@ def reward_function(
         raise ValueError(f"reward {name}: {error}") from error
 
 
+def users_reward(domain: Domain, options: Mapping[str, Any], prior: Prior | None) -> Callable[[Any], float]:
+    """A user's function, in worker processes where it is of objects, tried on a few objects of a prior first.
+
+    Args:
+        domain: of the objects.
+        options: of the reward group's file `function`, without the name.
+        prior: that is to be sampled; without one the function is not tried.
+
+    Raises:
+        ValueError: no such function, options out of range, or one that fails on all objects for the same reason.
+    """
+    shipped = load_group("reward", "function")
+    unknown = [key for key in options if key not in shipped]
+    if unknown:
+        raise UnknownNameError("setting of reward function", unknown[0], [key for key in shipped if key != "name"])
+    check_types(shipped, options, "reward.")
+    settings = {**shipped, **options}
+    function, path = user_function(settings["path"]), settings["path"]
+    if not isinstance(domain.bind(function, path), objectives.ObjectReward):
+        return function
+    if settings["workers"] != 0:
+        function = objectives.Isolated(function, path, settings["workers"], settings["timeout"])
+    if prior is not None:
+        objectives.refuse_useless(function, examples(domain, prior), path, domain.objects)
+    return function
+
+
+def examples(domain: Domain, prior: Prior, most: int = 4) -> list[Any]:
+    """A few objects as `Domain.decode` gives them: real ones, or hasty samples of a prior of data that do not ship."""
+    real = domain.reference()
+    try:
+        states = domain.encode(real[:: len(real) // most][:most]) if len(real) >= most else None
+    except ValueError:  # not of this prior's size
+        states = None
+    if states is None:
+        states = sample(prior, num_samples=most, steps=16).samples
+    return [obj for obj in domain.decode(states) if obj is not None]
+
+
 def build_guidance(
     config: Mapping[str, Any] | None,
     reward: Callable | None,
@@ -161,12 +201,15 @@ def build_guidance(
     """
     if not config or config.get("_target_") is None:
         return None
-    if get_object(config["_target_"]) is chain:
+    if target(config["_target_"]) is chain:
         plugs = config.get("plugs") or []
         if not plugs:
             raise ValueError("guidance=chain needs plugs: guidance.plugs=[svdd,best_of_n]")
         return chain(*(build_guidance(named_guidance(plug), reward, verifier, checkpoint) for plug in plugs))
-    return _make(config, reward, verifier, checkpoint)
+    made = _make(config, reward, verifier, checkpoint)
+    if not isinstance(made, Guidance):
+        raise GuidanceError(f"{config['_target_']} is no guidance, but a part of one or a sampler")
+    return made
 
 
 def _make(
@@ -176,13 +219,13 @@ def _make(
     checkpoint: Callable[[str], str | Path] = Path,
 ) -> Any:
     """The object of a `_target_`, nested ones first; objectives are filled in with the reward."""
-    target = get_object(config["_target_"])
-    name = getattr(target, "__name__", str(target))
+    kind = target(config["_target_"])
+    name = getattr(kind, "__name__", str(kind))
     arguments = {}
     for key, value in config.items():
         if key != "_target_":
             arguments[key] = _make(value, reward) if isinstance(value, Mapping) and "_target_" in value else value
-    for key in inspect.signature(target).parameters:
+    for key in inspect.signature(kind).parameters:
         if key in FUNCTIONS and arguments.get(key) == "???":
             raise ValueError(f"{name} needs {key}=, a function: pass it from Python")
         if key in FUNCTIONS and isinstance(arguments.get(key), str):
@@ -202,7 +245,7 @@ def _make(
                 raise GuidanceError(f"{name} needs a verifier, and there is no domain that could give one")
             arguments[key] = verifier(**{option: arguments.pop(option) for option in VERIFYING if option in arguments})
     try:
-        return target(**arguments)
+        return kind(**arguments)
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -215,9 +258,10 @@ def named_guidance(plug: str | Mapping[str, Any]) -> Mapping[str, Any]:
     if name not in choices:
         raise UnknownNameError("guidance", name, choices)
     config = load_group("guidance", name)
-    unknown = [key for key in options if key not in config]
+    known = [key for key in config if key != "_target_"]
+    unknown = [key for key in options if key not in known]
     if unknown:
-        raise UnknownNameError(f"setting of guidance {name}", unknown[0], [key for key in config if key != "_target_"])
+        raise UnknownNameError(f"setting of guidance {name}", unknown[0], known)
     check_types(config, options, f"guidance {name}: ")
     return {**config, **options}
 
@@ -226,4 +270,7 @@ def build_sampler(config: Mapping[str, Any] | None) -> Sampler | None:
     """A sampler from configuration; None is the prior's default."""
     if not config or config.get("_target_") is None:
         return None
-    return _make(config, None)
+    made = _make(config, None)
+    if not isinstance(made, Sampler):
+        raise ValueError(f"{config['_target_']} is no sampler")
+    return made

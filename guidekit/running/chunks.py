@@ -3,63 +3,185 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import os
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from guidekit.core.ledger import Ledger
-from guidekit.sampling import Result, join, sample_chunks
+from guidekit.core.run import Progress
+from guidekit.files import write_atomic
+from guidekit.running.scores import Memory
+from guidekit.sampling import Result, Sampling, join
+
+LOSS = 60.0
+"""Seconds of work that an interruption may cost, about; chunks are cut by it where no batch size is given."""
 
 
-def save_result(path: Path, result: Result) -> None:
-    """Write a result of tensor states to a safetensors file, atomically."""
-    from safetensors.torch import save_file
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """A finished range of groups.
 
+    Attributes:
+        begin: its first group.
+        result: of groups begin to end - 1, on the CPU.
+        learned: by the reward meanwhile, see `Memory.learned`.
+    """
+
+    begin: int
+    result: Result
+    learned: Mapping[str, Any]
+
+    @property
+    def end(self) -> int:
+        """One past its last group."""
+        return self.begin + len(self.result.log_normalizer)
+
+
+def save_chunk(folder: Path, name: str, chunk: Chunk) -> None:
+    """Write a chunk of tensor states to a safetensors file, in one step."""
+    from safetensors.torch import save
+
+    result = chunk.result
     if not isinstance(result.samples, Tensor):
         raise TypeError(f"only tensor states can be kept on disk; these are {type(result.samples).__name__}")
     tensors = {"samples": result.samples, "log_weights": result.log_weights, "log_normalizer": result.log_normalizer}
-    tensors.update({f"info/{name}": value for name, value in result.info.items()})
-    part = path.with_suffix(".part")
-    metadata = {"ledger": json.dumps(dataclasses.asdict(result.ledger))}
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, part, metadata)
-    os.replace(part, path)
+    tensors |= {f"info/{key}": value for key, value in result.info.items()}
+    tensors = {key: value.contiguous() for key, value in tensors.items()}
+    said = {"begin": chunk.begin, "ledger": dataclasses.asdict(result.ledger), "learned": dict(chunk.learned)}
+    tensors["chunk"] = torch.frombuffer(bytearray(json.dumps(said).encode()), dtype=torch.uint8)
+    path = folder / f"{name}-{chunk.begin:06d}-{chunk.end:06d}.safetensors"
+    write_atomic(path, save(tensors, {"hash": _hash(tensors)}))
 
 
-def load_result(path: Path) -> Result:
-    """Read what `save_result` wrote."""
-    from safetensors import safe_open
+def load_chunk(path: Path) -> Chunk | None:
+    """Read what `save_chunk` wrote; None where it is truncated or a single bit is not as it was."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        ledger = Ledger(**json.loads(file.metadata()["ledger"]))
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            recorded = file.metadata()["hash"]
+        if _hash(tensors) != recorded:
+            return None
+        said = json.loads(tensors["chunk"].numpy().tobytes())
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return None
     info = {name[5:]: value for name, value in tensors.items() if name.startswith("info/")}
-    return Result(tensors["samples"], tensors["log_weights"], tensors["log_normalizer"], ledger, info)
+    ledger = Ledger(**said["ledger"])
+    result = Result(tensors["samples"], tensors["log_weights"], tensors["log_normalizer"], ledger, info)
+    return Chunk(said["begin"], result, said["learned"])
+
+
+def load_chunks(folder: Path, name: str) -> tuple[dict[int, Chunk], list[str]]:
+    """The sound chunks of a part of a run by their first group, without overlap, and the names of damaged files."""
+    found: dict[int, Chunk] = {}
+    damaged, end = [], 0
+    for path in sorted(folder.glob(f"{name}-*.safetensors")):
+        chunk = load_chunk(path)
+        if chunk is None:
+            damaged.append(path.name)
+        elif chunk.begin >= end:
+            found[chunk.begin], end = chunk, chunk.end
+    return found, damaged
+
+
+class TooLongError(Exception):
+    """A chunk would take much longer than may be lost; `groups` would do."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__(groups)
+        self.groups = groups
 
 
 def sample_on_disk(
-    folder: Path, name: str, num_samples: int, on_chunk: Callable[[int], None] | None = None, **arguments
+    folder: Path,
+    name: str,
+    sampling: Sampling,
+    memory: Memory,
+    done: Mapping[int, Chunk],
+    cut: bool = True,
+    on_step: Callable[[Progress], None] | None = None,
+    on_chunk: Callable[[int], None] | None = None,
 ) -> Result:
     """`sample`, with every finished chunk kept in a folder and those already there not drawn again.
 
     Args:
         folder: existing folder for the chunks.
         name: of this part of the run ("guided", "unguided").
-        num_samples: groups in all.
+        sampling: what is drawn.
+        memory: of the reward.
+        done: chunks that are there, see `load_chunks`.
+        cut: smaller chunks where they take long.
+        on_step: told every step.
         on_chunk: told the number of finished groups after every chunk.
-        arguments: of `guidekit.sample`.
     """
-    done = sorted(folder.glob(f"{name}-*.safetensors"))
-    parts = [load_result(path) for path in done]
-    first = sum(len(part.log_normalizer) for part in parts)
-    if on_chunk is not None and first:
-        on_chunk(first)
-    for result in sample_chunks(num_samples=num_samples, first=first, **arguments):
-        save_result(folder / f"{name}-{len(parts):05d}.safetensors", result)
-        parts.append(result)
-        first += len(result.log_normalizer)
+    parts: list[Chunk] = []
+    at, size = 0, sampling.batch_size
+    while at < sampling.num_samples:
+        if at in done:
+            chunk = done[at]
+        else:
+            end = min([at + size, sampling.num_samples, *(begin for begin in done if begin > at)])
+            memory.recall()
+            try:
+                result = sampling.draw(at, end, _watched(on_step, end - at) if cut else on_step)
+            except TooLongError as told:
+                size = told.groups
+                continue
+            chunk = Chunk(at, _on_cpu(result), memory.learned())
+            save_chunk(folder, name, chunk)
+        memory.add(chunk.learned)
+        parts.append(chunk)
+        if cut and chunk.end < sampling.num_samples:
+            size = fitting(chunk.end - at, chunk.result.ledger.seconds, size, sampling.batch_size)
+        at = chunk.end
         if on_chunk is not None:
-            on_chunk(first)
-    return join(parts)
+            on_chunk(at)
+    return join([chunk.result for chunk in parts])
+
+
+def fitting(groups: int, seconds: float, size: int, most: int) -> int:
+    """How many groups a chunk should have, after one of `groups` took so long; `size` unless it is far off."""
+    if seconds > 1.5 * LOSS or (size < most and seconds < LOSS / 4):
+        return max(1, min(most, 2 ** int(math.log2(max(1.0, groups * LOSS / max(seconds, 1e-3))))))
+    return size
+
+
+def _watched(on_step: Callable[[Progress], None] | None, groups: int) -> Callable[[Progress], None]:
+    """The callback, which stops a chunk early where its first steps show that it will take far too long."""
+    first: list[tuple[int, float]] = []
+
+    def watch(progress: Progress) -> None:
+        if on_step is not None:
+            on_step(progress)
+        now = time.perf_counter()
+        if not first:  # the first step also prepares what the others use
+            first.append((progress.step, now))
+        elif groups > 1 and progress.step <= 1 + progress.steps / 8:
+            step, began = first[0]
+            seconds = (now - began) / (progress.step - step) * progress.steps
+            if seconds > 2 * LOSS:
+                raise TooLongError(fitting(groups, seconds, groups, groups))
+
+    return watch
+
+
+def _on_cpu(result: Result) -> Result:
+    parts = {name: getattr(result, name) for name in ("samples", "log_weights", "log_normalizer")}
+    moved = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in parts.items()}
+    return dataclasses.replace(result, **moved, info={name: value.cpu() for name, value in result.info.items()})
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    made = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        made.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return made.hexdigest()

@@ -42,7 +42,7 @@ def load_command(name: str, choices: Mapping[str, str]) -> dict[str, Any]:
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a mapping"}
 """What a value may be, by the type of the shipped one. Where that is null or text, anything may stand."""
 
-MAY_BE_NULL = ("ess_threshold",)
+MAY_BE_NULL = ("ess_threshold", "timeout")
 """Numbers that may be left out."""
 
 

@@ -1,85 +1,99 @@
-"""Whether what judges samples has also guided them: then its figures tell how well it was pleased, and nothing else."""
+"""Whether what judges samples has also guided them: then its figures tell how well it was pleased, and nothing else.
+
+A run records the networks that guide it, by file name and content. Only these records are compared: nothing is built
+from them, and no file is opened that they name.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
-
 from guidekit.core.guidance import chain
 from guidekit.domain import Domain
-from guidekit.priors.checkpoints import CheckpointError, read_description, sha256
-from guidekit.running.build import OBJECTIVES, named_guidance, reward_function
+from guidekit.files import sha256
+from guidekit.priors.checkpoints import CheckpointError, read_description
+from guidekit.running.build import OBJECTIVES, named_guidance
+from guidekit.running.targets import target
+
+Network = dict[str, str]
+"""Record of a network: {"file": its name, "sha256": of its content} and, in that of a run, "setting"."""
 
 
-def caution(domain: Domain, config: Mapping[str, Any]) -> str:
-    """A sentence where a judge of the domain is the reward of a run, or what its learned guidance was trained on.
-
-    Files are compared by content. A file that the settings name and that is no longer there is passed over.
+def caution(domain: Domain, guides: Sequence[Network]) -> str:
+    """A sentence where a judge of the domain is among the networks that guided a run.
 
     Args:
         domain: that judges.
-        config: resolved settings of `guidekit sample`.
+        guides: of the run, see `guides_of` and `recorded`.
 
     Returns:
         The sentence; empty where judge and guide differ, or nothing was guided.
     """
     judges = {sha256(path): path.name for path in domain.judges()}
-    for setting, path in guiding_files(domain, config):
-        name = judges.get(sha256(path)) if path.is_file() else None
-        if name is not None:
+    for one in guides:
+        if one["sha256"] in judges:
             return (
-                f"note: the judge {name} has guided these samples itself ({setting}): what it says of them is how well "
-                "it was pleased, not how good they are. Judge by another: domain.judge="
+                f"note: the judge {judges[one['sha256']]} has guided these samples itself ({one['setting']}): what it "
+                "says of them is how well it was pleased, not how good they are. Judge by another: domain.judge="
             )
     return ""
 
 
-def guiding_files(domain: Domain, config: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """The setting and the file of each network whose opinion guided a run."""
+def guides_of(config: Mapping[str, Any], reward: Any) -> list[Network]:
+    """The networks whose opinion guides a run.
+
+    Args:
+        config: resolved settings of `guidekit sample`.
+        reward: made from them.
+    """
+    guides = []
     for plug in plugs_of(config.get("guidance") or {}):
-        if any(key in OBJECTIVES for key in inspect.signature(get_object(plug["_target_"])).parameters):
-            yield from (("reward", path) for path in reward_files(domain, config.get("reward")))
+        if any(key in OBJECTIVES for key in inspect.signature(target(plug["_target_"])).parameters):
+            guides += [{"setting": "reward", **one} for one in networks_of(reward)]
         value = plug.get("value")
         if isinstance(value, str):
-            try:
-                learned = read_description(value)["card"].get("reward")
-            except CheckpointError:
-                continue
-            yield from ((f"by way of guidance.value={value}", path) for path in reward_files(domain, learned))
+            setting = f"by way of guidance.value={value}"
+            guides += [{"setting": setting, **one} for one in _networks(_card(value).get("reward_networks"))]
+    return guides
 
 
 def plugs_of(guidance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The settings of every plug of a guidance, those in a chain one by one."""
     if guidance.get("_target_") is None:
         return []
-    if get_object(guidance["_target_"]) is chain:
+    if target(guidance["_target_"]) is chain:
         return [one for plug in guidance.get("plugs") or [] for one in plugs_of(named_guidance(plug))]
     return [guidance]
 
 
-def reward_files(domain: Domain, config: Mapping[str, Any] | str | None) -> list[Path]:
-    """Files of the networks in a reward, which has them as `file`; none where it cannot be made any more."""
-    if not config or (isinstance(config, Mapping) and config.get("name") is None):
-        return []
+def networks_of(reward: Any) -> list[Network]:
+    """Records of the networks in a reward, which has them as `file`, and in the terms of one that combines others."""
+    files = dict.fromkeys(_files(reward))
+    return [{"file": path.name, "sha256": sha256(path)} for path in files if path.is_file()]
+
+
+def _files(reward: Any) -> Iterator[Path]:
+    if isinstance(getattr(reward, "file", None), str | Path):
+        yield Path(reward.file)
+    for part in (getattr(reward, "function", None), getattr(reward, "term", None), *getattr(reward, "terms", ())):
+        if part is not None:
+            yield from _files(part)
+
+
+def _card(value: str) -> Mapping[str, Any]:
     try:
-        return _files(reward_function(domain, config))
-    except ValueError:
-        return []
+        card = read_description(value).get("card")
+    except CheckpointError:
+        return {}
+    return card if isinstance(card, Mapping) else {}
 
 
-def _files(function: Callable) -> list[Path]:
-    parts = [getattr(function, "term", None), *getattr(function, "terms", ())]
-    own = [Path(function.file)] if getattr(function, "file", None) is not None else []
-    return own + [path for part in parts if part is not None for path in _files(part)]
-
-
-def settings_of(samples: str | Path, domain: str) -> dict[str, Any]:
-    """The settings of the run that wrote samples, from the run.json beside them; empty where there is none.
+def recorded(samples: str | Path, domain: str) -> list[Network]:
+    """The networks that guided the run which wrote samples, from the run.json beside them; empty where there is none.
 
     Args:
         samples: a file or folder of guided samples in the output folder of a run.
@@ -87,9 +101,16 @@ def settings_of(samples: str | Path, domain: str) -> dict[str, Any]:
     """
     record = Path(samples).parent / "run.json"
     if not record.is_file() or Path(samples).stem == "unguided":
-        return {}
+        return []
     try:
-        config = json.loads(record.read_text())["config"]
-        return config if config["domain"]["name"] == domain else {}
-    except (ValueError, KeyError, TypeError):
-        return {}
+        found = json.loads(record.read_text())
+        return _networks(found["guided_by"], "setting") if found["config"]["domain"]["name"] == domain else []
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _networks(found: Any, *more: str) -> list[Network]:
+    """What are records of networks in JSON from a file, which may hold anything."""
+    keys = ("file", "sha256", *more)
+    rows = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    return [{key: one[key] for key in keys} for one in rows if all(isinstance(one.get(key), str) for key in keys)]

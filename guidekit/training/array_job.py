@@ -6,10 +6,10 @@ written by `guidekit train ... prepare=folder`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from guidekit.files import sha256
 from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import gaussian_process_from
 from guidekit.training import loop
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.guided_losses import guided_loss
+from guidekit.training.place import Place
 from guidekit.training.regression import DenoisingError
+from guidekit.training.states import content, record_of
 
 
 def numbers(arrays: np.ndarray) -> np.ndarray:
@@ -43,6 +46,7 @@ class Arrays(IterableDataset):
         seed: of the order.
         batches: end after this many, in the order of the data; None runs for ever at random.
         axes: of a state, channels among them.
+        first: batch to begin with; a batch depends on the seed and its number.
     """
 
     def __init__(
@@ -53,18 +57,19 @@ class Arrays(IterableDataset):
         seed: int,
         batches: int | None = None,
         axes: int = 3,
+        first: int = 0,
     ) -> None:
         self.images = images[..., None] if images.ndim == axes else images
         self.labels, self.batch_size, self.seed, self.batches = labels, batch_size, seed, batches
+        self.first = first
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Batches ((B, C, *S) float32, (B, K) int64 or None)."""
-        rng, served = np.random.default_rng(self.seed), 0
-        while self.batches is None or served < self.batches:
-            rows = rng.integers(len(self.images), size=self.batch_size)
-            if self.batches is not None:
-                rows = np.arange(served * self.batch_size, (served + 1) * self.batch_size) % len(self.images)
-            served += 1
+        for number in itertools.count(self.first) if self.batches is None else range(self.batches):
+            if self.batches is None:
+                rows = np.random.default_rng((self.seed, number)).integers(len(self.images), size=self.batch_size)
+            else:
+                rows = np.arange(number * self.batch_size, (number + 1) * self.batch_size) % len(self.images)
             yield (
                 torch.from_numpy(numbers(self.images[rows])).movedim(-1, 1),
                 None if self.labels is None else torch.from_numpy(self.labels[rows].astype(np.int64)),
@@ -72,21 +77,27 @@ class Arrays(IterableDataset):
 
 
 def fit(
-    prepared: Path, trainer: dict[str, Any], output: Path, init: str | None, resume: bool, seed: int
-) -> dict[str, float]:
-    """Train, keep `<output>.ckpt` for resuming and write the averaged weights to `output`.
+    prepared: Mapping[str, np.ndarray], trainer: dict[str, Any], place: Place, init: str | None, seed: int
+) -> dict[str, float] | None:
+    """Train, keep a state for resuming and write the averaged weights.
 
     Args:
-        prepared: npz with images and val_images (see `Arrays`), labels (n, K), val_labels and description (JSON).
-        trainer, output, init, resume, seed: see `guidekit.training.token_job.fit`.
+        prepared: images and val_images (see `Arrays`), labels (n, K), val_labels and description (JSON).
+        trainer, place, init, seed: see `guidekit.training.token_job.fit`.
 
     Returns:
-        see `guidekit.training.loop.run`.
+        see `guidekit.training.loop.run`; None where nothing was left to do.
 
     Raises:
-        CheckpointError: nothing to resume, or `init` does not fit.
+        OutputError: see `guidekit.training.place.Place.standing`.
+        CheckpointError: `init` does not fit.
+        Stopped: by a signal.
     """
-    data = dict(np.load(prepared))
+    data = dict(prepared)
+    made_from = record_of(trainer, seed, init=init and sha256(init), data=content(data))
+    done = loop.updates_done(place, made_from, trainer)
+    if done is None:
+        return None
     description = json.loads(str(data["description"]))
     made, size = trainer["network"], trainer["batch_size"]
     counts = [len(label["values"]) for label in description.get("labels", ())]
@@ -112,25 +123,14 @@ def fit(
     plain = DenoisingError(gaussian_process_from(description), trainer["parametrization"], sigma_data, levels)
     objective = guided_loss(plain, trainer.get("guided"))
     settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema", "label_dropout")}
-    module = DenoisingModule(network, objective, total_steps=trainer["steps"], **settings)
-    done = loop.updates_done(output.with_name(output.name + ".ckpt") if resume else None)
+    module = DenoisingModule(network, objective, total_steps=trainer["steps"], seed=seed, **settings)
     held = max(1, len(data["val_images"]) // size)
     axes = len(description["event_shape"])
-    train = Arrays(data["images"], data.get("labels"), size, seed + done, axes=axes)
+    train = Arrays(data["images"], data.get("labels"), size, seed, axes=axes, first=done)
     validation = Arrays(data["val_images"], data.get("val_labels"), size, 0, held, axes)
     loaders = (DataLoader(train, batch_size=None), DataLoader(validation, batch_size=None))
-    return loop.run(module, loaders, trainer, output, resume, description)
-
-
-def main(path: str) -> None:
-    """Train as the YAML file of a prepared folder says; paths in it are relative to the folder."""
-    import yaml
-
-    config = yaml.safe_load(Path(path).read_text())
-    folder = Path(path).parent
-    rest = (config["init"], config["resume"], config["seed"])
-    print(json.dumps(fit(folder / "prepared.npz", config["trainer"], folder / config["output"], *rest)))
+    return loop.run(module, loaders, trainer, place, made_from, done, description)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(loop.main(fit, sys.argv[1]))

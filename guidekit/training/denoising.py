@@ -9,6 +9,8 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from guidekit.core.random import keyed_generator
+
 
 class DenoisingModule(lightning.LightningModule):
     """Trains a network with any per-sample objective; keeps an exponential moving average of its weights.
@@ -27,6 +29,8 @@ class DenoisingModule(lightning.LightningModule):
         ema: decay of the moving average per step; early on it averages over a tenth of the steps done.
         gradient_clip: largest global gradient norm of an update.
         label_dropout: probability with which each label of a sequence is hidden from the network, independently.
+        seed: of noise and hidden labels; those of an update depend on it and on the update only, so that a training
+            that is resumed is the one that was not interrupted.
 
     Source of Muon: Jordan et al. 2024, kellerjordan.github.io/posts/muon, as shipped in torch.optim.
     """
@@ -42,6 +46,7 @@ class DenoisingModule(lightning.LightningModule):
         ema: float = 0.999,
         gradient_clip: float = 5.0,
         label_dropout: float = 0.2,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.network, self.objective = network, objective
@@ -49,11 +54,12 @@ class DenoisingModule(lightning.LightningModule):
         self.learning_rate, self.warmup, self.decay, self.total_steps = learning_rate, warmup, decay, total_steps
         self.ema, self.gradient_clip, self.label_dropout = ema, gradient_clip, label_dropout
         self.automatic_optimization = False  # two optimisers step together on one loss
-        self.updates = 0
+        self.updates, self.seed = 0, seed
 
     def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
         """One update of the network and of its moving average."""
         states, labels = batch
+        self._reseed("update", self.updates)
         if labels is not None:
             hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
             labels = labels.masked_fill(hidden, -1)
@@ -78,10 +84,17 @@ class DenoisingModule(lightning.LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/rate", rate)
 
+    def on_validation_epoch_start(self) -> None:
+        """The same noise in every validation."""
+        self._reseed("validation")
+
     def validation_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
         """Loss of the averaged weights on held-out data."""
         states, labels = batch
         self.log("val/loss", self.objective(self.average, states, labels).mean(), prog_bar=True, batch_size=len(states))
+
+    def _reseed(self, *key: object) -> None:
+        torch.manual_seed(keyed_generator("cpu", self.seed, *key).initial_seed())
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon on hidden matrices (2-D weights of linear layers but the head), AdamW on the rest."""

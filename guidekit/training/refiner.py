@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -77,6 +78,21 @@ def unguided(
     return torch.cat(done)
 
 
+@dataclasses.dataclass(frozen=True)
+class RefinerRound:
+    """What a training of refiners has come to behind a round.
+
+    Args:
+        number: of the round, from 1.
+        weights: of the network.
+        random: state of the generator of the order.
+    """
+
+    number: int
+    weights: Mapping[str, Tensor]
+    random: Tensor
+
+
 def train_refiner(
     prior: Prior,
     network: nn.Module,
@@ -92,6 +108,8 @@ def train_refiner(
     seed: int = 0,
     sampler: DDIM = DDIM(),  # noqa: B008 - frozen
     progress: Callable[[str], None] | None = None,
+    begun: RefinerRound | None = None,
+    keep: Callable[[RefinerRound], None] | None = None,
 ) -> Refiner:
     """Learn to map noise to noise whose unguided sample is the target.
 
@@ -111,6 +129,8 @@ def train_refiner(
         condition: (N, ...) of the pairs, or None.
         seed: of the order.
         progress: told in words what is being done.
+        begun: last round of a training with the same arguments that was cut; it goes on as if it had not been.
+        keep: given every round behind its fit, to be begun with.
 
     Source: Ahn et al. 2024, arXiv:2412.03895, section 4.2 (multistep score distillation).
     """
@@ -120,7 +140,13 @@ def train_refiner(
     network = copy.deepcopy(network)
     refiner = Refiner(network, prior.process, tuple(prior.event_shape), times, seen, fingerprint(prior))
     random, std = torch.Generator().manual_seed(seed), float(prior.process.coefficients(times[0])[1])
-    for number in range(1, rounds + 1):
+    first = 1
+    if begun is not None:
+        network.load_state_dict(begun.weights)
+        network.eval().requires_grad_(False)
+        random.set_state(begun.random)
+        first = begun.number + 1
+    for number in range(first, rounds + 1):
         name = f"round {number} of {rounds}"
         start = refined(refiner, noise, condition)
         ends = unguided(prior, start, times, condition, lambda done, name=name: say(f"{name}: {done} sampled"))
@@ -142,6 +168,8 @@ def train_refiner(
             adam.step()
             say(f"{found}, {update + 1} of {updates} updates")
         network.eval().requires_grad_(False)
+        if keep is not None:
+            keep(RefinerRound(number, network.state_dict(), random.get_state()))
     return refiner
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
+from guidekit.console import Console
 from guidekit.core.random import keyed_generator
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.domain import Domain, UnknownNameError
@@ -23,7 +22,9 @@ from guidekit.processes import GaussianProcess
 from guidekit.running.build import build_guidance, build_reward
 from guidekit.running.groups import load_group
 from guidekit.samplers import DDIM
-from guidekit.training.refiner import guided_pairs, refined, train_refiner, unguided
+from guidekit.training.place import Place
+from guidekit.training.refiner import RefinerRound, guided_pairs, refined, train_refiner, unguided
+from guidekit.training.states import read_state, record_of_samples, write_state
 
 SMALL = {"name": "unet", "options": {"width": 32, "multipliers": [1], "patch": 4, "attention": [0]}}
 """The network of a refiner, where none is named."""
@@ -31,12 +32,15 @@ SMALL = {"name": "unet", "options": {"width": 32, "multipliers": [1], "patch": 4
 POSITIVE = ("sampling_steps", "pairs", "validation", "rounds", "updates", "batch_size", "learning_rate")
 
 
-def train(config: dict[str, Any], domain: Domain, output: Path, console: Console) -> None:
-    """Train a refiner for the configured prior and teacher, and write it to `output`.
+def train(config: dict[str, Any], domain: Domain, place: Place, console: Console) -> bool:
+    """Train a refiner for the configured prior and teacher, and write it. False where it was done.
+
+    A state is kept behind the guided samples, which cost most, and behind every round.
 
     Raises:
         ValueError: settings that cannot work, before anything is sampled.
-        KeyboardInterrupt: nothing is written.
+        OutputError: see `guidekit.training.place.Place.standing`.
+        KeyboardInterrupt: what was reached is kept.
     """
     trainer, prior = config["trainer"], domain.load_prior(config["prior"])
     refuse_settings(config, prior)
@@ -51,24 +55,34 @@ def train(config: dict[str, Any], domain: Domain, output: Path, console: Console
             module.to(memory_format=torch.channels_last)
     count = trainer["pairs"] + trainer["validation"]
     labels = labels_of(prior, config["condition"], count, seed)
+    record = record_of_samples(domain, config)
+    standing = place.standing(record)
+    if standing == "done":
+        return False
+    state = read_state(place.state) if standing == "begun" else None
     began = time.perf_counter()
-    try:
-        with progress_bar(console) as bar:
+    with progress_bar(console) as bar:
+        if state is None:
             noise, targets = _pairs(bar, prior, teacher, count, steps, seed, labels, sampler)
-            held = slice(trainer["pairs"], None)
-            rest = [None if part is None else part[: trainer["pairs"]] for part in (noise, targets, labels)]
-            options = {key: trainer[key] for key in ("rounds", "updates", "batch_size", "learning_rate", "penalty")}
-            options |= dict(steps=steps, seed=seed, sampler=sampler, condition=rest.pop())
-            task = bar.add_task("refiner", text="")
-            refiner = train_refiner(prior, network, *rest, **options, progress=lambda text: bar.update(task, text=text))
-            given = None if labels is None else labels[held]
-            before, after = (
-                float((unguided(prior, start, refiner.times, given) - targets[held]).square().mean())
-                for start in (noise[held], refined(refiner, noise[held], given))
-            )
-    except KeyboardInterrupt:
-        console.print("interrupted: nothing is written")
-        raise
+            state = {"noise": noise, "targets": targets, "round": None}
+            write_state(place.state, state, record)
+        noise, targets = state["noise"], state["targets"]
+
+        def keep(last: RefinerRound) -> None:
+            write_state(place.state, {"noise": noise, "targets": targets, "round": dict(vars(last))}, record)
+
+        held = slice(trainer["pairs"], None)
+        rest = [None if part is None else part[: trainer["pairs"]] for part in (noise, targets, labels)]
+        options = {key: trainer[key] for key in ("rounds", "updates", "batch_size", "learning_rate", "penalty")}
+        options |= dict(steps=steps, seed=seed, sampler=sampler, condition=rest.pop(), keep=keep)
+        options["begun"] = None if state["round"] is None else RefinerRound(**state["round"])
+        task = bar.add_task("refiner", text="")
+        refiner = train_refiner(prior, network, *rest, **options, progress=lambda text: bar.update(task, text=text))
+        given = None if labels is None else labels[held]
+        before, after = (
+            float((unguided(prior, start, refiner.times, given) - targets[held]).square().mean())
+            for start in (noise[held], refined(refiner, noise[held], given))
+        )
     card = {
         "prior": config["prior"],
         "trainer": trainer,
@@ -78,13 +92,15 @@ def train(config: dict[str, Any], domain: Domain, output: Path, console: Console
         "error unrefined": round(before, 6),
         "error": round(after, 6),
         "seconds": round(time.perf_counter() - began),
+        "training": {"made": record, "complete": True},
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    save_refiner(output, refiner, made, domain.name, card)
+    save_refiner(place.output, refiner, made, domain.name, card)
+    place.state.unlink()
     console.print(
-        f"written to {output}: mean square distance to the guided samples {after:.4g}, without refinement {before:.4g} "
-        f"({trainer['validation']} pairs held out), {card['seconds']} seconds"
+        f"written to {place.output}: mean square distance to the guided samples {after:.4g}, without refinement "
+        f"{before:.4g} ({trainer['validation']} pairs held out), {card['seconds']} seconds"
     )
+    return True
 
 
 def refuse_settings(config: dict[str, Any], prior: Prior) -> None:

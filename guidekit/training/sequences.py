@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ class BucketedSequences(IterableDataset):
         seed: of the order of the data.
         batches: end after this many batches; None runs for ever.
         labels: (n, K) label numbers of the sequences, or None.
+        first: batch to begin with; a batch depends on the seed and its number.
     """
 
     def __init__(
@@ -37,22 +39,23 @@ class BucketedSequences(IterableDataset):
         seed: int = 0,
         batches: int | None = None,
         labels: np.ndarray | None = None,
+        first: int = 0,
     ) -> None:
         self.tokens, self.offsets, self.lengths = tokens, offsets, np.diff(offsets)
         self.batch_size, self.pad_id, self.pool, self.seed, self.batches = batch_size, pad_id, pool, seed, batches
-        self.labels = labels
+        self.labels, self.first = labels, first
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Batches of tokens (batch_size, longest) int64 and labels (batch_size, K)."""
-        rng = np.random.default_rng(self.seed)
-        served = 0
-        while True:
+        for number in itertools.count(self.first // self.pool):
+            rng = np.random.default_rng((self.seed, number))
             rows = rng.integers(len(self.lengths), size=(self.pool * self.batch_size,))
             rows = rows[np.argsort(self.lengths[rows], kind="stable")].reshape(self.pool, self.batch_size)
-            for i in rng.permutation(self.pool):
-                if self.batches is not None and served >= self.batches:
+            for batch, i in enumerate(rng.permutation(self.pool), number * self.pool):
+                if self.batches is not None and batch >= self.first + self.batches:
                     return
-                served += 1
+                if batch < self.first:
+                    continue
                 tokens = torch.from_numpy(pad(self.tokens, self.offsets, rows[i], self.pad_id))
                 yield tokens, _labels(self.labels, rows[i])
 
@@ -71,6 +74,7 @@ class Windows(IterableDataset):
         seed: of the order of the data.
         batches: end after this many batches; None runs for ever.
         labels: (n, K) label numbers of the sequences, or None.
+        first: batch to begin with; a batch depends on the seed and its number.
     """
 
     def __init__(
@@ -83,10 +87,11 @@ class Windows(IterableDataset):
         seed: int = 0,
         batches: int | None = None,
         labels: np.ndarray | None = None,
+        first: int = 0,
     ) -> None:
         self.tokens, self.offsets, self.batch_size, self.window = tokens, offsets, batch_size, window
         self.complement = None if complement is None else np.asarray(complement)
-        self.seed, self.batches, self.labels = seed, batches, labels
+        self.seed, self.batches, self.labels, self.first = seed, batches, labels, first
         places = np.diff(offsets) - window + 1
         if (places < 1).any():
             raise ValueError(f"sequence {int(places.argmin())} is shorter than the window of {window}")
@@ -96,9 +101,9 @@ class Windows(IterableDataset):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Batches of tokens (batch_size, window) int64 and labels (batch_size, K)."""
-        rng = np.random.default_rng(self.seed)
-        served = 0
-        while self.batches is None or served < self.batches:
+        numbers = itertools.count(self.first)
+        for number in numbers if self.batches is None else itertools.islice(numbers, self.batches):
+            rng = np.random.default_rng((self.seed, number))
             group = rng.integers(len(self.groups), size=self.batch_size)
             u = rng.random(self.batch_size)
             rows = np.array([self.groups[g][np.searchsorted(self.shares[g], v)] for g, v in zip(group, u, strict=True)])
@@ -108,7 +113,6 @@ class Windows(IterableDataset):
             if self.complement is not None:
                 other = rng.random(self.batch_size) < 0.5
                 tokens[other] = self.complement[tokens[other]][:, ::-1]
-            served += 1
             yield torch.from_numpy(tokens), _labels(self.labels, rows)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from guidekit.files import sha256
 from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import process_from
 from guidekit.processes import Masked
 from guidekit.training import loop
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.objectives import objective_for
+from guidekit.training.place import Place
 from guidekit.training.sequences import BucketedSequences, Windows
+from guidekit.training.states import content, record_of
 
 
 def save_prepared(path: Path, train: tuple, validation: tuple, description: dict[str, Any]) -> None:
@@ -44,25 +48,31 @@ def save_prepared(path: Path, train: tuple, validation: tuple, description: dict
 
 
 def fit(
-    prepared: Path, trainer: dict[str, Any], output: Path, init: str | None, resume: bool, seed: int
-) -> dict[str, float]:
-    """Train, keep `<output>.ckpt` for resuming and write the averaged weights to `output`.
+    prepared: Mapping[str, np.ndarray], trainer: dict[str, Any], place: Place, init: str | None, seed: int
+) -> dict[str, float] | None:
+    """Train, keep a state for resuming and write the averaged weights.
 
     Args:
-        prepared: file written by `save_prepared`.
+        prepared: what `save_prepared` wrote, as numpy loads it.
         trainer: settings, see configs/trainer/.
-        output: checkpoint to write.
+        place: of the files; what is there decides whether the training begins, goes on or is done.
         init: checkpoint whose weights to start from.
-        resume: go on from `<output>.ckpt`.
         seed: of weights, data order and masks.
 
     Returns:
-        updates done, molecules seen, seconds of this session and validation loss (nats).
+        updates done, molecules seen, seconds of this session and validation loss (nats); None where nothing was left
+        to do.
 
     Raises:
-        CheckpointError: nothing to resume, or `init` does not fit.
+        OutputError: see `guidekit.training.place.Place.standing`.
+        CheckpointError: `init` does not fit.
+        Stopped: by a signal.
     """
-    data = dict(np.load(prepared))
+    data = dict(prepared)
+    made_from = record_of(trainer, seed, init=init and sha256(init), data=content(data))
+    done = loop.updates_done(place, made_from, trainer)
+    if done is None:
+        return None
     description = json.loads(str(data["description"]))
     made = trainer["network"]
     if trainer.get("process"):
@@ -88,51 +98,31 @@ def fit(
     settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema")}
     settings |= {"label_dropout": trainer.get("label_dropout", 0.2)}
     objective = objective_for(process, trainer.get("objective", "likelihood"), parametrization)
-    module = DenoisingModule(network, objective, total_steps=trainer["steps"], **settings)
+    module = DenoisingModule(network, objective, total_steps=trainer["steps"], seed=seed, **settings)
     description["network"] = {"name": made["name"], "options": options}
     description["temperature"] = trainer.get("temperature", 1.0)
-    state = output.with_name(output.name + ".ckpt") if resume else None
-    loaders = _loaders(data, trainer, description, seed, state)
+    loaders = _loaders(data, trainer, description, seed, done)
     kept = {key: value for key, value in description.items() if key not in ("window", "complement")}
-    return loop.run(module, loaders, trainer, output, resume, kept)
+    return loop.run(module, loaders, trainer, place, made_from, done, kept)
 
 
 def _loaders(
-    data: dict, trainer: dict[str, Any], description: dict[str, Any], seed: int, state: Path | None
+    data: dict, trainer: dict[str, Any], description: dict[str, Any], seed: int, done: int
 ) -> tuple[DataLoader, DataLoader]:
-    done = loop.updates_done(state)
     size, window = trainer["batch_size"], description.get("window")
 
-    def batches(prefix: str, seed: int, count: int | None) -> IterableDataset:
+    def batches(prefix: str, seed: int, count: int | None, first: int) -> IterableDataset:
         tokens, offsets, labels = (data.get(prefix + name) for name in ("tokens", "offsets", "labels"))
+        more = dict(batches=count, labels=labels, first=first)
         if window:
-            return Windows(tokens, offsets, size, window, description.get("complement"), seed, count, labels)
+            return Windows(tokens, offsets, size, window, description.get("complement"), seed, **more)
         pool = {} if count is None else {"pool": count}
-        pad_id = description["pad_id"] or 0
-        return BucketedSequences(tokens, offsets, size, pad_id, seed=seed, batches=count, labels=labels, **pool)
+        return BucketedSequences(tokens, offsets, size, description["pad_id"] or 0, seed=seed, **pool, **more)
 
     held = trainer["validation"] // size if window else (len(data["val_offsets"]) - 1) // size
-    # A resumed session draws other batches than the one before it.
-    train, validation = batches("", seed + done, None), batches("val_", 0, max(1, held))
+    train, validation = batches("", seed, None, done), batches("val_", 0, max(1, held), 0)
     return DataLoader(train, batch_size=None), DataLoader(validation, batch_size=None)
 
 
-def main(path: str) -> None:
-    """Train as the YAML file of a prepared folder says; paths in it are relative to the folder."""
-    import yaml
-
-    config = yaml.safe_load(Path(path).read_text())
-    folder = Path(path).parent
-    report = fit(
-        folder / "prepared.npz",
-        config["trainer"],
-        folder / config["output"],
-        config["init"],
-        config["resume"],
-        config["seed"],
-    )
-    print(json.dumps(report))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(loop.main(fit, sys.argv[1]))

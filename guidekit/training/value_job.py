@@ -5,28 +5,32 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
+from guidekit.console import Console
 from guidekit.domain import Domain, UnknownNameError
 from guidekit.guidance.values import save_value
 from guidekit.networks.value_network import TRUNKS
 from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess
 from guidekit.running.build import build_reward
-from guidekit.training.values import Schedule, own_trunk, small_trunk, train_value
+from guidekit.running.independence import networks_of
+from guidekit.training.place import Place
+from guidekit.training.states import content, read_state, record_of_samples, write_state
+from guidekit.training.values import Round, Schedule, own_trunk, small_trunk, train_value
 
 
-def train(config: dict[str, Any], domain: Domain, output: Path, console: Console) -> None:
-    """Train a value of the configured reward and write it to `output`.
+def train(config: dict[str, Any], domain: Domain, place: Place, console: Console) -> bool:
+    """Train a value of the configured reward and write it; a state is kept behind every round. False where it was done.
 
     Raises:
         ValueError: no reward, or settings outside their range.
+        OutputError: see `guidekit.training.place.Place.standing`.
+        Stopped: by a signal.
     """
     if config["reward"].get("name") is None:
         raise ValueError("trainer=value learns a reward: give reward=")
@@ -45,21 +49,32 @@ def train(config: dict[str, Any], domain: Domain, output: Path, console: Console
     began = time.perf_counter()
     condition, bins, seed = config["condition"], config["trainer"]["bins"], config["seed"]
     data = read_data(config["data"], domain, prior, schedule.base) if config["data"] else None
-    by_rank = getattr(reward, "by_rank", False)
-    options = dict(data=data, equal_counts=by_rank)
+    made = record_of_samples(domain, config, data=None if data is None else content({"data": data}))
+    standing = place.standing(made)
+    if standing == "done":
+        return False
+    options = dict(data=data, equal_counts=getattr(reward, "by_rank", False))
+    if standing == "begun":
+        options["begun"] = Round.of(read_state(place.state)["round"])
+        console.print(f"round {options['begun'].step} was done before: {place.state}")
+    options["keep"] = lambda last: write_state(place.state, {"round": last.plain()}, made)
     value = train_value(prior, reward, trunk, schedule, bins, condition, seed, console.print, **options)
     card = {
         "prior": config["prior"],
         "reward": config["reward"],
+        "reward_networks": networks_of(reward),
         "trainer": config["trainer"],
         "condition": condition,
         "data": config["data"],
         "seconds": round(time.perf_counter() - began),
+        "training": {"made": made, "complete": True},
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    save_value(output, value, own_trunk(prior) if trunk == "prior" else trunk, domain.name, card)
+    save_value(place.output, value, own_trunk(prior) if trunk == "prior" else trunk, domain.name, card)
+    place.state.unlink()
     seen = value.centres[value.centres.isfinite()]
-    console.print(f"written to {output}: rewards from {seen.min():.4g} to {seen.max():.4g}, {card['seconds']} seconds")
+    told = f"rewards from {seen.min():.4g} to {seen.max():.4g}, {card['seconds']} seconds"
+    console.print(f"written to {place.output}: {told}")
+    return True
 
 
 def read_data(names: str, domain: Domain, prior: Prior, most: int) -> Tensor:

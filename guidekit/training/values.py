@@ -26,9 +26,11 @@ from guidekit.networks import ValueNetwork
 from guidekit.objectives.rewards import score
 from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess
+from guidekit.running.signals import Stopped
 from guidekit.samplers import Ancestral
 from guidekit.sampling import sample
 from guidekit.training.denoising import DenoisingModule
+from guidekit.training.stopping import StopBetweenUpdates
 
 STRATA = 8
 """Guided batches of a round, each with a switching time and an eta of its own."""
@@ -83,6 +85,8 @@ def train_value(
     after: Callable[[int, LearnedValue], None] | None = None,
     data: Tensor | None = None,
     equal_counts: bool = False,
+    begun: Round | None = None,
+    keep: Callable[[Round], None] | None = None,
 ) -> LearnedValue:
     """Learn the law of the reward given a noisy state, by supervised learning on the policy that will be used.
 
@@ -104,28 +108,40 @@ def train_value(
         data: clean states (N, *S) in place of unguided samples, such as those the prior was trained on; they are taken
             for draws from its law.
         equal_counts: bins hold equal numbers of unguided samples (or of `data`), in place of being equally wide.
+        begun: last round of a training with the same arguments that was cut; it goes on as if it had not been.
+        keep: given every round behind its fit, to be begun with.
 
     Source: Oertell et al. 2025, arXiv:2505.21666, algorithm 1.
 
     Raises:
         ValueError: no sample has a reward.
     """
-    base = data
-    if base is None:
-        base = sample(prior, None, schedule.base, schedule.sampling_steps, seed, condition=condition).samples
-    seen, value = Collected(base, score(reward, base, Ledger())), None
+    if begun is None:
+        base = data
+        if base is None:
+            base = sample(prior, None, schedule.base, schedule.sampling_steps, seed, condition=condition).samples
+        seen, value, first = Collected(base, score(reward, base, Ledger())), None, 0
+    else:
+        seen, first = begun.seen, begun.step + 1
+        value = untrained(prior, seen, trunk, bins, equal_counts)
+        value.network.load_state_dict(begun.weights)
+        value.network.eval().requires_grad_(False)
+    unguided = len(seen.clean)
     if schedule.eta is None:
-        spread = float(seen.rewards[seen.rewards.isfinite()].std().nan_to_num(0.0)) or 1.0
+        rewards = seen.rewards[:unguided]
+        spread = float(rewards[rewards.isfinite()].std().nan_to_num(0.0)) or 1.0
         schedule = dataclasses.replace(schedule, eta=(1 / spread, 4 / spread))
-    for step in range(schedule.rounds + 1):
+    for step in range(first, schedule.rounds + 1):
         if step:
             seen = seen.join(_roll_out(prior, reward, value, schedule, condition, seed + step))
         value, loss = _fit(prior, seen, trunk, schedule, bins, seed + step, equal_counts)
         if log is not None:
-            best = seen.rewards[len(base) :] if step else seen.rewards
+            best = seen.rewards[unguided:] if step else seen.rewards
             log(f"round {step}: {len(seen.rewards)} samples, last mean reward {_mean(best):.4g}, {loss:.3f} nats")
         if after is not None:
             after(step, value)
+        if keep is not None:
+            keep(Round(step, seen, value.network.state_dict()))
     return value
 
 
@@ -153,6 +169,30 @@ class Collected:
         mine = [] if self.noisy is None else [(self.noisy, self.times, self.led_to)]
         joined = [torch.cat(parts) for parts in zip(*mine, (states, times, led_to), strict=True)]
         return Collected(self.clean, torch.cat([self.rewards, rewards]), *joined)
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """What a training of values has come to behind a round.
+
+    Args:
+        step: of the round.
+        seen: all samples so far.
+        weights: of the value's network.
+    """
+
+    step: int
+    seen: Collected
+    weights: Mapping[str, Tensor]
+
+    def plain(self) -> dict[str, Any]:
+        """As tensors and numbers, for a file; see `Round.of`."""
+        return {"step": self.step, "seen": dict(vars(self.seen)), "weights": dict(self.weights)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Round:
+        """The round of what `plain` made."""
+        return cls(plain["step"], Collected(**plain["seen"]), plain["weights"])
 
 
 class Batches(IterableDataset):
@@ -255,6 +295,19 @@ def bin_means(rewards: Tensor, edges: Tensor) -> Tensor:
     return means
 
 
+def untrained(
+    prior: Prior, data: Collected, trunk: Mapping[str, Any] | str, bins: int, equal_counts: bool = False
+) -> LearnedValue:
+    """A value with new weights, whose bins are those of the data."""
+    network = shared_trunk(prior, bins + 1) if trunk == "prior" else ValueNetwork(trunk, bins + 1)
+    means = bin_means(data.rewards, _edges(data, bins, equal_counts))
+    return LearnedValue(network, prior.process, means)
+
+
+def _edges(data: Collected, bins: int, equal_counts: bool) -> Tensor:
+    return bin_edges(data.rewards[: len(data.clean)] if equal_counts else data.rewards, bins, equal_counts)
+
+
 def _fit(
     prior: Prior,
     data: Collected,
@@ -265,21 +318,21 @@ def _fit(
     equal_counts: bool = False,
 ) -> tuple[LearnedValue, float]:
     """A value trained from new weights on all data, and the mean loss of its last updates."""
-    edges = bin_edges(data.rewards[: len(data.clean)] if equal_counts else data.rewards, bins, equal_counts)
+    edges = _edges(data, bins, equal_counts)
     torch.manual_seed(seed)
-    network = shared_trunk(prior, bins + 1) if trunk == "prior" else ValueNetwork(trunk, bins + 1)
-    value = LearnedValue(network, prior.process, bin_means(data.rewards, edges))
+    value = untrained(prior, data, trunk, bins, equal_counts)
     module = DenoisingModule(
-        network,
+        value.network,
         BinLikelihood(value),
         schedule.learning_rate,
         warmup=min(50, schedule.updates // 10),
         total_steps=schedule.updates,
         label_dropout=0.0,
         ema=0.99,
+        seed=seed,
     )
     batches = DataLoader(Batches(data, prior.process, edges, schedule.batch_size, seed), batch_size=None)
-    with quiet():
+    with quiet(), StopBetweenUpdates() as stop:
         loop = lightning.Trainer(
             max_steps=len(module.configure_optimizers()) * schedule.updates,
             accelerator="cpu",
@@ -288,8 +341,11 @@ def _fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            callbacks=[stop],
         )
         loop.fit(module, batches)
+    if stop.signal is not None:
+        raise Stopped(stop.signal)
     trained = copy.deepcopy(module.average).eval().requires_grad_(False)
     return dataclasses.replace(value, network=trained), float(loop.callback_metrics["train/loss"])
 

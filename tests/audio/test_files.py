@@ -77,7 +77,10 @@ def test_npz_of_waves(tmp_path):
 @pytest.mark.parametrize(
     "more, said",
     [
-        ({"rate": 0}, "rate is 0; one number"),
+        ({"rate": 0}, "a.npz has a sample rate of 0 Hz; whole numbers from 1,000 to 768,000"),
+        ({"rate": np.inf}, "sample rate of inf Hz"),
+        ({"rate": 16000.5}, "sample rate of 16,000.5 Hz"),
+        ({"lengths": [1, 2, 3, -4]}, "lengths from -4 to 3"),
         ({"rate": [16000, 8000]}, "one number of samples a second"),
         ({"lengths": [1, 2]}, r"lengths are \(2,\) int64; \(4,\) whole numbers"),
         ({"labels": [0, 1, 2, 0], "classes": ["a", "b"]}, "labels from 0 to 2, and there are 2 classes"),

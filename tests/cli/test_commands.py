@@ -41,50 +41,9 @@ def test_sample_writes_what_it_says(tmp_path, capsys):
     assert record["config"]["guidance"]["candidates"] == 3
     if valid:
         assert (out / "figure.png").read_bytes()[:4] == b"\x89PNG"
-    assert "exists; pass overwrite=true" in fails(capsys, *SMALL, f"output={out}")
+    assert "exists, with a finished run that was another: reward.name was qed" in fails(capsys, *SMALL, f"output={out}")
     assert main([*SMALL, f"output={out}", "overwrite=true"]) == 0
-    assert not (out / "unguided.csv").exists() and not list(tmp_path.glob("*.old"))
-
-
-def test_interrupted_run_keeps_finished_samples_and_resumes(tmp_path, capsys, monkeypatch):
-    from guidekit.running import chunks
-
-    whole, out = tmp_path / "whole", tmp_path / "run"
-    settings = [*SMALL[:-1], "num_samples=4", "batch_size=2", "reward=qed", "guidance=svdd", "guidance.candidates=2"]
-    assert main([*settings, f"output={whole}"]) == 0
-    original = chunks.save_result
-
-    def stop_at_the_second(path, result):
-        if path.name == "guided-00001.safetensors":
-            raise KeyboardInterrupt
-        original(path, result)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chunks, "save_result", stop_at_the_second)
-        assert main([*settings, f"output={out}"]) == 130
-    assert "resume=true" in capsys.readouterr().out
-    assert not out.exists() and (tmp_path / "run.partial" / "chunks" / "guided-00000.safetensors").exists()
-    assert "interrupted run" in fails(capsys, *settings, f"output={out}")
-    assert "other settings" in fails(capsys, *settings, f"output={out}", "seed=5", "resume=true")
-    assert main([*settings, f"output={out}", "resume=true"]) == 0
-    assert (out / "samples.csv").read_text() == (whole / "samples.csv").read_text()
-    assert not (tmp_path / "run.partial").exists()
-
-
-def test_a_failure_keeps_finished_samples_too(tmp_path, capsys, monkeypatch):
-    from guidekit.running import sample_job
-
-    out = tmp_path / "run"
-
-    def full_disk(*arguments):
-        raise OSError("no space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sample_job, "write_csv", full_disk)
-        assert "no space left" in fails(capsys, *SMALL, f"output={out}")
-    assert (tmp_path / "run.partial" / "chunks" / "unguided-00000.safetensors").exists() and not out.exists()
-    assert main([*SMALL, f"output={out}", "resume=true"]) == 0
-    assert (out / "samples.csv").exists() and not (tmp_path / "run.partial").exists()
+    assert not (out / "unguided.csv").exists() and [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_users_function_that_fails_is_counted(tmp_path, capsys, monkeypatch):
@@ -132,7 +91,8 @@ def test_a_users_function_that_fails_is_counted(tmp_path, capsys, monkeypatch):
         (["sample", "reward=sum"], "needs terms"),
         (["sample", "reward=sum", "reward.terms=[qed,dr2]"], "did you mean 'drd2'"),
         (["sample", "guidance=chain", "reward=qed", "guidance.plugs=[svd]"], "did you mean 'svdd'"),
-        (["sample", "resume=true", "output=nothing-here"], "no interrupted run"),
+        (["sample", "resume=true"], "'True'"),
+        (["sample", "output=."], "no folder of its own"),
         (["evaluate", "samples=nowhere.smi"], "nowhere.smi"),
         (["train", "output=model.pt"], "output=<file>.safetensors"),
         (["bench", "suite=sped"], "did you mean 'speed'"),
@@ -204,9 +164,9 @@ def test_every_configuration_can_be_built_and_has_the_constructors_defaults():
             continue
         import inspect
 
-        from hydra.utils import get_object
+        from guidekit.running.targets import target
 
-        parameters = inspect.signature(get_object(config["_target_"])).parameters
+        parameters = inspect.signature(target(config["_target_"])).parameters
         for key, value in config.items():
             if key not in ("_target_", *VERIFYING):
                 default = parameters[key].default

@@ -89,14 +89,19 @@ def test_the_prior_s_own_network_and_a_reward_as_teacher(folder, tmp_path):
     assert main(sampled) == 0
 
 
-def test_an_interrupt_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
+def test_an_interrupt_keeps_the_guided_samples(folder, tmp_path, monkeypatch, capsys):
     def interrupted(*arguments, progress, **options):
         progress("round 1 of 1")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(refiner_job, "train_refiner", interrupted)
-    assert main([*training(folder, "prior", tmp_path / "new.safetensors"), *TINY]) == 130
-    assert "nothing is written" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    chosen = [*training(folder, "prior", tmp_path / "new.safetensors"), *TINY]
+    with monkeypatch.context() as patch:
+        patch.setattr(refiner_job, "train_refiner", interrupted)
+        assert main(chosen) == 130
+    assert "the same command goes on from" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["new.safetensors.ckpt"]
+    monkeypatch.setattr(refiner_job, "_pairs", None)
+    assert main(chosen) == 0
 
 
 @pytest.mark.parametrize(

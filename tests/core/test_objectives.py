@@ -47,13 +47,14 @@ def test_memory_of_a_black_box_is_bounded():
     for start in range(0, 40, 4):
         states = torch.arange(start, start + 4)[:, None]
         assert reward(states).tolist() == states[:, 0].tolist()
-    assert len(reward._known) <= 5 + 4
+    assert len(reward.scores()) <= 5 + 4
 
 
-def test_nan_of_a_tensor_reward_is_counted():
+def test_nan_and_infinity_of_a_tensor_reward_are_counted():
     ledger = Ledger()
-    values = score(lambda x: torch.tensor([1.0, math.nan]), torch.zeros(2, 1), ledger)
-    assert values.tolist() == [1.0, -math.inf] and ledger.reward_failures == 1
+    values = score(lambda x: torch.tensor([1.0, math.nan, math.inf, -math.inf]), torch.zeros(4, 1), ledger)
+    assert values.tolist() == [1.0, -math.inf, -math.inf, -math.inf]
+    assert ledger.reward_reasons == {"returned NaN": 1, "returned plus infinity": 1} and ledger.reward_failures == 2
 
 
 class ExactNetwork(torch.nn.Module):

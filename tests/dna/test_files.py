@@ -34,6 +34,20 @@ def test_tables_and_text(put):
         read(put("id,seqence\n1,ACGT\n", "x.csv"))
 
 
+def test_habits_of_the_field(put):
+    assert read(put(";old style\n;more\n>a\nACGT\n;inside\n>b\nGG\n")).records == [("a", "ACGT"), ("b", "GG")]
+    assert read(put(">p\nMKV*\n>q\nMW*\n"), PROTEIN).sequences == ["MKV", "MW"]
+    with pytest.raises(ValueError, match=r"p holds '\*' at position 3"):
+        read(put(">p\nMK*V\n"), PROTEIN)
+    assert read(put(">g\nATGTAA\n", "x.ffn")).sequences == ["ATGTAA"]
+    assert read(put("n;Sequence\n1;ACGT\n", "x.csv")).sequences == ["ACGT"]
+    one = read(put(">a\n" + "ACGT" * 5 + "R" + "ACGT" * 5 + "\n"))
+    assert one.records == [("a:0-20", "ACGT" * 5), ("a:21-41", "ACGT" * 5)]
+    assert "other ambiguous letters" in one.notes[0]
+    with pytest.raises(ValueError, match="a holds 'R' at position 5"):
+        read(put(">a\nACGTRACGTACGT\n"), n_policy="refuse")
+
+
 def test_genbank(tmp_path):
     record = SeqRecord(Seq("ACGTTGCA" * 20), id="U00096", name="U00096", annotations={"molecule_type": "DNA"})
     SeqIO.write([record], tmp_path / "x.gb", "genbank")
@@ -45,7 +59,9 @@ def test_unknown_letters_by_policy(put):
     path = put(">a\nACGNNNTTNG\n>b\nCCC\n")
     split = read(path)
     assert split.records == [("a:0-3", "ACG"), ("a:6-8", "TT"), ("a:9-10", "G"), ("b", "CCC")]
-    assert split.notes == ["x.fasta: 1 records were cut at runs of N"] and split.skipped == []
+    assert (
+        split.notes == ["x.fasta: 1 records were cut at runs of N and other ambiguous letters"] and split.skipped == []
+    )
     skip = read(path, n_policy="skip")
     assert skip.records == [("b", "CCC")] and skip.skipped == [("a", "holds N")]
     with pytest.raises(ValueError, match="x.fasta: a holds 'N' at position 4"):
@@ -77,7 +93,7 @@ def test_bad_files(put, text, name, message):
 
 def test_damaged_gzip_and_dna_for_proteins(tmp_path, put):
     (tmp_path / "y.fa.gz").write_bytes(b"no gzip")
-    with pytest.raises(ValueError, match="y.fa.gz is not readable as .fa text"):
+    with pytest.raises(ValueError, match="y.fa.gz is not readable: damaged, or not packed by gzip"):
         read(tmp_path / "y.fa.gz")
     with pytest.raises(ValueError, match="nothing but ACGT: this looks like DNA or RNA: use domain=dna"):
         read(put(">a\n" + "ACGT" * 10 + "\n"), PROTEIN)

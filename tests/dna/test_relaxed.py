@@ -92,7 +92,7 @@ def test_a_network_of_ones_own(tmp_path):
     size = {0: torch.export.Dim("batch")}
     torch.export.save(torch.export.export(toy, (torch.zeros(2, 4, 256),), dynamic_shapes=(size,)), tmp_path / "toy.pt2")
     for name in ("toy.pt", "toy.pt2"):
-        loaded = Dna().rewards.make("onehot_model", model=str(tmp_path / name), channels_first=True, output=2)
+        loaded = Dna().rewards.make("onehot_model", model=str(tmp_path / name), trust=True, channels_first=True, output=2)
         assert torch.allclose(loaded(TOKENS), expected.double(), atol=1e-6)
     with pytest.raises(ValueError, match="K above output=5"):
         OneHotModel(toy, channels_first=True, output=5)(TOKENS)
@@ -100,7 +100,7 @@ def test_a_network_of_ones_own(tmp_path):
         OneHotModel(str(tmp_path / "none.pt"))
     (tmp_path / "bad.pt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="neither TorchScript nor"):
-        OneHotModel(str(tmp_path / "bad.pt"))
+        OneHotModel(str(tmp_path / "bad.pt"), trust=True)
 
 
 def test_domain_hands_tokens_to_rewards_that_take_them():

@@ -11,8 +11,10 @@ from guidekit.cli import main
 from guidekit.domains.images import Images
 from guidekit.domains.images.data import pictures
 from guidekit.domains.images.judging import shipped
+from guidekit.files import sha256
 from guidekit.priors.checkpoints import save_checkpoint
-from guidekit.running.independence import caution, settings_of
+from guidekit.running.build import build_reward
+from guidekit.running.independence import caution, guides_of, networks_of, recorded
 
 JUDGE, REWARD = shipped("fashion_mnist", "judge"), shipped("fashion_mnist", "reward")
 PLUGS = {
@@ -41,25 +43,27 @@ def classifier(model=None):
         (classifier(JUDGE), "none", None, False),
         ({"name": "symmetry"}, "dps", None, False),
         ({"name": None}, "none", None, False),
-        (classifier("gone.safetensors"), "dps", None, False),
     ],
 )
 def test_who_judges_and_who_guided(reward, guidance, judge, told):
     domain = Images(judge=judge)
-    said = caution(domain, {"reward": reward, "guidance": PLUGS[guidance]})
+    guides = guides_of({"guidance": PLUGS[guidance]}, build_reward(domain, reward))
+    said = caution(domain, guides)
     assert bool(said) == told and (not told or "has guided these samples itself (reward)" in said)
 
 
 def test_a_copy_is_the_same_judge_and_values_are_asked_what_they_learned(tmp_path):
     copy = tmp_path / "mine.safetensors"
     shutil.copy(JUDGE, copy)
-    assert caution(Images(judge=copy), {"reward": classifier(JUDGE), "guidance": PLUGS["dps"]})
+    assert caution(Images(judge=copy), guides_of({"guidance": PLUGS["dps"]}, build_reward(Images(), classifier(JUDGE))))
     for model, told in ((JUDGE, True), (REWARD, False)):
         path = tmp_path / "value.safetensors"
-        card = {"reward": classifier(model)}
-        save_checkpoint(path, torch.nn.Linear(1, 1), {"kind": "value", "domain": "images", "card": card})
+        card = {"reward_networks": networks_of(build_reward(Images(), classifier(model)))}
+        network = {"name": "value_network", "options": {}}
+        description = {"kind": "value", "domain": "images", "network": network, "state": "real", "centres": [0.0]}
+        save_checkpoint(path, torch.nn.Linear(1, 1), {**description, "card": card})
         guidance = {"_target_": "guidekit.guidance.SLCD", "value": str(path)}
-        said = caution(Images(), {"reward": {"name": None}, "guidance": guidance})
+        said = caution(Images(), guides_of({"guidance": guidance}, None))
         assert bool(said) == told and (not told or "by way of guidance.value=" in said)
 
 
@@ -67,7 +71,8 @@ def test_evaluate_says_so(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("samples.npz", images=pictures("fashion_mnist", "test").images[:20])
     np.savez("unguided.npz", images=pictures("fashion_mnist", "test").images[:20])
-    record = {"config": {"domain": {"name": "images"}, "reward": classifier(JUDGE), "guidance": PLUGS["dps"]}}
+    guides = [{"setting": "reward", "file": JUDGE.name, "sha256": sha256(JUDGE)}]
+    record = {"config": {"domain": {"name": "images"}}, "guided_by": guides}
     (tmp_path / "run.json").write_text(json.dumps(record))
     asked = ["evaluate", "domain=images", "training=samples.npz", "reference=samples.npz"]
     assert main([*asked, "samples=samples.npz"]) == 0
@@ -75,7 +80,7 @@ def test_evaluate_says_so(tmp_path, capsys, monkeypatch):
     assert main([*asked, "samples=unguided.npz"]) == 0 and "guided these" not in capsys.readouterr().out
     assert main([*asked, "samples=samples.npz", f"domain.judge={REWARD}"]) == 0
     assert "guided these" not in capsys.readouterr().out
-    assert settings_of("samples.npz", "molecules") == {}
-    for broken in ("{", "[]", "{}"):
+    assert recorded("samples.npz", "images") == guides and recorded("samples.npz", "molecules") == []
+    for broken in ("{", "[]", "{}", json.dumps(record | {"guided_by": [3, {"file": 1, "sha256": [], "setting": ""}]})):
         (tmp_path / "run.json").write_text(broken)
-        assert settings_of("samples.npz", "images") == {}
+        assert recorded("samples.npz", "images") == []

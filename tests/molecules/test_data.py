@@ -119,7 +119,7 @@ def test_training_set_of_the_user(tmp_path):
 def test_smi_round_trip(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     write_smi(path, ["CCO", "c1ccccc1"], names=["ethanol", "benzene ring"])
-    assert read(path) == (["CCO", "c1ccccc1"], [])
+    assert read(path) == (["CCO", "c1ccccc1"], [], [])
     with pytest.raises(ValueError, match="1 names for 2 SMILES"):
         write_smi(path, ["C", "C"], names=["a"])
 
@@ -132,7 +132,7 @@ def test_malformed_lines(tmp_path):
     assert str(caught.value) == (
         "file.smi line 4: cannot read SMILES 'C1CC' (ring closure); pass on_error=\"skip\" to leave such lines out"
     )
-    smiles, skipped = read(path, on_error="skip")
+    smiles, skipped, _ = read(path, on_error="skip")
     assert smiles == ["CCO", "CN"]
     assert skipped == [(4, "C1CC", "ring closure"), (5, "smiles", "repeated header"), (6, "CC(C)(C)(C)C", "valence")]
     with pytest.raises(ValueError, match="expected 'raise' or 'skip'"):
@@ -142,7 +142,7 @@ def test_malformed_lines(tmp_path):
 def test_tables(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('\ufeffid,Smiles,"note, long"\n1,CCO,"a, b"\n2,C(C,x\n3\nid,Smiles,note\n4,CN,\n')
-    smiles, skipped = read(path, on_error="skip")
+    smiles, skipped, _ = read(path, on_error="skip")
     assert smiles == ["CCO", "CN"]
     assert skipped == [(3, "C(C", "parse"), (4, "", "empty"), (5, "Smiles", "repeated header")]
     with pytest.raises(ValueError, match="t.csv line 3: cannot read SMILES"):
@@ -173,6 +173,23 @@ def test_unusable_files(tmp_path, name, content, message):
         read(tmp_path / name)
 
 
+def test_other_separators_and_several_components_are_told(tmp_path):
+    path = tmp_path / "t.csv"
+    for separator in ";|\t":
+        path.write_text(f"\n\nname{separator}smiles\n5,1{separator}CCO\n2{separator}CCN.Cl\n")
+        smiles, skipped, notes = read(path)
+        assert (smiles, skipped) == (["CCO", "CCN.Cl"], [])
+        assert notes == [
+            f"t.csv: its columns are separated by {separator!r}",
+            "t.csv: 1 molecules are of several components, such as salts",
+        ]
+    path.write_text('smiles,n\n"CC(C)C(C)C(O)=O |o1:10|",1\nC[C@H](N)O |r|,2\n')
+    assert read(path).smiles == ["CC(C)C(C)C(O)=O", "C[C@H](N)O"]  # without the extension
+    path.write_text("CCO,5.1\nCCN,6.2\n")
+    with pytest.raises(ValueError, match="no column 'smiles'; it has CCO, 5.1"):
+        read(path)
+
+
 def test_sdf_round_trip(tmp_path):
     path = tmp_path / "m.sdf"
     molecules = [Chem.MolFromSmiles(s) for s in ("CCO", "c1ccc2[nH]ccc2c1")]
@@ -183,7 +200,7 @@ def test_sdf_round_trip(tmp_path):
     text = path.read_text()
     first = text.index("$$$$") + 5
     path.write_text((text[:first] + "broken\n\n\n nonsense\nM  END\n$$$$\n" + text[first:]).replace("\n", "\r\n"))
-    smiles, skipped = read(path, on_error="skip")
+    smiles, skipped, _ = read(path, on_error="skip")
     assert smiles == ["CCO", "c1ccc2[nH]ccc2c1"]
     assert skipped == [(text[:first].count("\n") + 1, "broken", "parse")]
     with pytest.raises(ValueError, match="1 values for 2 molecules"):

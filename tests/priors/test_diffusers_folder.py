@@ -100,9 +100,46 @@ def test_bad_folders(tmp_path):
         load_diffusers(folder)
     scheduler.write_text(told)
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="does not fit"):
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    with pytest.raises(CheckpointError, match="is truncated or no safetensors file"):
+        load_diffusers(folder)
+    weights.write_bytes(whole[:-400] + b"\xff" * 400)
+    with pytest.raises(CheckpointError, match="weight .* is not finite"):
         load_diffusers(folder)
     weights.unlink()
     with pytest.raises(CheckpointError, match="can run code"):
         load_diffusers(folder)
+
+
+@pytest.mark.parametrize("file, key, value", [
+    ("scheduler/scheduler_config.json", "num_train_timesteps", 10**12),
+    ("scheduler/scheduler_config.json", "num_train_timesteps", "many"),
+    ("scheduler/scheduler_config.json", "beta_start", "x"), ("scheduler/scheduler_config.json", "beta_end", 7.0),
+    ("scheduler/scheduler_config.json", "trained_betas", [0.1, "x"]),
+    ("scheduler/scheduler_config.json", "_class_name", 3), ("scheduler/scheduler_config.json", "prediction_type", 3),
+    ("unet/config.json", "_class_name", None), ("unet/config.json", "in_channels", 10**9),
+    ("unet/config.json", "in_channels", "x"), ("unet/config.json", "block_out_channels", [8, 16] * 900),
+    ("unet/config.json", "down_block_types", ["FoggyBlock"]), ("unet/config.json", "layers_per_block", 10**9),
+    ("model_index.json", "id2label", [1]),
+])  # fmt: skip
+def test_configurations_that_cannot_be(tmp_path, file, key, value, guarded):
+    folder = written(tmp_path / "mine", unet(num_class_embeds=3), diffusers.DDPMScheduler(50))
+    told = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**told, key: value}))
+    with guarded(30, 1 << 30), pytest.raises(ValueError) as refusal:
+        load_diffusers(folder)
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 500
+
+
+def test_damaged_configurations(tmp_path, withstands):
+    folder = written(tmp_path / "mine", unet(), diffusers.DDPMScheduler(50))
+    for file in ("model_index.json", "scheduler/scheduler_config.json", "unet/config.json"):
+        whole = (folder / file).read_bytes()
+
+        def load(changed, file=file):
+            (folder / file).write_bytes(changed.read_bytes())
+            load_diffusers(folder)
+
+        withstands("x.json", whole, load, times=40)
+        (folder / file).write_bytes(whole)

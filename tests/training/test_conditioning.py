@@ -24,6 +24,7 @@ from guidekit.processes import (
     discretized_gaussian,
 )
 from guidekit.training.denoising import DenoisingModule
+from guidekit.training.place import Place
 from guidekit.training.sequences import Windows
 from guidekit.training.token_job import fit, save_prepared
 
@@ -164,7 +165,8 @@ def prepared(path, parametrization):
 def test_labelled_priors_learn_the_conditional_law(tmp_path, name, options, parametrization):
     output = tmp_path / "prior.safetensors"
     process = {"name": name, "survival": {"name": "cosine"}, "options": options}
-    fit(prepared(tmp_path / "data.npz", parametrization), {**TRAINER, "process": process}, output, None, False, 0)
+    data = np.load(prepared(tmp_path / "data.npz", parametrization))
+    fit(data, {**TRAINER, "process": process}, Place(output), None, 0)
     prior = load_token_prior(output, "toy")
     assert prior.process == process_from({"process": process, "vocab_size": 5, "pad_id": 0})
     assert prior.parametrization == parametrization and prior.labels[0].values == ["low", "high"]

@@ -1,0 +1,237 @@
+"""Functions of users in processes of their own: what they hang, crash or exhaust costs one object."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any
+
+from guidekit.objectives import worker
+
+BATCH = 64
+"""Most objects sent to a process at once; each is timed and answered by itself."""
+
+START = 600.0
+"""Seconds within which a process must have imported the function."""
+
+FORWARDED = ("temperature", "floor", "name", "file", "by_rank")
+"""What a function may say of itself."""
+
+
+TOO_LONG = "took longer than"
+"""How the reason of a failure begins that was one of time."""
+
+
+class Isolated:
+    """A function of an object that runs in other processes, started at its first call and kept.
+
+    An object on which it hangs, crashes or leaves Python is not tried again; a new process does the next one.
+
+    Args:
+        function: object -> number; importable by its name, or picklable.
+        path: "module:function" where that is its name.
+        workers: processes.
+        timeout: seconds an object may take; None is no limit.
+
+    Raises:
+        ValueError: workers or timeout out of range, or a function that no other process can be given.
+    """
+
+    def __init__(
+        self, function: Callable[[Any], Any], path: str | None = None, workers: int = 1, timeout: float | None = 60.0
+    ) -> None:
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise ValueError(f"workers={workers!r}; a whole number of at least 1 is needed")
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise ValueError(f"timeout={timeout}; seconds above 0 are needed, or null for no limit")
+        if os.name != "posix":
+            raise ValueError("worker processes need Linux or macOS; set workers=0")
+        self.function, self.timeout = function, timeout
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        for name in FORWARDED:
+            if hasattr(function, name):
+                setattr(self, name, getattr(function, name))
+        order = (path, b"" if path else pickled(function, self.__name__))
+        self._processes = [Process(order, self.__name__) for _ in range(workers)]
+        self._finish = weakref.finalize(self, _stop, self._processes, os.getpid())
+
+    def __call__(self, obj: Any) -> float:
+        """The score of one object; raises NoScoreError where it has none."""
+        ((_, answer),) = self.outcomes([obj])
+        if isinstance(answer, str):
+            raise worker.NoScoreError(answer)
+        return answer
+
+    def close(self) -> None:
+        """End the processes; they are started again when needed."""
+        _stop(self._processes, os.getpid())
+
+    def outcomes(self, objects: Sequence[Any]) -> Iterator[tuple[int, float | str]]:
+        """For each object, as it is done, its index and its score or, as a string, why it has none.
+
+        Raises:
+            ValueError: no process can be started.
+        """
+        waiting: deque[tuple[int, bytes]] = deque()
+        for i, obj in enumerate(objects):
+            try:
+                waiting.append((i, pickle.dumps(obj, pickle.HIGHEST_PROTOCOL)))
+            except Exception as error:
+                yield i, f"cannot be sent to a worker process ({worker.reason(error)}); set workers=0"
+        try:
+            while waiting or any(process.batch for process in self._processes):
+                self._hand_out(waiting)
+                for process in self._ready():
+                    outcome = process.answer(self.timeout)
+                    if process.connection is None:  # it is gone, and those it had not begun go to another
+                        waiting.extendleft(reversed(process.batch))
+                        process.batch.clear()
+                    yield outcome
+        except BaseException:  # an interrupt: answers that are under way would be taken for those of the next call
+            self.close()
+            raise
+
+    def _hand_out(self, waiting: deque[tuple[int, bytes]]) -> None:
+        for process in self._processes:
+            if waiting and not process.batch:
+                size = min(BATCH, math.ceil(len(waiting) / (2 * len(self._processes))))
+                process.send([waiting.popleft() for _ in range(size)], self.timeout)
+
+    def _ready(self) -> list[Process]:
+        """Processes that have answered, died, or are late."""
+        busy = [process for process in self._processes if process.batch]
+        patience = min([1.0, *(max(0.0, process.late_at - time.monotonic()) for process in busy)])
+        heard = wait([process.connection for process in busy], patience)
+        return [process for process in busy if process.connection in heard or process.dead or process.late]
+
+
+@dataclasses.dataclass
+class Process:
+    """One process and what it has been asked.
+
+    Attributes:
+        order: path and pickled function, see `worker.serve`.
+        name: of the function, for messages.
+        batch: objects not answered yet; the first is being scored.
+        late_at: on the monotonic clock.
+    """
+
+    order: tuple[str | None, bytes]
+    name: str
+    batch: deque[tuple[int, bytes]] = dataclasses.field(default_factory=deque)
+    late_at: float = math.inf
+    connection: Connection | None = None
+    popen: subprocess.Popen | None = None
+
+    @property
+    def dead(self) -> bool:
+        """It has ended; what it said before may still be unread."""
+        return self.popen.poll() is not None
+
+    @property
+    def late(self) -> bool:
+        """The object in hand has taken too long."""
+        return time.monotonic() >= self.late_at
+
+    def send(self, batch: list[tuple[int, bytes]], timeout: float | None) -> None:
+        """Ask for scores; a process is started where there is none."""
+        if self.connection is not None and self.dead:
+            self.stop()  # it died between two batches
+        if self.connection is None:
+            self.start(batch[0][1])
+        self.batch.extend(batch)
+        self.late_at = math.inf if timeout is None else time.monotonic() + timeout
+        with contextlib.suppress(OSError):  # it died; `answer` will find out
+            self.connection.send([packed for _, packed in batch])
+
+    def answer(self, timeout: float | None) -> tuple[int, float | str]:
+        """The index of the first open object and its outcome; a process that is dead or late is ended."""
+        try:
+            said = self.connection.recv() if self.connection.poll() else None
+        except (EOFError, OSError):
+            said = None
+        i, _ = self.batch.popleft()
+        if said is None:
+            said = f"{TOO_LONG} {timeout:g} s" if self.late and not self.dead else self.ending()
+            self.stop()
+        self.late_at = math.inf if timeout is None else time.monotonic() + timeout
+        return i, said
+
+    def ending(self) -> str:
+        """How the process ended."""
+        try:
+            code = self.popen.wait(5.0)
+        except subprocess.TimeoutExpired:  # it has closed its connection and lives
+            return "closed the connection of its worker process"
+        if code >= 0:
+            return f"ended its process (exit code {code})"
+        try:
+            return f"crashed ({signal.Signals(-code).name})"
+        except ValueError:
+            return f"crashed (signal {-code})"
+
+    def start(self, example: bytes) -> None:
+        """Start and wait until the function is imported; ValueError where it cannot be.
+
+        Args:
+            example: a pickled object.
+        """
+        self.connection, theirs = Pipe()
+        descriptor = theirs.fileno()
+        # Not by multiprocessing: that would import the caller's main script, and guidekit with torch, once more.
+        command = [sys.executable, "-P", worker.__file__, str(descriptor), str(os.getpid())]
+        self.popen = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, pass_fds=[descriptor], start_new_session=True, close_fds=True
+        )
+        theirs.close()
+        try:
+            self.connection.send((sys.path, *self.order, example))
+            refused = self.connection.recv() if self.connection.poll(START) else f"took longer than {START:g} s"
+        except (EOFError, OSError):
+            refused = self.ending()
+        if refused is not None:
+            self.stop()
+            raise ValueError(
+                f"reward {self.name} cannot be imported in a worker process: {refused}; put the function into a module "
+                "that can be imported, or set workers=0 to run it in this process"
+            )
+
+    def stop(self) -> None:
+        """End the process and what it has started."""
+        if self.connection is not None:
+            self.connection.close()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.popen.pid, signal.SIGKILL)
+            self.popen.wait()
+        self.connection, self.late_at = None, math.inf
+
+
+def pickled(function: Callable, name: str) -> bytes:
+    """A function for other processes; ValueError where it cannot be sent."""
+    hint = "write it in a module and import it, or set workers=0 to run it in this process"
+    if "__main__" in (getattr(function, "__module__", None), type(function).__module__):
+        raise ValueError(f"reward {name} is defined in the script itself, where worker processes cannot see it; {hint}")
+    try:
+        return pickle.dumps(function)
+    except Exception as error:
+        raise ValueError(
+            f"reward {name} cannot be given to a worker process ({worker.reason(error)}); {hint}"
+        ) from error
+
+
+def _stop(processes: list[Process], owner: int) -> None:
+    if os.getpid() == owner:  # a fork has copies of these objects, and must not end its parent's processes
+        for process in processes:
+            process.stop()
+            process.batch.clear()

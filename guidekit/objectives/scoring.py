@@ -1,0 +1,73 @@
+"""Scores of objects by functions that may misbehave, and whether a function is worth a run."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any
+
+from guidekit.core.ledger import Ledger
+from guidekit.objectives.pool import Isolated
+from guidekit.objectives.worker import attempt
+
+
+def outcomes(function: Callable[[Any], float], objects: Sequence[Any]) -> Iterator[tuple[int, float | str]]:
+    """For each object, as it is done, its index and its score or, as a string, why it has none.
+
+    Nothing that a function does is raised.
+    """
+    if isinstance(function, Isolated):
+        return function.outcomes(objects)
+    return ((i, attempt(function, obj)) for i, obj in enumerate(objects))
+
+
+def refuse_useless(function: Callable[[Any], float], objects: Sequence[Any], name: str, kind: str) -> None:
+    """Try a function on a few objects before a run is spent on it; without objects nothing is tried.
+
+    Args:
+        function: object -> number.
+        objects: real ones.
+        name: of the function.
+        kind: what objects are, for the message ("molecules").
+
+    Raises:
+        ValueError: it failed on all of them for the same reason.
+    """
+    reasons = [outcome for _, outcome in sorted(outcomes(function, objects), key=itemgetter(0))]
+    reasons = [outcome for outcome in reasons if isinstance(outcome, str)]
+    if not objects or len(reasons) < len(objects) or len({reason.partition(":")[0] for reason in reasons}) > 1:
+        return
+    raise ValueError(
+        f"reward {name} failed on all {len(objects)} {kind} it was tried on: {reasons[0]} (a reward takes one of the "
+        f"{kind} and returns one number, or -inf to reject it)"
+    )
+
+
+def digest(obj: Any) -> str | None:
+    """A short text that equal objects share; None where an object cannot be pickled."""
+    try:
+        return hashlib.blake2b(pickle.dumps(obj, pickle.HIGHEST_PROTOCOL), digest_size=16).hexdigest()
+    except Exception:
+        return None
+
+
+def failures(ledger: Ledger, kind: str) -> str:
+    """A sentence on objects that have no score, with the first reasons; empty where all have one."""
+    if not ledger.reward_failures:
+        return ""
+    late = f", {ledger.reward_timeouts} of them for want of time" if ledger.reward_timeouts else ""
+    reasons = "; ".join(f"{reason} ({times} times)" for reason, times in ledger.reward_reasons.items())
+    return f"the reward failed on {ledger.reward_failures} {kind}{late}; they score minus infinity: {reasons}"
+
+
+def remark(scores: Sequence[float], name: str, kind: str) -> str:
+    """A sentence where the scores of distinct objects tell nothing apart; empty where they do, or there are too few."""
+    finite = [score for score in scores if math.isfinite(score)]
+    if len(scores) > 1 and not finite:
+        return f"reward {name} failed on or rejected all {len(scores)} {kind} it saw: nothing was guided by it"
+    if len(finite) > 1 and min(finite) == max(finite):
+        return f"reward {name} was {finite[0]:g} for all {len(finite)} {kind} it scored: nothing was guided by it"
+    return ""

@@ -1,0 +1,95 @@
+"""Rewards of users on the command line: useless ones stop before sampling, others never stop a run."""
+
+import csv
+import json
+import math
+import os
+
+import pytest
+
+from guidekit.cli import main
+
+REWARDS = """
+import os
+
+def raises(mol): raise KeyError("no such dose")
+def none(mol): return None
+def quits(mol): raise SystemExit(4)
+def two(mol, other): return 1.0
+def infinite(mol): return float("inf")
+def dies(mol):
+    if mol.GetNumAtoms() % 3 == 0: os._exit(9)
+    return float(mol.GetNumAtoms())
+def moves(mol):
+    os.chdir("/")
+    return float(mol.GetNumAtoms())
+def same(mol): return 0.5
+def large(mol): return 1e308 if mol.GetNumAtoms() % 2 else -1e308
+"""
+
+SAMPLE = ["sample", "guidance=best_of_n", "guidance.particles=4", "num_samples=6", "steps=32", "output=run"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "users_rewards.py").write_text(REWARDS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        ("raises", [], "raised KeyError: 'no such dose'"),
+        ("raises", ["reward.workers=0"], "raised KeyError: 'no such dose'"),
+        ("none", [], "returned None"),
+        ("quits", ["reward.workers=0"], "raised SystemExit: 4"),
+        ("two", [], "raised TypeError: two() missing 1 required positional argument"),
+        ("infinite", [], "returned plus infinity"),
+    ],
+)
+def test_a_useless_reward_stops_before_sampling(folder, capsys, name, settings, reason):
+    assert main([*SAMPLE, f"reward=users_rewards:{name}", *settings]) == 2
+    said = capsys.readouterr().err
+    assert f"reward users_rewards:{name} failed on all 4 molecules it was tried on: {reason}" in said
+    assert said.count("\n") == 1 and [path.name for path in folder.iterdir() if "run" in path.name] == []
+
+
+def test_it_is_found_within_a_sum(folder, capsys):
+    terms = "reward.terms=[qed,{name: function, path: users_rewards:none, workers: 0}]"
+    assert main([*SAMPLE, "reward=sum", terms]) == 2
+    assert "reward users_rewards:none failed on all 4" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:reward")
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("dies", [], "they score minus infinity: ended its process (exit code 9)"),
+        ("moves", ["reward.workers=0"], ""),
+        ("same", [], "reward same was 0.5 for all"),
+        ("large", [], ""),
+    ],
+)
+def test_others_never_stop_a_run(folder, capsys, name, settings, said):
+    assert main([*SAMPLE, f"reward=users_rewards:{name}", *settings]) == 0
+    assert said in capsys.readouterr().out and os.getcwd() == str(folder)
+    with (folder / "run" / "samples.csv").open() as file:
+        values = [float(row["reward"]) for row in csv.DictReader(file)]
+    assert len(values) == 6 and not any(math.isnan(value) for value in values)
+    ledger = json.loads((folder / "run" / "run.json").read_text())["ledger"]["guided"]
+    assert (ledger["reward_failures"] > 0) == (name == "dies")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("reward.timeout=0", "timeout=0"),
+        ("reward.timeout=soon", "a number is needed"),
+        ("reward.workers=-2", "workers=-2"),
+    ],
+)
+def test_settings_out_of_range_are_refused(folder, capsys, setting, said):
+    assert main([*SAMPLE, "reward=users_rewards:same", setting]) == 2
+    assert said in capsys.readouterr().err

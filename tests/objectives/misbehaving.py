@@ -1,0 +1,47 @@
+"""Rewards of strings: a word in the string says what the call does."""
+
+import ctypes
+import os
+import sys
+import time
+
+CALLS = {
+    "hang": lambda: time.sleep(600),
+    "exit": lambda: os._exit(9),
+    "quit": lambda: sys.exit(4),
+    "crash": lambda: ctypes.string_at(0),
+    "killed": lambda: os.kill(os.getpid(), 9),
+    "memory": lambda: bytearray(1 << 46),
+    "interrupt": lambda: exec("raise KeyboardInterrupt"),
+    "recursion": lambda: act("recursion"),
+    "none": lambda: None,
+    "list": lambda: [1.0, 2.0],
+    "text": lambda: "1.5",
+    "complex": lambda: 1j,
+    "huge": lambda: 10**400,
+    "nan": lambda: float("nan"),
+    "infinite": lambda: float("inf"),
+    "rejected": lambda: float("-inf"),
+    "large": lambda: 1e308,
+    "moved": lambda: os.chdir("/") or 1.0,
+    "pid": lambda: os.getpid(),
+}
+
+
+def act(text):
+    """Do what the first word says; its length where it says nothing."""
+    return CALLS.get(text.split()[0], lambda: len(text))()
+
+
+def imported_torch(text):
+    """1 where the process holds torch."""
+    return "torch" in sys.modules
+
+
+SEEN = []
+
+
+def calls(text):
+    """How many calls this process has had."""
+    SEEN.append(text)
+    return len(SEEN)

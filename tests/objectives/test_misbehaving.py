@@ -1,0 +1,228 @@
+"""Functions of users that hang, crash, or answer with anything but a number."""
+
+import importlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit.core.ledger import Ledger
+from guidekit.objectives import Isolated, ObjectReward, Product, Sum, failures, refuse_useless, remark
+from guidekit.objectives.worker import attempt
+
+FATAL = {
+    "hang": "took longer than 0.5 s",
+    "exit": "ended its process (exit code 9)",
+    "crash": "crashed (SIGSEGV)",
+    "killed": "crashed (SIGKILL)",
+    "interrupt": "raised KeyboardInterrupt",
+}
+"""What only another process survives."""
+
+WRONG = {
+    "quit": "raised SystemExit: 4",
+    "memory": "raised MemoryError",
+    "recursion": "raised RecursionError: maximum recursion depth exceeded",
+    "none": "returned None, not one number",
+    "list": "returned a list, not one number",
+    "text": "returned a str, not one number",
+    "complex": "returned a complex, not one number",
+    "huge": "returned a number too large for a float",
+    "nan": "returned NaN",
+    "infinite": "returned plus infinity",
+}
+RIGHT = {"rejected": -math.inf, "large": 1e308, "moved": 1.0}
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    return importlib.import_module("misbehaving")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_whatever_a_function_does_costs_one_object(mine, workers):
+    expected = {}
+    for i, (word, outcome) in enumerate({**FATAL, **WRONG, **RIGHT}.items()):
+        expected |= {word: outcome, f"fine {i}": float(len(f"fine {i}"))}
+    function = Isolated(mine.act, "misbehaving:act", workers=workers, timeout=0.5)
+    for _ in range(2):  # and the next call finds everything in order
+        found = dict(function.outcomes(list(expected)))
+        found = [found[i] for i in range(len(expected))]
+        for (word, outcome), one in zip(expected.items(), found, strict=True):
+            assert one.startswith(outcome) if isinstance(outcome, str) else one == outcome, word
+
+
+@pytest.mark.parametrize(("word", "outcome"), [*WRONG.items(), *RIGHT.items()])
+def test_within_this_process_as_well(mine, word, outcome):
+    here = os.getcwd()
+    found = attempt(mine.act, word)
+    assert found.startswith(outcome) if isinstance(outcome, str) else found == outcome
+    assert os.getcwd() == here
+
+
+@pytest.mark.parametrize(
+    ("value", "score"),
+    [
+        (True, 1.0),
+        (np.True_, 1.0),
+        (np.int64(3), 3.0),
+        (np.float32(0.5), 0.5),
+        (np.array(2.0), 2.0),
+        (np.array([[2.0]]), 2.0),
+        (torch.tensor(2), 2.0),
+        (torch.ones(1, 1, requires_grad=True), 1.0),
+        (np.complex128(1), "returned a complex128, not one number"),
+        (np.str_("1"), "returned a str_, not one number"),
+        (np.array([1.0, 2.0]), "returned a ndarray of shape (2,), not one number"),
+        (torch.ones(2), "returned a Tensor of shape (2,), not one number"),
+        (np.array(np.nan), "returned NaN"),
+        (np.float32(np.inf), "returned plus infinity"),
+        (b"1", "returned a bytes, not one number"),
+        ({}, "returned a dict, not one number"),
+    ],
+)
+def test_what_is_a_score(value, score):
+    assert attempt(lambda obj: value, None) == score
+
+
+def test_a_message_that_cannot_be_made_is_left_out():
+    class Rude(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def function(obj):
+        raise Rude
+
+    assert attempt(function, None) == "raised Rude"
+
+
+def test_processes_stay_and_hold_no_more_than_the_function_needs(mine):
+    function = Isolated(mine.calls, "misbehaving:calls", timeout=None)
+    assert [function("a"), function("b"), function("c")] == [1, 2, 3]
+    function.close()
+    assert function("d") == 1
+    assert Isolated(mine.imported_torch)("a") == 0  # by pickle, and importing torch takes seconds
+    process = Isolated(mine.act)("pid")
+    for _ in range(100):  # nobody holds it any more
+        if not Path(f"/proc/{int(process)}").exists():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the worker process outlived its function")
+
+
+def test_a_process_ends_with_the_one_that_started_it(mine):
+    """Also where that is killed, and the function hangs."""
+    code = (
+        "import threading, time, misbehaving; from guidekit.objectives.pool import Isolated;"
+        "f = Isolated(misbehaving.act, 'misbehaving:act'); print(int(f('pid')), flush=True); f('hang')"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(gk.__file__).parents[1])])
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path})
+    worker = int(run.stdout.readline())
+    run.kill()
+    run.wait()
+    for _ in range(200):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker process outlived its parent")
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "said"),
+    [
+        (lambda text: 1.0, {}, "cannot be given to a worker process"),
+        (len, {"workers": -1}, "workers=-1"),
+        (len, {"workers": True}, "workers=True"),
+        (len, {"timeout": 0}, "timeout=0"),
+        (len, {"timeout": math.nan}, "timeout=nan"),
+    ],
+)
+def test_what_cannot_be_isolated_is_refused(function, options, said):
+    with pytest.raises(ValueError, match=said):
+        Isolated(function, **options)
+
+
+def test_a_function_that_workers_cannot_import_is_refused():
+    with pytest.raises(ValueError, match="cannot be imported in a worker process: raised ModuleNotFoundError"):
+        Isolated(len, "no_such_module:function")("a")
+
+
+def reward_of(function, words):
+    return ObjectReward(function, lambda states: [words[i] for i in states[:, 0].tolist()])
+
+
+@pytest.mark.filterwarnings("ignore:reward")
+def test_counts_reasons_and_memory(mine):
+    words = ["fine", "hang", "exit", "none", None, "fine"]
+    reward, ledger, states = reward_of(Isolated(mine.act, timeout=0.5), words), Ledger(), torch.arange(6)[:, None]
+    values = reward(states, ledger)
+    assert values.tolist() == [4.0, -math.inf, -math.inf, -math.inf, -math.inf, 4.0]
+    counts = (ledger.reward_calls, ledger.reward_failures, ledger.reward_timeouts, ledger.reward_invalid)
+    assert counts == (4, 3, 1, 1)  # one object behind two states is scored once
+    told = failures(ledger + Ledger(), "words")
+    assert "failed on 3 words, 1 of them for want of time" in told
+    assert all(f"{reason} (1 times)" in told for reason in (FATAL["hang"], FATAL["exit"], WRONG["none"]))
+    again, kept = reward_of(lambda word: pytest.fail("scored again"), words), reward.export()
+    again.restore(kept)
+    assert again(states, counted := Ledger()).tolist() == values.tolist() and counted == Ledger()
+    assert again.export() == kept and all(isinstance(key, str) for key in kept)
+
+
+@pytest.mark.filterwarnings("ignore:reward")
+def test_outcomes_paid_before_are_counted_and_not_made_again(mine):
+    words, states = ["fine", "none", "exit", "hang"], torch.arange(4)[:, None]
+    reward, first = reward_of(Isolated(mine.act, timeout=0.5), words), Ledger()
+    reward.paid = {}
+    values = reward(states, first)
+    again, second = reward_of(lambda word: pytest.fail("scored again"), words), Ledger()
+    again.paid = dict(reward.paid)
+    assert again(states, second).tolist() == values.tolist() and first == second and second.reward_calls == 4
+
+
+def test_a_part_of_a_combination_may_be_isolated(mine):
+    isolated = Isolated(mine.act, timeout=0.5)
+    assert attempt(Sum([isolated, len], [2.0, 1.0]), "abc") == 9.0
+    assert attempt(Product([isolated, len]), "exit now") == FATAL["exit"]
+    assert attempt(Sum([isolated]), "hang") == FATAL["hang"]
+
+
+def test_what_a_function_says_of_itself_is_kept():
+    function = np.vectorize(len)  # an object with attributes, of a module that can be imported
+    function.temperature = 0.2
+    assert Isolated(function, "numpy:size").temperature == 0.2
+
+
+def test_a_useless_function_is_refused_and_one_that_rejects_is_not(mine):
+    with pytest.raises(ValueError, match=r"reward mine failed on all 2 words it was tried on: returned None"):
+        refuse_useless(mine.act, ["none", "none more"], "mine", "words")
+    for words in (["none", "fine"], ["none", "list"], ["rejected"], []):
+        refuse_useless(mine.act, words, "mine", "words")
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([0.5, 0.5, -math.inf], "was 0.5 for all 2"),
+        ([-math.inf, -math.inf], "failed on or rejected all 2"),
+        ([0.5, 0.6], ""),
+        ([0.5], ""),
+        ([], ""),
+    ],
+)
+def test_scores_that_tell_nothing_apart_are_remarked_on(scores, said):
+    told = remark(scores, "mine", "words")
+    assert said in told and bool(told) == bool(said)
