@@ -106,8 +106,8 @@ def _check_sampler(prior: Prior, sampler: Sampler, known: Callable[[], Sequence[
         )
     if not _suits(sampler, prior):
         raise GuidanceError(
-            f"sampler {type(sampler).__name__} takes steps of one kind of state, and those of this prior ({prior.name})
-            " "have several parts: give each its own with Each({name: sampler, ...})"
+            f"sampler {type(sampler).__name__} takes steps of one kind of state, and those of this prior "
+            f"({prior.name}) have several parts: give each its own with Each({{name: sampler, ...}})"
         )
     sampler.check(prior)
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.core.loop import populate, prepare
+from guidekit.core.step import Moment
 from guidekit.guidance import NOS
 from guidekit.networks import SequenceTransformer
 from guidekit.priors.tokens import TokenPrior
-from guidekit.training.values import Schedule, train_value
 
 OPTIONS = {"vocab_size": 4, "max_length": 5, "width": 16, "depth": 1, "heads": 2, "pad_id": 0}
 
@@ -35,11 +36,11 @@ class Direction:
 STATE = torch.tensor([[4, 1, 4, 4, 0], [4, 4, 4, 4, 4], [2, 1, 3, 0, 0]])
 
 
-def asked(prior, plug):
-    """The plug's prediction at STATE."""
-    run = gk.core.run.Run(prior, gk.samplers.FirstHitting(), plug, 4, (0, 3))
+def asked(prior, guidance):
+    """The guided prediction at STATE."""
+    setup = prepare(prior, guidance, sampler=gk.samplers.FirstHitting(), steps=4, groups=(0, 3))
     with torch.no_grad():
-        return run.denoise(STATE, 0.5), run.ledger
+        return populate(setup, STATE, Moment(0.5, 2), 1).predict(), setup.network.ledger
 
 
 def test_one_step_moves_every_feature_by_the_rate_up_the_value(prior):
@@ -69,13 +70,13 @@ def test_many_steps_reach_the_trade_off(prior):
 
 
 def test_no_steps_is_unguided_and_position_matters(prior):
-    plug = NOS(Direction(prior, torch.ones(16)), None, steps=0)
-    assert torch.equal(gk.sample(prior, plug, 6, steps=5).samples, gk.sample(prior, None, 6, steps=5).samples)
+    guidance = NOS(Direction(prior, torch.ones(16)), None, steps=0)
+    assert torch.equal(gk.sample(prior, guidance, 6, steps=5).samples, gk.sample(prior, None, 6, steps=5).samples)
     with pytest.raises(gk.GuidanceError, match="put it first"):
-        gk.sample(prior, gk.guidance.chain(gk.guidance.Sharpen(0.5), plug), 2)
+        gk.sample(prior, gk.guidance.chain(gk.guidance.Sharpen(0.5), guidance), 2)
     other = TokenPrior(SequenceTransformer(**OPTIONS), 4, [0, 0, 0, 1, 1, 2])
     with pytest.raises(gk.GuidanceError, match="this prior's features"):
-        gk.sample(other, plug, 2)
+        gk.sample(other, guidance, 2)
 
 
 class Expected(Direction):
@@ -91,18 +92,20 @@ class Expected(Direction):
 
 def test_the_exact_value_of_features_raises_the_reward(prior):
     n = 400
-    plug = NOS(Expected(prior), None, rate=0.3)
-    plain, guided = (gk.sample(prior, one, n, steps=5).samples for one in (None, plug))
+    guidance = NOS(Expected(prior), None, rate=0.3)
+    plain, guided = (gk.sample(prior, one, n, steps=5).samples for one in (None, guidance))
     rise = ((guided == 3).sum(1) - (plain == 3).sum(1)).double()
     assert rise.mean() > 4 * rise.std() / n**0.5
-    assert torch.equal(gk.sample(prior, plug, n, steps=5, batch_size=64).samples, guided)
+    assert torch.equal(gk.sample(prior, guidance, n, steps=5, batch_size=64).samples, guided)
 
 
 def test_a_value_of_features_is_learned_without_touching_them(prior):
+    from guidekit.training.values import Schedule, train_value
+
     amount = Schedule(rounds=0, base=512, sampling_steps=5, updates=600, batch_size=64)
     value = train_value(prior, lambda x: (x == 3).sum(1).double(), "prior", amount, bins=6)
     for name, weight in value.network.trunk.named_parameters():
         assert torch.equal(weight, prior.network.get_parameter(name))
     few, many = torch.tensor([[4, 1, 1, 4, 0]]), torch.tensor([[4, 3, 3, 4, 0]])
-    expected = [float(value.log_law(z, 0.5)[0, 1:].double().exp() @ value.centres[1:]) for z in (few, many)]
+    expected = [float(value.log_law(z, 0.5)[0, 1:].double().exp() @ value.centers[1:]) for z in (few, many)]
     assert expected[1] > expected[0] + 0.5

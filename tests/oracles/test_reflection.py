@@ -14,7 +14,6 @@ from guidekit.networks.dilated_convolution import DilatedConvolution
 from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
 from guidekit.core.prior import Prior
 from guidekit.priors.tokens import TokenPrior
-from guidekit.running.build import build_guidance
 from guidekit.testing import check_guidance
 
 SIZE, WAYPOINTS = 4, 3
@@ -24,7 +23,7 @@ SAMPLERS = {
     "remdm": gk.samplers.ReMDM("rescale", eta=0.9),
     "maskgit": gk.samplers.MaskGIT(),
     "planning": gk.samplers.PathPlanning(keep=2.0),
-    "jumps": gk.samplers.EulerCTMC(stochasticity=5.0),
+    "euler_ctmc": gk.samplers.EulerCTMC(stochasticity=5.0),
 }
 
 
@@ -201,8 +200,8 @@ def test_pinned_tokens_never_change(sampler, window, monkeypatch):
     rounds = []
     sample_on = Reflection._sample_on
 
-    def spied(self, population, tokens, rows, pinned):
-        after = sample_on(self, population, tokens, rows, pinned)
+    def spied(self, population, tokens, rows, pinned, visit):
+        after = sample_on(self, population, tokens, rows, pinned, visit)
         rounds.append((tokens, rows, pinned, after.state))
         return after
 
@@ -283,9 +282,15 @@ def test_neighbours_bound_the_move_and_a_score_overrules_the_prior():
     plain = gk.sample(prior, num_samples=50).samples
     near = gk.sample(prior, Reflection(verifier, neighbours=1, **options), 50).samples
     assert (near - plain).abs().max() == 1
-    far = gk.sample(prior, Reflection(verifier, score=lambda tokens: 100.0 * tokens[:, 1::2].sum(1), **options), 50)
+    asked = []
+
+    def score(tokens):
+        asked.append(len(tokens))
+        return 100.0 * tokens[:, 1::2].sum(1)
+
+    far = gk.sample(prior, Reflection(verifier, score=score, **options), 50)
     moved = (far.samples != plain).any(1)
-    assert moved.sum() > 40 and far.ledger.reward_calls > 50
+    assert moved.sum() > 40 and sum(asked) > 50
     assert (far.samples[moved][:, 1::2].amax(1) == SIZE - 1).all()  # waypoints went to the topmost row
 
 
@@ -377,10 +382,10 @@ def test_it_chains_with_searches_and_filters():
     assert best.samples.shape == (3, 16) and broken(COMMON, best.samples) == 0
     steered = g.FKSteering(reward, 1.0, particles=4, output="all")
     for order in ((steered, Reflection), (Reflection, steered)):  # a place in the chain is part of the draws' keys
-        alone, plugs = (
-            g.chain(*(plug(verifier) if plug is Reflection else plug for plug in order)) for verifier in (NEVER, COMMON)
+        alone, guidances = (
+            g.chain(*(guidance(verifier) if guidance is Reflection else guidance for guidance in order)) for verifier in (NEVER, COMMON)
         )
-        alone, both = gk.sample(prior, alone, **options), check_guidance(prior, plugs, **options)
+        alone, both = gk.sample(prior, alone, **options), check_guidance(prior, guidances, **options)
         assert broken(COMMON, both.samples) == 0 and torch.equal(both.log_weights, alone.log_weights)
         fine = COMMON(alone.samples)[0] < 0
         assert torch.equal(both.samples[fine], alone.samples[fine])  # particles keep their rows
@@ -393,16 +398,16 @@ def test_it_chains_with_searches_and_filters():
 
 def test_filters_rest_and_records_stop_while_tokens_are_sampled_again():
     class Recorder(gk.Guidance):
-        def denoise(self, inner, x, t, condition):
-            inner.run.record("calls", torch.ones(inner.run.groups))
-            return inner(x, t, condition)
+        def denoise(self, inner, question):
+            question.record("calls", torch.ones(len(question.x)))
+            return inner(question)
 
     class Filter(gk.Guidance):
-        reorders = True
+        provides = frozenset({gk.core.requirements.Fact.WEIGHTS})
 
-        def move(self, inner, population, t, u):
-            assert population.run.step < 8
-            return inner(population, t, u)
+        def move(self, inner, population, step):
+            assert len(step.key) == 1  # no visit of a reflection
+            return inner(population, step)
 
     result = check_guidance(dna(16), gk.guidance.chain(Recorder(), Filter(), Reflection(COMMON)), 4, steps=8)
     assert result.info["rounds"].sum() > 0 and result.info["calls"].shape == (4, 8)
@@ -418,15 +423,15 @@ def test_conditions_and_contrast_act_in_a_repair():
 
 def test_time_matches_the_number_of_masked_tokens(monkeypatch):
     starts = []
-    propose = gk.samplers.FirstHitting.propose
+    take_step = gk.samplers.FirstHitting.step
 
-    def spied(self, population, t, u):
-        starts.append((population.run.step, population.memory["time"], (population.state == 4).sum(1)))
-        return propose(self, population, t, u)
+    def spied(self, here, memory):
+        starts.append((here.step.key, here.time, (here.prediction.z == 4).sum(1)))
+        return take_step(self, here, memory)
 
-    monkeypatch.setattr(gk.samplers.FirstHitting, "propose", spied)
+    monkeypatch.setattr(gk.samplers.FirstHitting, "step", spied)
     gk.sample(dna(24), Reflection(COMMON, rounds=1), 10, steps=24)
-    _, time, masked = next(entry for entry in starts if entry[0] > 24)
+    _, time, masked = next(entry for entry in starts if len(entry[0]) > 1)
     assert masked.max() > 0
     torch.testing.assert_close(time[masked > 0], masked[masked > 0].double() / 24)
 
@@ -447,6 +452,8 @@ def test_refusals():
 
 
 def test_a_domain_gives_the_verifier():
+    from guidekit.running.build import build_guidance
+
     class Words(Domain):
         name, objects = "words", "words"
 
@@ -454,8 +461,8 @@ def test_a_domain_gives_the_verifier():
             return words(*forbidden)
 
     config = {"_target_": "guidekit.guidance.Reflection", "rounds": 3, "forbidden": ["GAT"]}
-    plug = build_guidance(config, None, Words().verifier)
-    assert isinstance(plug, Reflection) and plug.rounds == 3 and plug.verifier.words == words("GAT").words
+    guidance = build_guidance(config, None, Words().verifier)
+    assert isinstance(guidance, Reflection) and guidance.rounds == 3 and guidance.verifier.words == words("GAT").words
     with pytest.raises(gk.GuidanceError, match="needs a verifier"):
         build_guidance(config, None)
     Words.verifier = Domain.verifier

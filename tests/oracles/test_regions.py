@@ -9,7 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import guidekit as gk
-from guidekit.core.run import Run
+from guidekit.core.loop import populate, prepare
+from guidekit.core.random import Draw
+from guidekit.core.sampler import Sampler
+from guidekit.core.step import Moment
 from guidekit.guidance.contrast import regions as module
 from guidekit.guidance.contrast.attention_maps import clustered, completed, cross_maps, foreground, self_regions
 from guidekit.guidance.contrast.regions import region_rates
@@ -81,22 +84,25 @@ def blocks(spread=0.25):
     return (spread * torch.randn(8, 8, generator=torch.Generator().manual_seed(0))).masked_fill(~inside, -1e9)
 
 
-def asked(prior, plug, rows=4, t=0.6, network_batch=None):
+def asked(prior, plug, rows=4, t=0.6, network_batch=None, sampler=None):
+    """A population from noise, and its condition."""
     given = torch.full((rows, 1), 1)
-    run = Run(prior, gk.samplers.Ancestral(), plug, 4, (0, rows), condition=given, network_batch=network_batch)
-    run.step = 1
-    return run, prior.start(run.draw("start"), rows), t, given
+    sampler = sampler or gk.samplers.Ancestral()
+    options = dict(sampler=sampler, steps=4, groups=(0, rows), condition=given, network_limit=network_batch)
+    setup = prepare(prior, plug, **options)
+    x = prior.start(Draw(setup.random, (-1,), "start"), rows)
+    return populate(setup, x, Moment(t, 1), 1), given
 
 
 def found_regions(prior, plug, monkeypatch, **options):
     """The regions, sizes and foreground of one call, and the guided prediction."""
     seen = []
     monkeypatch.setattr(module, "region_rates", lambda *args: seen.append(args) or region_rates(*args))
-    run, x, t, c = asked(prior, plug, **options)
+    population, _ = asked(prior, plug, **options)
     with torch.no_grad():
-        guided = run.denoise(x, t, c)
+        guided = population.predict()
     monkeypatch.undo()
-    return seen[0], guided, run
+    return seen[0], guided, population.setup.network.ledger
 
 
 # Functions of maps -------------------------------------------------------------------------------------------------
@@ -148,18 +154,18 @@ def test_regions_and_foreground_of_a_context():
 def test_blocks_of_attention_are_the_regions_and_get_equal_energy(monkeypatch):
     prior = vectors(blocks())
     plug = g.RegionalCFG(2.0, low=1e-3, high=1e3, most=1e9, smooth=0.0)
-    (size, regions, inside, *_), guided, run = found_regions(prior, plug, monkeypatch)
-    assert inside is None and (run.ledger.network_calls, run.ledger.network_rows) == (1, 8)
+    (size, regions, inside, *_), guided, ledger = found_regions(prior, plug, monkeypatch)
+    assert inside is None and (ledger.network_calls, ledger.network_rows) == (1, 8)
     for row in regions:
         assert all(len(row[b == BLOCKS].unique()) == 1 for b in range(3)) and len(row.unique()) == 3
-    base, positive = guided.parts["base"], guided.parts["positive"]
+    base, positive = guided.branches.null, guided.branches.conditional
     torch.testing.assert_close(size, (positive.mean - base.mean).abs())
     energy = ((guided.mean - base.mean) / 2).abs()
     means = torch.stack([energy[:, b == BLOCKS].mean(1) for b in range(3)], 1)
     plain = torch.stack([size[:, b == BLOCKS].mean(1) for b in range(3)], 1)
     torch.testing.assert_close(means, size.mean(1, keepdim=True).expand(-1, 3), rtol=0.01, atol=0)
-    assert (plain.amax(1) > 1.5 * plain.amin(1)).all()  # which CFG does not do
-    assert not any("recorded" in part.parts for part in (guided, base, positive))
+    assert (plain.amax(1) > 1.4 * plain.amin(1)).all()  # which CFG does not do
+    assert not any(part.notes for part in (guided, base, positive))
 
 
 def test_constant_attention_is_one_region_and_cfg_bit_for_bit():
@@ -186,9 +192,9 @@ def test_given_maps_are_taken_in_place_of_attention(monkeypatch):
     _, same, _ = found_regions(vectors(blocks()), g.RegionalCFG(2.0, regions=given, **options), monkeypatch)
     torch.testing.assert_close(same.mean, recorded.mean)
     half = g.RegionalCFG(2.0, spatial_weight=lambda x, base, positive, w: torch.full((8,), 0.5))
-    run, x, t, c = asked(prior, half)
+    population, c = asked(prior, half)
     with torch.no_grad():
-        torch.testing.assert_close(run.denoise(x, t, c).mean, prior.predict(x, t, c).mean)
+        torch.testing.assert_close(population.predict().mean, prior.predict(population.state, 0.6, c).mean)
 
 
 def test_rates_are_smoothed_along_the_grid(monkeypatch):
@@ -197,7 +203,7 @@ def test_rates_are_smoothed_along_the_grid(monkeypatch):
     rate = region_rates(size, regions, None, torch.full((4,), 2.0))
     kernel = torch.exp(-0.5 * ((torch.arange(8)[:, None] - torch.arange(8)) / 0.5) ** 2)
     rate = rate @ (kernel / kernel.sum(1, keepdim=True)).T
-    base, positive = guided.parts["base"].mean, guided.parts["positive"].mean
+    base, positive = guided.branches.null.mean, guided.branches.conditional.mean
     torch.testing.assert_close(guided.mean, base + 2 * rate * (positive - base))
 
 
@@ -221,8 +227,9 @@ def test_one_call_on_a_u_net_and_nothing_stays(monkeypatch):
     network = prior.network
     state = lambda: [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules()]  # noqa: E731
     before = state()
-    (_, regions, *_), guided, run = found_regions(prior, g.RegionalCFG(2.0, apart=0.02, sites="middle"), monkeypatch)
-    assert (run.ledger.network_calls, run.ledger.network_rows) == (1, 8)
+    plug = g.RegionalCFG(2.0, apart=0.02, sites="middle")
+    (_, regions, *_), guided, ledger = found_regions(prior, plug, monkeypatch)
+    assert (ledger.network_calls, ledger.network_rows) == (1, 8)
     assert state() == before and torch.overrides._get_current_function_mode() is None
     x, c = guided.x, torch.full((4, 1), 1)
     with installed(network, RecordMaps("middle")) as probe, torch.no_grad():
@@ -233,7 +240,7 @@ def test_one_call_on_a_u_net_and_nothing_stays(monkeypatch):
     seen = []
     monkeypatch.setattr(module, "self_regions", lambda found, *args: seen.append(found) or self_regions(found, *args))
     with torch.no_grad():
-        asked(prior, run.plugs[0])[0].denoise(x, 0.6, c)
+        asked(prior, plug)[0].predict()
         with installed(network, RecordMaps("middle")) as probe:
             prior.predict(x, 0.6, None)
     monkeypatch.undo()
@@ -241,7 +248,7 @@ def test_one_call_on_a_u_net_and_nothing_stays(monkeypatch):
     torch.testing.assert_close(seen[0][0][0], maps, rtol=1e-5, atol=1e-6)  # of the condition, and not of the null
     assert (null - maps).abs().max() > 1e-3
     for rows in (3, 5):  # branches of one sample in several calls
-        _, parted, _ = found_regions(prior, run.plugs[0], monkeypatch, network_batch=rows)
+        _, parted, _ = found_regions(prior, plug, monkeypatch, network_batch=rows)
         torch.testing.assert_close(parted.mean, guided.mean, rtol=1e-4, atol=1e-4)
     check_guidance(prior, g.RegionalCFG(2.0, apart=0.02), num_samples=3, steps=3, condition=1)
 
@@ -250,23 +257,38 @@ def test_rows_at_weight_one_keep_the_conditional_prediction():
     prior = vectors(blocks(), torch.tensor([[3.0, 0.0]] * 3 + [[0.0, 3.0]] * 5))
     weight = lambda t: torch.where(t > 0.5, 3.0, 1.0) if isinstance(t, torch.Tensor) else 3.0  # noqa: E731
     t, given = torch.tensor([0.6, 0.4, 0.6, 0.4]), torch.full((4, 1), 1)
+    times = Timed(t)
     with torch.no_grad():
-        run, x, _, _ = asked(prior, g.RegionalCFG(weight, start_token=0))
-        mixed = run.denoise(x, t, given)
-        assert run.ledger.network_rows == 6
-        whole = asked(prior, g.RegionalCFG(3.0, start_token=0))[0].denoise(x, t, given)
+        population, _ = asked(prior, g.RegionalCFG(weight, start_token=0), sampler=times)
+        mixed, x = population.predict(), population.state
+        assert population.setup.network.ledger.network_rows == 6
+        whole = asked(prior, g.RegionalCFG(3.0, start_token=0), sampler=times)[0].predict()
         torch.testing.assert_close(mixed.mean[::2], whole.mean[::2], rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(mixed.mean[1::2], prior.predict(x, t, given).mean[1::2], rtol=1e-5, atol=1e-5)
+
+
+class Timed(Sampler):
+    """A sampler whose rows have times of their own; it takes no steps."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def time(self, moment, memory):
+        return self.given
+
+    def grid(self, prior, steps):
+        return prior.process.grid(steps)
 
 
 def test_tokens_have_a_rate_for_every_position():
     network = SequenceTransformer(6, 7, width=8, depth=2, heads=2, pad_id=0, labels=[2])
     prior = TokenPrior(randomised(network, 0.5), 6, [0, 0, 0, 1, 1, 1, 1, 2], labels=LABELS)
     check_guidance(prior, g.RegionalCFG(2.0, apart=0.02), num_samples=4, steps=4, condition=1)
-    run, x, t, c = asked(prior, g.RegionalCFG(2.0, spatial_weight=lambda *args: torch.tensor([0.5, 1] * 4)[:7, None]))
+    plug = g.RegionalCFG(2.0, spatial_weight=lambda *args: torch.tensor([0.5, 1] * 4)[:7, None])
+    population, c = asked(prior, plug)
     with torch.no_grad():
-        half, plain = run.denoise(x, t, c).log_probs, prior.predict(x, t, c).log_probs
-        cfg = asked(prior, g.CFG(2.0))[0].denoise(x, t, c).log_probs
+        half, plain = population.predict().log_probs, prior.predict(population.state, 0.6, c).log_probs
+        cfg = asked(prior, g.CFG(2.0))[0].predict().log_probs
     torch.testing.assert_close(half[:, ::2].exp(), plain[:, ::2].exp(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(half[:, 1::2].exp(), cfg[:, 1::2].exp(), rtol=1e-4, atol=1e-5)
 

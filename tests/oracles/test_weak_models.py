@@ -6,14 +6,15 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.guidance.contrast import frequency, mean_shift, rules, upsample
+from guidekit.core.loop import populate, prepare
+from guidekit.core.step import Moment, Step
+from guidekit.core.support import EVERYWHERE
+from guidekit.guidance.contrast import frequency, rules, upsample
 from guidekit.guidance.contrast.characteristic import anderson
 from guidekit.networks import SequenceTransformer
 from guidekit.priors.labels import Label
 from guidekit.priors.tokens import TokenPrior
-from guidekit.testing import CountingPrior
+from guidekit.testing import counting
 
 g = gk.guidance
 N = 6000
@@ -34,11 +35,24 @@ def mixture(process=COSINE, weights=(0.5, 0.3, 0.2)):
     return gk.priors.GaussianMixture(means, 0.5, torch.tensor(weights), process)
 
 
+def begun(prior, guidance, x, t, condition=0, sampler=None, steps=20):
+    """A population at states x and time t, as a run would have it."""
+    rows = None if condition is None else prior.condition(torch.as_tensor(condition)).expand(len(x))
+    sampler = sampler or (gk.samplers.DDIM() if x.is_floating_point() else gk.samplers.FirstHitting())
+    setup = prepare(prior, guidance, sampler=sampler, steps=steps, groups=(0, len(x)), condition=rows)
+    return populate(setup, x, Moment(t, 0), 1)
+
+
 def denoised(prior, guidance, x, t, condition=0, **options):
-    rows = None if condition is None else torch.full((len(x),), condition)
-    run = Run(prior, gk.samplers.DDIM(), guidance, 20, (0, len(x)), condition=rows, **options)
-    run.step = 0
-    return run.denoise(x, t, rows), run
+    """The guided prediction at states x, and the ledger of the run."""
+    population = begun(prior, guidance, x, t, condition, **options)
+    return population.predict(), population.setup.network.ledger
+
+
+def moved(population, u, x):
+    """The population after a step to u, at states x."""
+    index = population.moment.index
+    return population.setup.move(population, Step(population.moment, Moment(u, index + 1), (index,))).at(x)
 
 
 # Other models ------------------------------------------------------------------------------------------------------
@@ -89,10 +103,10 @@ def test_guidance_inside_acts_on_both_models():
     """chain(CFG, Autoguidance): each model is guided with the inner weight, then they are contrasted."""
     prior, weak = mixture(), mixture(weights=(0.2, 0.4, 0.4))
     x, t, c = normal(5, 2), 0.6, torch.zeros(5, dtype=torch.long)
-    guided, run = denoised(prior, g.chain(g.CFG(3.0), g.Autoguidance(weak, 2.0)), x, t)
+    guided, ledger = denoised(prior, g.chain(g.CFG(3.0), g.Autoguidance(weak, 2.0)), x, t)
     inner = [m.predict(x, t).mean + 3 * (m.predict(x, t, c).mean - m.predict(x, t).mean) for m in (prior, weak)]
     torch.testing.assert_close(guided.mean, inner[1] + 2 * (inner[0] - inner[1]), **EXACT)
-    assert run.ledger.network_calls == 2 and run.ledger.network_rows == 20 and run.asked is prior
+    assert ledger.network_calls == 2 and ledger.network_rows == 20
     mixed, _ = denoised(prior, g.Autoguidance(weak, 2.0, share=0.25), x, t)
     base = 0.25 * weak.predict(x, t, c).mean + 0.75 * prior.predict(x, t).mean
     torch.testing.assert_close(mixed.mean, base + 2 * (prior.predict(x, t, c).mean - base), **EXACT)
@@ -126,19 +140,19 @@ def test_interpolated_weights_end_at_both_models_bit_for_bit():
     for name, weight in pretrained.network.named_parameters():
         torch.testing.assert_close(half[name], weight + 0.25 * (tuned.network.state_dict()[name] - weight))
     x = torch.full((3, 4), 5)
-    guided, _ = denoised_tokens(tuned, g.PersonalizationSteering(pretrained, 3.0, omega=0.0), x)
+    setup = prepare(
+        tuned,
+        g.PersonalizationSteering(pretrained, 3.0, omega=0.0),
+        sampler=gk.samplers.FirstHitting(),
+        groups=(0, 3),
+        condition=torch.zeros(3, 1, dtype=torch.long),
+    )
+    guided = populate(setup, x, Moment(1.0, 0), 1).predict()
     c = torch.zeros(3, 1, dtype=torch.long)
     base, positive = pretrained.predict(x, 1.0).log_probs, tuned.predict(x, 1.0, c).log_probs
     torch.testing.assert_close(guided.log_probs, torch.log_softmax(base + 3 * (positive - base), -1))
     with pytest.raises(gk.GuidanceError, match="has none"):
         gk.sample(mixture(), g.PersonalizationSteering(mixture()), 2, 4, condition=0)
-
-
-def denoised_tokens(prior, guidance, x):
-    rows = torch.zeros(len(x), 1, dtype=torch.long)
-    run = Run(prior, gk.samplers.FirstHitting(), guidance, 4, (0, len(x)), condition=rows)
-    run.step = 0
-    return run.denoise(x, 1.0, rows), run
 
 
 # Without a null condition ------------------------------------------------------------------------------------------
@@ -161,17 +175,46 @@ def test_icg_averages_to_the_mean_of_the_conditional_predictions():
 
 
 def test_icg_draws_anew_every_step_and_by_the_given_weights():
-    prior = mixture()
-    rows = torch.zeros(600, dtype=torch.long)
-    run = Run(
-        prior, gk.samplers.DDIM(), g.ICG(2.0, conditions=[1, 2], weights=[3.0, 1.0]), 20, (0, 600), condition=rows
-    )
-    drawn = []
-    for step in (0, 1):
-        run.step = step
-        drawn.append(run.plugs[0].branches(run)[0].condition(run, rows, 600))
+    prior, plug = mixture(), g.ICG(2.0, conditions=[1, 2], weights=[3.0, 1.0])
+    population, drawn = begun(prior, plug, normal(600, 2), 0.5), []
+    for visit in (0, 1):
+        question = population.at(population.state, key=(visit,)).question()
+        drawn.append(plug.branches[0](question, plug).condition)
     assert not torch.equal(*drawn) and set(drawn[0].tolist()) == {1, 2}
     assert float((drawn[0] == 1).double().mean()) == pytest.approx(0.75, abs=4 * math.sqrt(0.1875 / 600))
+    with pytest.raises(ValueError, match="2 weights for 1 conditions"):
+        g.ICG(2.0, conditions=[1], weights=[1.0, 2.0])
+
+
+def test_draws_do_not_depend_on_the_place_in_the_onion():
+    """A guidance that passes everything through changes nothing, wherever it is put; nor does another kind of contrast."""
+    options = dict(num_samples=9, steps=6, condition=0)
+    alone = gk.sample(mixture(), g.ICG(3.0), **options).samples
+    for through in (PassThrough(), g.CFG(1.0)):
+        assert torch.equal(gk.sample(mixture(), g.chain(through, g.ICG(3.0)), **options).samples, alone)
+    noisy = gk.sample(mixture(), g.TSG(3.0), **options).samples
+    assert torch.equal(gk.sample(mixture(), g.chain(PassThrough(), g.TSG(3.0)), **options).samples, noisy)
+
+
+class PassThrough(gk.Guidance):
+    """Overrides a hook and changes nothing."""
+
+    layer = 1
+
+    def denoise(self, inner, question):
+        return inner(question)
+
+
+def test_a_step_gone_through_again_draws_again():
+    """Asked twice with one step there is one answer, and with another visit of it an independent one."""
+    prior, plug = mixture(), g.ICG(3.0)
+    population = begun(prior, plug, normal(200, 2), 0.6)
+    step = Step(population.moment, Moment(0.5, 1), (0,))
+    first, again = (population.setup.move(population, each) for each in (step, step.again(1)))
+    assert torch.equal(first.state, again.state)  # DDIM: the step itself draws nothing, the next question does
+    drawn = [plug.branches[0](each.question(), plug).condition for each in (first, again, first)]
+    assert torch.equal(drawn[0], drawn[2])
+    assert float((drawn[0] == drawn[1]).double().mean()) == pytest.approx(0.38, abs=4 * math.sqrt(0.24 / 200))
 
 
 def test_tsg_changes_the_mean_in_second_order():
@@ -205,28 +248,29 @@ def test_adaptive_guidance_counts_what_it_asks():
     torch.testing.assert_close(once.samples, first.samples)
     plain = gk.sample(prior, g.AdaptiveGuidance(3.0, threshold=-1.0), **options)
     assert torch.equal(plain.samples, gk.sample(prior, None, **options).samples)
-    counting = CountingPrior(prior)
-    some = gk.sample(counting, g.AdaptiveGuidance(3.0, threshold=0.99, first=5), **options)
-    assert 16 * 18 <= some.ledger.network_rows == counting.rows < 16 * 24 and some.ledger.network_calls == 12
+    counted = counting(prior)
+    some = gk.sample(counted, g.AdaptiveGuidance(3.0, threshold=0.99, first=5), **options)
+    assert 16 * 18 <= some.ledger.network_rows == counted.counts["rows"] < 16 * 24 and some.ledger.network_calls == 12
 
 
 def test_adaptive_guidance_never_switches_back_and_switches_each_sample_by_itself():
-    prior, plug = mixture(), g.AdaptiveGuidance(3.0, threshold=0.9)
-    c = torch.zeros(8, dtype=torch.long)
-    run = Run(prior, gk.samplers.DDIM(), plug, 10, (0, 8), condition=c)
-    x, key = 2 * normal(8, 2, seed=3), "AdaptiveGuidance 0 agreed"
-    population = Population(run, 8, 1, x, c)
-    seen = population.predict(0.6)
-    agreed = population.memory[key]
+    prior, plug, c = mixture(), g.AdaptiveGuidance(3.0, threshold=0.9), torch.zeros(8, dtype=torch.long)
+    x = 2 * normal(8, 2, seed=3)
+    population = begun(prior, plug, x, 0.6)
+    seen = population.predict()
+    agreed = seen.note(plug)
     base, positive = prior.predict(x, 0.6), prior.predict(x, 0.6, c)
     cosine = torch.nn.functional.cosine_similarity(base.noise, positive.noise)
     assert torch.equal(agreed, cosine >= 0.9) and 0 < agreed.sum() < 8
     wanted = torch.where(agreed[:, None], positive.mean, base.mean + 3 * (positive.mean - base.mean))
     torch.testing.assert_close(seen.mean, wanted, **EXACT)
-    later = population.advance(normal(8, 2, seed=9))
-    rows = run.ledger.network_rows
-    later.predict(0.5)
-    assert (later.memory[key] | ~agreed).all() and run.ledger.network_rows - rows == 8 + int((~agreed).sum())
+    later, ledger = moved(population, 0.5, normal(8, 2, seed=9)), population.setup.network.ledger
+    rows = ledger.network_rows
+    kept = later.predict().note(plug)
+    assert (kept | ~agreed).all() and ledger.network_rows - rows == 8 + int((~agreed).sum())
+    known = population.setup.recorder.records["cosine"]
+    torch.testing.assert_close(known[0].flatten(), cosine)
+    assert torch.equal(known[1].flatten().isnan(), agreed)
 
 
 def test_adaptive_guidance_by_clean_estimates_works_from_any_noise():
@@ -238,15 +282,13 @@ def test_adaptive_guidance_by_clean_estimates_works_from_any_noise():
     by_noise = gk.sample(prior, g.AdaptiveGuidance(2.0, threshold=0.99), **options)
     assert by_noise.ledger.network_rows == 4 * (12 + 1)  # at once
     plug = g.AdaptiveGuidance(2.0, threshold=0.99, space="x0")
-    run = Run(prior, options["sampler"], plug, 12, (0, 1), condition=torch.zeros(1, dtype=torch.long))
     x = torch.tensor([[3.0, -2.0]], dtype=torch.float64)
-    for t in run.grid[:-1]:
-        std = float(process.coefficients(t)[1])
+    setup = begun(prior, plug, x, 1.0, sampler=options["sampler"], steps=12).setup
+    for step in setup.steps:
+        std = float(process.coefficients(step.t)[1])
         now = (torch.tensor([m, 1.0], dtype=torch.float64) * std**2 + v * x for m in (low, high))
         agrees = torch.nn.functional.cosine_similarity(*now) >= 0.99
-        population = Population(run, 1, 1, x, torch.zeros(1, dtype=torch.long))
-        population.predict(t)
-        assert torch.equal(population.memory["AdaptiveGuidance 0 agreed"], agrees)
+        assert torch.equal(populate(setup, x, step.start, 1).predict().note(plug), agrees)
     by_estimate = gk.sample(prior, plug, **options)
     assert 4 * 15 < by_estimate.ledger.network_rows < 4 * 24
     with pytest.raises(gk.names.UnknownNameError, match="did you mean 'x0'"):
@@ -357,7 +399,7 @@ def bayes(prior):
 def test_gfcg_moves_away_from_the_class_it_is_taken_for():
     prior = mixture()
     x, t = torch.tensor([[2.0, 0.0], [0.0, 0.55], [0.6, -0.9]], dtype=torch.float64), 0.4
-    guided, run = denoised(prior, g.GFCG(bayes(prior), 3.0), x, t)
+    guided, ledger = denoised(prior, g.GFCG(bayes(prior), 3.0), x, t)
     positive = prior.predict(x, t, torch.zeros(3, dtype=torch.long))
     p = torch.softmax(bayes(prior)(positive.mean), -1)
     rival = p[:, 1:].argmax(1) + 1
@@ -365,15 +407,21 @@ def test_gfcg_moves_away_from_the_class_it_is_taken_for():
     base = prior.predict(x, t, rival).mean
     wanted = base + (1 + 2 * h)[:, None] * (positive.mean - base)
     torch.testing.assert_close(guided.mean, wanted, rtol=1e-5, atol=1e-5)
-    assert run.ledger.backward_passes == 0 and run.ledger.network_calls <= 2
+    assert ledger.backward_passes == 0 and ledger.network_calls <= 2
     sure = lambda x: torch.tensor([[60.0, 0.0, 0.0]]).expand(len(x), -1)  # noqa: E731
-    certain, run = denoised(prior, g.GFCG(sure, 3.0), x, t)
-    assert torch.equal(certain.mean, positive.mean) and run.ledger.network_rows == 3
+    certain, ledger = denoised(prior, g.GFCG(sure, 3.0), x, t)
+    assert torch.equal(certain.mean, positive.mean) and ledger.network_rows == 3
     even = lambda x: torch.tensor([[0.0, 0.0, -99.0]]).expand(len(x), -1)  # noqa: E731
     boundary, _ = denoised(prior, g.GFCG(even, 3.0), x, t)  # p_r = p_c: CFG of weight 2 with negative class r
     torch.testing.assert_close(boundary.mean, denoised(prior, g.CFG(2.0, negative=1), x, t)[0].mean)
     with pytest.raises(gk.GuidanceError, match="classes="):
         denoised(prior, g.GFCG(bayes(prior), classes=[1, 2, 2]), x, t)
+    scores = torch.tensor([0.5, 0.1, -0.3], dtype=torch.float64)
+    p = torch.softmax(scores, 0)
+    for confusion, h in (("miss", 1 - p[0]), ("ratio", p[1] / (p[0] + p[1]))):
+        plug = g.GFCG(lambda x: scores.expand(len(x), -1), 3.0, confusion)
+        wanted = denoised(prior, g.CFG(1 + 2 * float(h), negative=1), x, t)[0].mean
+        torch.testing.assert_close(denoised(prior, plug, x, t)[0].mean, wanted, **EXACT)
     with pytest.raises(ValueError, match="ratio, miss"):
         g.GFCG(sure, confusion="sum")
 
@@ -389,15 +437,15 @@ def test_neglected_concepts_are_added():
     added = 0.5 * 2 * x0(2) * (x0(0).norm(dim=1) / x0(2).norm(dim=1))[:, None]
     cfg, _ = denoised(prior, g.CFG(2.0), x, 0.5)
     torch.testing.assert_close(guided.mean, cfg.mean + added, **EXACT)
-    both, run = denoised(prior, g.ConceptDivergence(2.0, concepts=[1, 2], tolerance=1e-9), x, 0.5, 3)
+    both, ledger = denoised(prior, g.ConceptDivergence(2.0, concepts=[1, 2], tolerance=1e-9), x, 0.5, 3)
     torch.testing.assert_close(both.mean, denoised(prior, g.CFG(2.0), x, 0.5, 3)[0].mean, **EXACT)
-    assert run.ledger.network_calls == 1 and run.ledger.network_rows == 16
+    assert ledger.network_calls == 1 and ledger.network_rows == 16
 
 
 # Images, analysis --------------------------------------------------------------------------------------------------
 
 
-class White(gk.priors.base.Prior):
+class White(gk.priors.Prior):
     """White Gaussian states of any size whose pooled law is known: variance v per pixel."""
 
     name = "white noise"
@@ -416,9 +464,9 @@ class White(gk.priors.base.Prior):
 def test_upsampling_adds_nothing_where_both_sizes_agree(process):
     prior = White(process, 0.8, (1, 4, 4))
     x, t = normal(3, 1, 4, 4), 0.5
-    guided, run = denoised(prior, g.UpsampleGuidance(1.0), x, t, None)
+    guided, ledger = denoised(prior, g.UpsampleGuidance(1.0), x, t, None)
     torch.testing.assert_close(guided.mean, prior.predict(x, t).mean, rtol=1e-5, atol=1e-6)
-    assert run.ledger.network_calls == 2
+    assert ledger.network_calls == 2
 
 
 def test_pooled_estimate_is_the_small_one_at_weight_one():
@@ -426,9 +474,7 @@ def test_pooled_estimate_is_the_small_one_at_weight_one():
     prior.variance = 0.8
     x, t = normal(3, 1, 8, 8), 0.5
     prior.event_shape = (2, 8, 8)  # neither size is its own: the two predictions disagree
-    run = Run(White(COSINE, 0.8, (1, 8, 8)), gk.samplers.DDIM(), g.UpsampleGuidance(1.0), 4, (0, 3))
-    run.prior.variance, run.prior.predict = 0.8, prior.predict
-    guided = run.denoise(x, t)
+    guided, _ = denoised(prior, g.UpsampleGuidance(1.0), x, t, None)
     small = prior.predict(*upsample.pooled_state(COSINE, x, t, 2))
     torch.testing.assert_close(upsample.pooled(guided.mean, 2), small.mean, **EXACT)
     a, s = COSINE.coefficients(t)
@@ -444,7 +490,7 @@ def test_frequencies_have_weights_of_their_own():
     levels = frequency.pyramid(image, 2)
     assert [level.shape[-1] for level in levels] == [8, 4, 2]
     torch.testing.assert_close(frequency.unfolded(levels), image, **EXACT)
-    rule = lambda fine, w: g.FrequencyCFG(w, fine).rule(None)([base, image], w, None)  # noqa: E731
+    rule = lambda fine, w: g.FrequencyCFG(w, fine).rule.formula(EVERYWHERE, w, base, image)  # noqa: E731
     torch.testing.assert_close(rule((3.0, 3.0), 3.0), base + 3 * (image - base), **EXACT)
     fine = rule((5.0, 1.0), 1.0)
     torch.testing.assert_close(fine - image, 4 * frequency.pyramid(image - base, 2)[0], **EXACT)
@@ -453,7 +499,7 @@ def test_frequencies_have_weights_of_their_own():
 def test_levels_are_projected_by_themselves():
     """Without its parallel part, the change of a level is orthogonal to the conditional level; the rest is as was."""
     positive, base, fine, w = normal(3, 1, 8, 8), normal(3, 1, 8, 8, seed=1), (5.0, 2.0), 3.0
-    made = lambda parallel: g.FrequencyCFG(w, fine, parallel).rule(None)([base, positive], w, None)  # noqa: E731
+    made = lambda parallel: g.FrequencyCFG(w, fine, parallel).rule.formula(EVERYWHERE, w, base, positive)  # noqa: E731
     split = lambda x: frequency.pyramid(x, 2)  # noqa: E731
     torch.testing.assert_close(made((1.0, 1.0, 1.0)), made(1.0), **EXACT)
     cut = [a - b for a, b in zip(split(made((0.0, 1.0, 0.0))), split(positive), strict=True)]
@@ -467,8 +513,8 @@ def test_levels_are_projected_by_themselves():
             torch.testing.assert_close(inner, torch.zeros_like(inner), **EXACT)
             along = (full * level).flatten(1).sum(1) / level.square().flatten(1).sum(1)
             torch.testing.assert_close(change, full - along.view(-1, 1, 1, 1) * level, **EXACT)
-    once = g.FrequencyCFG(w, (), 0.3).rule(None)([base, positive], w, None)
-    apg = rules.projected(positive - base, positive, w, 0.3)
+    once = g.FrequencyCFG(w, (), 0.3).rule.formula(EVERYWHERE, w, base, positive)
+    apg = rules.projected(EVERYWHERE, positive - base, positive, w, 0.3)
     torch.testing.assert_close(once, apg, **EXACT)  # of one level it is APG without momentum and cap
     with pytest.raises(ValueError, match="3 levels need as many factors"):
         g.FrequencyCFG(w, fine, (0.0, 1.0))
@@ -492,10 +538,10 @@ def test_linear_guidance_is_a_mean_shift_and_two_kinds_of_components():
     assert (
         g.decomposition(equal, x, level)["positive"].norm() + g.decomposition(equal, x, level)["negative"].norm() < 1e-9
     )
-    centred = g.LinearModel(c.means[0], c.means[0], c.covariances[0], null.covariances[0])
-    assert g.decomposition(centred, x, level)["mean shift"].norm() == 0
+    centered = g.LinearModel(c.means[0], c.means[0], c.covariances[0], null.covariances[0])
+    assert g.decomposition(centered, x, level)["mean shift"].norm() == 0
     guided, _ = denoised(prior, g.LinearCFG(model, 2.0, 2.0, 2.0), x, t)
     torch.testing.assert_close(guided.mean, denoised(prior, g.CFG(3.0), x, t)[0].mean, **EXACT)
     data = null.sample(20_000, torch.Generator().manual_seed(0))
-    fitted = mean_shift.LinearModel.fit(c.sample(20_000, torch.Generator().manual_seed(1)), data)
+    fitted = g.LinearModel.fit(c.sample(20_000, torch.Generator().manual_seed(1)), data)
     assert (fitted.covariance_0 - null.covariances[0]).abs().max() < 0.1

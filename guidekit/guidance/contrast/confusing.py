@@ -82,7 +82,7 @@ class GFCG(Guidance[None]):
             return own
         asked = altered(question.take(rows), condition=table[rival[rows]])
         base = inner(asked if self.weak is None else altered(asked, prior=self.weak))
-        return spliced(own, rows, base.lerp(take(own.plain(), rows), weight[rows]), question, self)
+        return spliced(own, rows, base.lerp(take(own, rows), weight[rows]), question, self)
 
     def table(self, prior: Prior, scores: Tensor) -> Tensor:
         """The conditions of all scores (B, K), (K, ...)."""

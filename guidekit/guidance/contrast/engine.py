@@ -131,7 +131,7 @@ class Contrast(Guidance[Memory]):
             others = [next(found) if need else None for need in needed]
         if rows is None:
             return rule.combine(Answers(own, others, question, self), weight)
-        guided = rule.combine(Answers(take(own.plain(), rows), others, asked, self), weight[rows])
+        guided = rule.combine(Answers(take(own, rows), others, asked, self), weight[rows])
         return spliced(own, rows, guided, question, self)
 
 
@@ -159,7 +159,8 @@ def spliced(own: Prediction, rows: Tensor, guided: Prediction, question: Questio
         if isinstance(weight, Tensor):
             weight = weight.new_ones(batch(question.x)).index_copy(0, rows, weight)
         whole = altered(whole, branches=Branches(put(plain, rows, branches.null), plain, weight))
-    whole, note = altered(whole, notes=own.notes), guided.notes.get(owner)
+    kept = {key: value for key, value in own.notes.items() if key in guided.notes}
+    whole, note = altered(whole, notes=kept), guided.notes.get(owner)
     if note is None:
         return whole
     before = recalled(question, owner)

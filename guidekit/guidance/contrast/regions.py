@@ -183,7 +183,7 @@ class Regional(Rule):
         def act(support: Support, w: Number, base: Tensor, own: Tensor) -> Tensor:
             step = own - base
             if self.rates is not None:
-                return base + w * self.rates(answers.own.state, base, own, w) * step
+                return linear(base, own, (w * self.rates(answers.own.state, base, own, w)).expand_as(base).to(base))
             axis = base.ndim - 1 if tokens else 1 if base.ndim > 2 else None  # numbers of one place lie along it
             size = step.abs() if axis is None else step.norm(dim=axis)
             regions, inside = self.places(answers, size)
@@ -192,7 +192,7 @@ class Regional(Rule):
             rows = torch.as_tensor(weight, dtype=size.dtype, device=size.device).expand(len(size))
             rate = region_rates(size, regions, inside, rows, self.limits, self.most)
             rate = smoothed(rate, range(1, rate.ndim), self.smooth)
-            return base + w * (rate if axis is None else rate.unsqueeze(axis)) * step
+            return linear(base, own, w * (rate if axis is None else rate.unsqueeze(axis)))
 
         guided = answers.mapped(act, weight)
         kept = {owner: note for owner, note in guided.notes.items() if not isinstance(note, Records)}

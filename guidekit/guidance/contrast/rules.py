@@ -34,8 +34,8 @@ def along(support: Support, a: Tensor, b: Tensor) -> Tensor:
 
 
 def linear(base: Tensor, own: Tensor, weight: Number) -> Tensor:
-    """base + w (own - base)."""
-    return base + column(weight, base) * (own - base)
+    """base + w (own - base), and own bit for bit at w = 1."""
+    return torch.lerp(base, own, column(weight, base))
 
 
 def projected(

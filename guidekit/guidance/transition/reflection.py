@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, GuidanceError, wrap
+from guidekit.core.guidance import Fact, Guidance, Layer
+from guidekit.core.loop import Setup, walk, wrapped
+from guidekit.core.objective import Objective
 from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.core.state import State, take, put, where
-from guidekit.objectives.rewards import score
+from guidekit.core.question import Question
+from guidekit.core.recorder import Recorder
+from guidekit.core.state import altered, put, take, where
+from guidekit.core.step import Step
+from guidekit.objectives.reward import objective_of
 from guidekit.objectives.verifiers import Verifier, verify, violations
 from guidekit.processes import Masked
+from guidekit.registry import register
 
 LEAST = -50.0
 """Log-probability taken for a token to be replaced that the model thinks impossible, nats."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Reflection(Guidance):
+@register("guidance", "reflection")
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reflection(Guidance[None]):
     """Verifies finished sequences and, where one breaks a rule, repeats: repair the first violation, sample on.
 
     A round, for the rows with a violation (the others stay as they are):
@@ -44,7 +49,11 @@ class Reflection(Guidance):
         window: tokens behind a repair that are sampled again; None is all of them, 0 is local repair.
         neighbours: ids are positions on a scale, and a token may move by at most this much; None allows all ids.
         tries: most substitutions verified a row and round.
-        score: clean tokens (B, L) -> (B,), nats, higher is better: minus a cost over a temperature. Optional.
+        score: of clean tokens or objects, nats, higher is better: minus a cost over a temperature; an objective, or a
+            function of tokens (B, L) -> (B,). Optional.
+
+    Raises:
+        ValueError: a number below its least.
 
     Source: reconstructed from the abstract of ReflectDrive, arXiv:2509.20109; giving up tokens before a dead end is
     ours.
@@ -55,106 +64,124 @@ class Reflection(Guidance):
     window: int | None = None
     neighbours: int | None = None
     tries: int = 256
-    score: Callable[..., Tensor] | None = None
+    score: Objective | None = None
+    layer = Layer.FILTER
+    requires = frozenset({Fact.MASKED, Fact.SEQUENCE})
 
     def __post_init__(self) -> None:
-        """Refuse impossible settings."""
+        """Check the settings."""
         for name, least in (("rounds", 0), ("window", 0), ("neighbours", 1), ("tries", 1)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int) and value >= least):
-                raise ValueError(f"{name}={value!r}; a whole number of at least {least} is needed")
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if self.score is not None:
+            object.__setattr__(self, "score", objective_of(self.score, "Reflection", "a score"))
 
-    def check(self, run: Run) -> None:
-        """Tokens must be masked again, and those revealed must stay."""
-        process = run.prior.process
-        if not isinstance(process, Masked):
-            raise GuidanceError(
-                f"Reflection masks tokens again, and this prior ({run.prior.name}) has a {type(process).__name__} "
-                "process: use a prior with a Masked one"
-            )
+    @property
+    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """The score, where there is one."""
+        return () if self.score is None else (self.score,)
 
-    def finish(self, population: Population, run: Run) -> Population:
+    def finish(self, population: Population) -> Population:
         """See `Guidance.finish`."""
-        now = best = self._judge(population.state, run)
-        broken, work = now.first >= 0, population
+        now = best = self._judge(population, population.state)
+        broken, setup = now.first >= 0, population.setup
         stuck = taken = torch.zeros_like(now.first)
-        # Rounds have draws of their own: steps behind those of the loop and of reflections inside this one.
-        before = sum(plug.rounds for plug in run.plugs[: run.position(self)] if isinstance(plug, Reflection))
-        step, info = run.step, run.info
-        run.info = {}  # other plugs' records of a round are dropped: chunks differ in their number of rounds
+        work = altered(population, setup=_resting(setup))
         for i in range(self.rounds):
             rows = (now.first >= 0).nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            run.step = step + (before + i) * (len(run.grid) - 1)
             part = take(now, rows)
-            condition = None if population.condition is None else take(population.condition, rows)
-            repaired, helped = self._repair(part, condition, run)
-            pinned = self._pinned(part, helped, stuck[rows], run)
-            work = self._sample_on(work, put(now.tokens, rows, repaired), rows, pinned)
-            fresh = self._judge(work.state[rows], run)
+            repaired, helped = self._repair(work, part, rows)
+            pinned = self._pinned(part, helped, stuck[rows], setup.prior.process)
+            work = self._sample_on(work, put(now.tokens, rows, repaired), rows, pinned, i)
+            fresh = self._judge(work, work.state[rows], rows)
             now, best = put(now, rows, fresh), put(best, rows, take(best, rows).or_better(fresh))
             stuck = put(stuck, rows, stuck[rows] + (~helped).long())
             taken = put(taken, rows, taken[rows] + 1)
-        run.step, run.info = step, info
         shape = (population.groups, population.particles)
-        run.record("violations before", broken.view(shape).sum(1))
-        run.record("violations after", (best.first >= 0).view(shape).sum(1))
-        run.record("rounds", taken.view(shape).amax(1))
-        return population.advance(best.tokens)
+        setup.recorder.record("violations before", broken.view(shape).sum(1))
+        setup.recorder.record("violations after", (best.first >= 0).view(shape).sum(1))
+        setup.recorder.record("rounds", taken.view(shape).amax(1))
+        return population.at(best.tokens)
 
-    def _judge(self, tokens: Tensor, run: Run) -> Judged:
+    def _judge(self, population: Population, tokens: Tensor, rows: Tensor | None = None) -> Judged:
+        """What is to be said of tokens in some rows of a population; None is all."""
         first, stop = verify(self.verifier, tokens)
-        values = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
-        if self.score is not None:
-            values = score(self.score, tokens, run.ledger)
-        return Judged(tokens, first, stop, violations(self.verifier, tokens, first), values)
+        return Judged(
+            tokens, first, stop, violations(self.verifier, tokens, first), self._scored(population, tokens, rows)
+        )
 
-    def _repair(self, part: Judged, condition: State | None, run: Run) -> tuple[Tensor, Tensor]:
+    def _scored(self, population: Population, tokens: Tensor, rows: Tensor | None) -> Tensor:
+        """The score of tokens (R, L), zero without one."""
+        if self.score is None:
+            return torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
+        held = population.slots.get(self.score)
+        held = held if rows is None else take(held, rows)
+        return self.score.look(lambda on: population.setup.seen(tokens, on), 0.0, held).double()
+
+    def _repair(self, population: Population, part: Judged, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (R, L) with the best substitution that the verifier accepts, and where (R,) there is one."""
-        process = run.prior.process
+        setup, process = population.setup, population.process
         span = _between(part.first, part.stop, part.tokens) & _real(part.tokens, process)
         asked = part.tokens.masked_fill(span, process.mask_id)
-        log_probs = run.denoise(asked, _time(asked, process), condition).log_probs
+        # Schedules take it for the last step of the run: nearly everything is known.
+        last = population.at(population.state, setup.steps[-1].start)
+        condition = take(population.condition, rows)
+        prediction = setup.denoise(Question(last, asked, _time(asked, process), condition, setup.prior, rows))
+        log_probs: Tensor = prediction.log_probs  # type: ignore[attr-defined]
         places, ids, gains = substitutions(part, log_probs, span, self.neighbours, self.tries)
         repaired, best = part.tokens.clone(), torch.full_like(gains[:, 0], -torch.inf)
         for place, token, gain in zip(places.unbind(1), ids.unbind(1), gains.unbind(1), strict=True):
             # Gains fall, so that without a score nothing behind the first repair can be better.
             wanted = gain.isfinite() if self.score is not None else gain > best
-            rows = wanted.nonzero()[:, 0]
-            if len(rows) == 0:
+            these = wanted.nonzero()[:, 0]
+            if len(these) == 0:
                 break
-            tried = part.tokens[rows].scatter(1, place[rows], token[rows])
+            tried = part.tokens[these].scatter(1, place[these], token[these])
             first, _ = verify(self.verifier, tried)
-            right = (first < 0) | (first >= part.stop[rows])
-            rows, tried = rows[right], tried[right]
-            value = gain[rows] if self.score is None else gain[rows] + score(self.score, tried, run.ledger)
-            better = value > best[rows]
-            best[rows[better]], repaired[rows[better]] = value[better], tried[better]
+            right = (first < 0) | (first >= part.stop[these])
+            these, tried = these[right], tried[right]
+            value = gain[these] + self._scored(population, tried, rows[these])
+            better = value > best[these]
+            best[these[better]], repaired[these[better]] = value[better], tried[better]
         return repaired, best.isfinite()
 
-    def _pinned(self, part: Judged, helped: Tensor, stuck: Tensor, run: Run) -> Tensor:
+    def _pinned(self, part: Judged, helped: Tensor, stuck: Tensor, process: Any) -> Tensor:
         """Tokens (R, L) that are not sampled again; stuck (R,) is in how many rounds before nothing helped."""
         length = part.tokens.shape[1]
         back = (part.stop - part.first) << stuck.clamp_max(30)
         begin = torch.where(helped, part.stop, part.first - back)
         end = part.stop + (length if self.window is None else self.window)
-        return ~(_between(begin, end, part.tokens) & _real(part.tokens, run.prior.process))
+        return ~(_between(begin, end, part.tokens) & _real(part.tokens, process))
 
-    def _sample_on(self, population: Population, tokens: Tensor, rows: Tensor, pinned: Tensor) -> Population:
+    def _sample_on(
+        self, population: Population, tokens: Tensor, rows: Tensor, pinned: Tensor, visit: int
+    ) -> Population:
         """The population at tokens (B, L), in some rows those not pinned (R, L) sampled again by the run's own loop."""
-        run, process = population.run, population.run.prior.process
+        setup, process = population.setup, population.process
         kept = torch.ones_like(tokens, dtype=torch.bool).index_copy(0, rows, pinned)
-        population = population.advance(tokens.masked_fill(~kept, process.mask_id))
-        if "time" in population.memory:  # of samplers in which every particle has its own
-            population = population.remember(time=_time(population.state, process))
-        # Filters would move particles between rows; everything else acts as it did before.
-        move = wrap("move", [plug for plug in run.plugs if not plug.reorders], run._move)
-        for t, u in pairwise(run.grid):
-            run.step += 1
-            population = move(population, t, u)
-            population = population.advance(torch.where(kept, tokens, population.state))  # some samplers mask again
+        masked = tokens.masked_fill(~kept, process.mask_id)
+        population = population.at(masked, setup.steps[0].start)
+        if isinstance(population.time, Tensor):  # of samplers that remember a time for every row
+            population = population.remember(setup.sampler, _time(masked, process))
+        for step in setup.steps:
+            again = Step(step.start, step.end, (*step.key, setup.labels[self], visit))
+            population = walk(population, [again])
+            population = population.at(torch.where(kept, tokens, population.state))  # some samplers mask again
         return population
+
+
+def _resting(setup: Setup) -> Setup:
+    """The setup without filters, which would move particles between rows, and with records of its own.
+
+    Chunks differ in their number of rounds, so records of what happens in one could not be joined.
+    """
+    members = [member for member in setup.members if Fact.WEIGHTS not in member.provides]
+    denoise, propose, move = wrapped(members, setup.network)
+    recorder = Recorder(setup.random.groups)
+    return dataclasses.replace(setup, recorder=recorder, denoise=denoise, propose=propose, move=move)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,8 +241,8 @@ def substitutions(
     double = (top[:, 0, a] + top[:, 1, b]).masked_fill((part.stop - part.first != 2)[:, None], -torch.inf)
     pairs = torch.stack([token[:, 0, a], token[:, 1, b]], -1)
     two = torch.stack([ends[:, None].expand_as(pairs), pairs], 2)
-    value, pick = torch.cat([single, double], 1).topk(min(tries, single.shape[1] + double.shape[1]))
-    edits = torch.cat([one, two], 1).gather(1, pick[..., None, None].expand(-1, -1, 2, 2))
+    value, top_pick = torch.cat([single, double], 1).topk(min(tries, single.shape[1] + double.shape[1]))
+    edits = torch.cat([one, two], 1).gather(1, top_pick[..., None, None].expand(-1, -1, 2, 2))
     return edits[:, :, 0], edits[:, :, 1], value
 
 
@@ -225,12 +252,12 @@ def _between(first: Tensor, stop: Tensor, tokens: Tensor) -> Tensor:
     return (position >= first[:, None]) & (position < stop[:, None])
 
 
-def _real(tokens: Tensor, process: Masked) -> Tensor:
+def _real(tokens: Tensor, process: Any) -> Tensor:
     """Which tokens are no padding."""
     return torch.ones_like(tokens, dtype=torch.bool) if process.pinned is None else tokens != process.pinned
 
 
-def _time(tokens: Tensor, process: Masked) -> Tensor:
+def _time(tokens: Tensor, process: Any) -> Tensor:
     """Time (B,) at which the expected share of masked tokens is that of each row."""
     masked, real = (tokens == process.mask_id).sum(1), _real(tokens, process).sum(1)
     return process.survival.inverse(1 - masked.double() / real.clamp_min(1)).clamp(0, 1)
