@@ -141,12 +141,12 @@ def _missing(
 
 
 def _check_order(members: Sequence[Guidance]) -> None:
+    if sum(Fact.WEIGHTS in member.provides for member in members) > 1:
+        raise GuidanceError("two particle filters would share one set of weights: keep one of them")
     ordered = sorted(members, key=lambda guidance: guidance.layer)
     if [id(member) for member in ordered] != [id(member) for member in members]:
         names = ", ".join(member.name for member in ordered)
         raise GuidanceError(f"guidances work in a certain order, inside to outside: write chain({names})")
-    if sum(Fact.WEIGHTS in member.provides for member in members) > 1:
-        raise GuidanceError("two particle filters would share one set of weights: keep one of them")
 
 
 def together(parts: Sequence[frozenset[str] | None]) -> frozenset[str] | None:

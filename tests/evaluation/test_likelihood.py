@@ -8,8 +8,6 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.cli import main
-from guidekit.cli.evaluate import BOUND, ERROR
 from guidekit.evaluation.likelihood import bits_per_token
 from guidekit.evaluation.table import text
 from guidekit.networks import SequenceTransformer
@@ -182,6 +180,9 @@ def test_bad_input_is_named(prior, states, draws, said):
 
 
 def test_command_reports_the_bound(tmp_path, capsys):
+    from guidekit.cli import main
+    from guidekit.cli.evaluate import BOUND, ERROR
+
     path, output = tmp_path / "five.smi", tmp_path / "figures.json"
     smiles = ["CC(=O)Nc1ccc(O)cc1", "COc1ccc(CNC(=O)C2CC2)cc1", "Cc1ccccc1NC(=O)CN1CCOCC1"]
     smiles += ["O=C(O)c1ccccc1", "CCN1CCNCC1"]

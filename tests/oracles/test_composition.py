@@ -5,6 +5,7 @@ import torch
 
 import guidekit as gk
 from guidekit import processes, samplers
+from guidekit.guidance.values import LearnedValue
 from guidekit.testing import exact_law
 
 LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
@@ -19,8 +20,8 @@ def conditional_chain(process=None):
 
 @pytest.mark.parametrize("sampler", [samplers.Ancestral(), samplers.FirstHitting()])
 def test_a_tilt_outside_the_corrector_is_a_proposal_that_is_corrected(sampler):
-    chain, corrector = conditional_chain(), g.DiscreteFKC(weight=2.0)
-    tilted = g.chain(corrector, g.DCBG(REWARD, 0.7))
+    chain, product, weigh = conditional_chain(), g.KernelProduct(2.0), g.ParticleFilter()
+    corrector, tilted = g.chain(product, weigh), g.chain(product, g.DCBG(REWARD, 0.7), weigh)
     options = dict(steps=6, condition=0)
     expected = exact_law(chain, sampler, corrector, weighted=True, **options)
     torch.testing.assert_close(exact_law(chain, sampler, tilted, weighted=True, **options), expected)
@@ -28,30 +29,30 @@ def test_a_tilt_outside_the_corrector_is_a_proposal_that_is_corrected(sampler):
 
 
 def test_a_learned_value_tilts_what_was_mixed():
-    """`SLCD` is a tilt of tokens, and has no say in predictions that could meet the mixing plug."""
+    """`SLCD` is a tilt of tokens, and has no say in predictions that could meet the mixing."""
     chain = conditional_chain(processes.Uniform())
     network = torch.nn.Module()
     network.forward = lambda z, level: torch.stack([(z == 1).sum(1).float(), torch.zeros(len(z))], 1)
-    value = g.LearnedValue(network, chain.process, torch.tensor([1.0, 0.0]))
-    plug = g.chain(g.KernelCFG(2.0), g.SLCD(value, 2.0, first_order=False))
-    plain, guided = (exact_law(chain, samplers.Ancestral(), p, 8, 0) for p in (g.KernelCFG(2.0), plug))
+    value = LearnedValue(network, chain.process, torch.tensor([1.0, 0.0]))
+    guidance = g.chain(g.KernelCFG(2.0), g.SLCD(value, 2.0, first_order=False))
+    plain, guided = (exact_law(chain, samplers.Ancestral(), p, 8, 0) for p in (g.KernelCFG(2.0), guidance))
     ones = torch.tensor([[0.0, 1, 0], [1, 2, 1], [0, 1, 0]], dtype=torch.float64)
     assert (guided * ones).sum() > (plain * ones).sum() + 0.05
 
 
 @pytest.mark.parametrize(
-    ("plugs", "reason"),
+    ("guidances", "reason"),
     [
-        ((g.DiscreteFKC(), g.Sharpen(0.5)), r"chain\(Sharpen, DiscreteFKC\)"),
+        ((g.DiscreteFKC(), g.Sharpen(0.5)), r"chain\(Sharpen, KernelProduct, ParticleFilter\)"),
         ((g.KernelCFG(), g.Sharpen(0.5)), r"chain\(Sharpen, KernelCFG\)"),
-        ((g.DCBG(REWARD), g.KernelCFG()), "mixed before they are tilted"),
-        ((g.DCBG(REWARD), g.DiscreteFKC()), "tilt"),
+        ((g.DCBG(REWARD), g.KernelCFG()), r"chain\(KernelCFG, DCBG\)"),
+        ((g.DCBG(REWARD), g.DiscreteFKC()), r"chain\(KernelProduct, DCBG, ParticleFilter\)"),
         ((g.FKSteering(REWARD), g.DiscreteFKC()), "two particle filters"),
     ],
 )
-def test_orders_that_would_sample_another_law_are_refused(plugs, reason):
+def test_orders_that_would_sample_another_law_are_refused(guidances, reason):
     with pytest.raises(gk.GuidanceError, match=reason):
-        gk.sample(conditional_chain(), g.chain(*plugs), 2, steps=4, condition=0)
+        gk.sample(conditional_chain(), g.chain(*guidances), 2, steps=4, condition=0)
 
 
 def test_no_particle_is_the_best_without_a_reward():
@@ -59,10 +60,11 @@ def test_no_particle_is_the_best_without_a_reward():
         g.DiscreteFKC(output="best")
 
 
-def test_remasking_by_confidence_takes_no_tilt():
-    sampler = samplers.ReMDM(by_confidence=True)
-    with pytest.raises(gk.GuidanceError, match="ReMDM"):
-        gk.sample(conditional_chain(), g.DCBG(REWARD), 2, steps=4, sampler=sampler)
+def test_remasking_by_confidence_takes_a_tilt():
+    """How sure the model was of a token is known whatever chose it."""
+    sampler, chain = samplers.ReMDM("rescale", 0.5, by_confidence=True), conditional_chain()
+    plain, tilted = (gk.sample(chain, one, 500, 8, sampler=sampler).samples for one in (None, g.DCBG(REWARD, 2.0)))
+    assert REWARD(tilted).mean() > REWARD(plain).mean() + 0.3
 
 
 def test_branches_without_a_common_token_leave_the_positive_one():
@@ -70,15 +72,15 @@ def test_branches_without_a_common_token_leave_the_positive_one():
     chain = gk.priors.CategoricalChain(
         torch.tensor([0.9, 0.1]).double(), conditionals=torch.tensor([[0.1, 0.9], [0.9, 0.1]]).double()
     )
-    for plug in (g.CFG(3.0), g.KernelCFG(3.0), g.DiscreteFKC(weight=3.0)):
-        z = gk.sample(chain, g.chain(g.Sharpen(nucleus=0.5), plug), 50, steps=4, condition=0).samples
-        assert (z == 1).all(), type(plug).__name__
+    for guidance in (g.CFG(3.0), g.KernelCFG(3.0), g.DiscreteFKC(weight=3.0)):
+        z = gk.sample(chain, g.chain(g.Sharpen(nucleus=0.5), guidance), 50, steps=4, condition=0).samples
+        assert (z == 1).all(), type(guidance).__name__
 
 
 @pytest.mark.parametrize("sampler", [samplers.EulerCTMC(), samplers.TauLeaping(), samplers.PredictorCorrector()])
 def test_chains_in_discrete_time_have_no_rates(sampler):
     step = torch.full((3, 3), 0.1) + 0.7 * torch.eye(3)
     chain = gk.priors.CategoricalChain(LAW, processes.Stepped(matrices=[step.tolist()] * 4))
-    with pytest.raises(gk.GuidanceError, match="samplers for it: ancestral"):
+    with pytest.raises(gk.GuidanceError, match="samplers for it: Ancestral"):
         gk.sample(chain, None, 2, steps=4, sampler=sampler)
     gk.sample(chain, g.PredictorGuidance(REWARD), 2, steps=4)  # takes the prior's own sampler instead

@@ -9,7 +9,11 @@ import guidekit as gk
 from guidekit import processes, samplers
 from guidekit.core.token_kernels import JumpKernel
 from guidekit.core.loop import populate, prepare
-from guidekit.samplers.ctmc import poisson
+from guidekit.core.prediction import CategoricalPrediction
+from guidekit.core.random import Draw, KeyedRandom
+from guidekit.core.sampler import Here
+from guidekit.core.step import Moment, Step
+from guidekit.samplers.ctmc import PoissonKernel, poisson
 from guidekit.samplers.remasking import SCHEDULES, Revealed, remasking_kernel
 from guidekit.testing import exact_law
 
@@ -221,3 +225,76 @@ def test_nothing_stays_masked(schedule, steps):
     prior = gk.priors.CategoricalChain(LAW, processes.Masked())
     drawn = gk.sample(prior, None, 200, steps, sampler=samplers.ReMDM(schedule)).samples
     assert int((drawn == prior.process.mask_id).sum()) == 0
+
+
+def planned(sampler, scores, t, u, revealed=None, n=20_000):
+    """Share (L,) of rows in which each token is shown after a step; a new token l has the probability scores[l].
+
+    Args:
+        revealed: confidences of tokens that were revealed before, 0 for those that are masked.
+    """
+    length = len(scores)
+    process = processes.Masked(1)
+    known = torch.zeros(length) if revealed is None else torch.tensor(revealed)
+    z = torch.where(known > 0, 0, 1).expand(n, length)
+    prediction = CategoricalPrediction(torch.tensor(scores).double().log().expand(n, length)[..., None], z)
+    memory = None if revealed is None else Revealed(known.double().expand(n, length), z, prediction.log_probs)
+    step = Step(Moment(t, 0), Moment(u, 1), (0,))
+    draw = Draw(KeyedRandom(0, 0, n), (0,), "move")
+    kernel, _ = sampler.step(Here(process, prediction, step, t, draw, None, (step,)), memory)
+    return (kernel.sample(draw) == 0).double().mean(0)
+
+
+@pytest.mark.parametrize("t", [1.0, 0.5])
+def test_noise_on_confidence_is_gumbel_and_falls_with_time(t):
+    """Of three new tokens one stays: with Gumbel noise of temperature T it is each with odds p^(1 / T), T = t here."""
+    scores, n = [0.6, 0.3, 0.2], 20_000
+    for sampler in (samplers.MaskGIT(schedule="linear"), samplers.PathPlanning(schedule="linear")):
+        share = planned(sampler, scores, t, 0.4, n=n)
+        expected = torch.softmax(torch.tensor(scores).double().log() / t, 0)
+        assert ((share - expected).abs() < 4 * (expected * (1 - expected) / n).sqrt()).all()
+
+
+@pytest.mark.parametrize(("keep", "stays"), [(0.0, 1.0), (0.5, 1.0), (1.0, 0.0)])
+def test_keep_weighs_the_confidence_of_revealed_tokens(keep, stays):
+    """Revealed at .2, against new tokens of .3: the score keep log .2 beats log .3 for keep = .5, but not for 1."""
+    sampler = samplers.PathPlanning(keep, temperature=0.0, schedule="linear")
+    share = planned(sampler, [0.1, 0.3, 0.3], 0.5, 0.4, revealed=[0.2, 0.0, 0.0], n=8)
+    assert share[0] == stays
+    noisy = planned(samplers.MaskGIT(temperature=50.0, schedule="linear"), [0.1, 0.3, 0.3], 0.5, 0.4, [0.2, 0, 0], 500)
+    assert noisy[0] == 1  # and MaskGIT keeps it, whatever the noise
+
+
+def test_tau_leaping_moves_by_exactly_one_jump_and_by_all_of_them_on_a_scale():
+    chain = gk.priors.CategoricalChain(torch.tensor([0.3, 0.2, 0.5]).double(), processes.Uniform())
+    z, t, u = torch.tensor([[0], [1], [2]]), 0.6, 0.2
+    rates = chain.process.reverse_rates(chain.predict(z, t), t) * (t - u)
+    setup = prepare(chain, sampler=samplers.TauLeaping(), steps=4, groups=(0, 3))
+    step = Step(Moment(t, 1), Moment(u, 2), (1,))
+    table = setup.propose(populate(setup, z, step.start, 1), step).kernel.table().log_probs.exp()
+    poisson_one = torch.distributions.Poisson(rates[:, 0]).log_prob(torch.ones(3, 3).double()).exp()
+    none = (-rates[:, 0]).exp()
+    for row in range(3):
+        for y in {0, 1, 2} - {row}:
+            (other,) = {0, 1, 2} - {row, y}
+            assert float(table[row, 0, y]) == pytest.approx(float(poisson_one[row, y] * none[row, other]), rel=1e-12)
+    n = 20_000
+    counts = torch.zeros(n, 1, 41, dtype=torch.float64)
+    counts[..., 21], counts[..., 18] = 1.7, 0.6  # offsets 1 and -2
+    moved = PoissonKernel(counts, torch.full((n, 1), 20)).sample(Draw(KeyedRandom(0, 0, n), (0,), "move")).double() - 20
+    mean, variance = 1.7 - 2 * 0.6, 1.7 + 4 * 0.6
+    assert float(moved.mean()) == pytest.approx(mean, abs=4 * math.sqrt(variance / n))
+    assert float(moved.var()) == pytest.approx(variance, rel=0.06)
+
+
+@pytest.mark.parametrize(("corrections", "scale"), [(1, 1.0), (3, 0.5)])
+def test_a_corrector_is_as_long_as_a_predictor_step(corrections, scale):
+    chain = gk.priors.CategoricalChain(LAW, processes.Uniform())
+    sampler = samplers.PredictorCorrector(corrections=corrections, scale=scale)
+    setup = prepare(chain, sampler=sampler, steps=10, groups=(0, 3))
+    lengths = [
+        setup.propose(populate(setup, torch.tensor([[0, 1], [1, 2], [2, 2]]), step.start, 1), step).kernel.length
+        for step in setup.steps
+        if step.t == step.u
+    ]
+    assert len(lengths) == 9 * corrections and lengths == [pytest.approx(scale / 10)] * len(lengths)

@@ -313,7 +313,7 @@ def test_sharpen_cuts_and_sharpens():
 
 def test_what_cannot_work_is_refused_with_a_reason(chain_a):
     mixture = gk.priors.GaussianMixture(torch.tensor([[2.0], [-2.0]]), 0.7)
-    with pytest.raises(gk.GuidanceError, match="weighs edits of tokens"):
+    with pytest.raises(gk.GuidanceError, match="DCBG needs one sequence of tokens"):
         gk.sample(mixture, g.DCBG(chain_a.reward))
     with pytest.raises(gk.GuidanceError, match="is a black box"):
         gk.sample(chain_a.prior, g.TAG(lambda tokens: tokens.sum(1)))
@@ -321,10 +321,101 @@ def test_what_cannot_work_is_refused_with_a_reason(chain_a):
         gk.sample(chain_a.prior, g.DCBG())
     with pytest.raises(gk.GuidanceError, match="needs a conditional prior"):
         gk.sample(chain_a.prior, g.KernelCFG())
-    with pytest.raises(gk.GuidanceError, match="sampler=jumps"):
+    with pytest.raises(gk.GuidanceError, match="jumps can be accelerated.*EulerCTMC"):
         gk.sample(chain_a.prior, g.PredictorGuidance(chain_a.reward), sampler=samplers.FirstHitting())
     chain, _ = conditional(processes.Uniform())
-    with pytest.raises(gk.GuidanceError, match="sampler=jumps"):
+    with pytest.raises(gk.GuidanceError, match="follows rates.*EulerCTMC"):
         gk.sample(chain, g.KernelCFG(2.0, "rates"), condition=0, sampler=samplers.Ancestral())
     with pytest.raises(ValueError, match="accepted: kernel, rates"):
         g.KernelCFG(mix="clean")
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        samplers.EulerCTMC(1.0),
+        samplers.EulerCTMC(2.0),
+        samplers.TauLeaping(),
+        samplers.PredictorCorrector(),
+        samplers.PredictorCorrector(1.0, corrections=2),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", ["masked", "uniform"])
+def test_noise_that_a_sampler_adds_has_no_weight(sampler, name):
+    """Weighed like progress it would give a normalizer of 1.23 to 1.71 in place of 1.167."""
+    chain, given = conditional(PROCESSES[name])
+    measure = exact_law(chain, sampler, g.DiscreteFKC(weight=2.0), 64, 0, weighted=True)
+    exact = float((given**2 / LAW).sum())
+    assert float(measure.sum()) == pytest.approx(exact, abs=0.02)
+    assert distance(measure, tempered(given, 2.0)) < 0.02
+
+
+@pytest.mark.parametrize("sampler", [samplers.ReMDM(), samplers.MaskGIT(), samplers.PathPlanning()], ids=repr)
+def test_correctors_refuse_samplers_that_do_not_tell_noise_apart(sampler):
+    chain, _ = conditional(processes.Masked())
+    with pytest.raises(gk.GuidanceError, match="KernelProduct needs a sampler that tells reversal from added noise.*Anc"):
+        gk.sample(chain, g.DiscreteFKC(2.0), 2, condition=0, sampler=sampler)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_refused(number, chain_a):
+    """They would leave mask tokens in finished samples."""
+    for make in (g.KernelCFG, g.KernelProduct, g.DiscreteFKC):
+        with pytest.raises(ValueError, match="weight must be a finite number"):
+            make(number)
+    for make in (g.DCBG, g.PredictorGuidance):
+        with pytest.raises(ValueError, match="scale must be a finite number"):
+            make(chain_a.reward, number)
+
+
+@pytest.mark.parametrize("outer", [g.DCBG, g.PredictorGuidance])
+def test_weights_of_a_kernel_changed_twice_are_those_of_the_sampler_s_own(outer):
+    chain = gk.priors.CategoricalChain(LAW, processes.Uniform())
+    twice = g.chain(g.DCBG(value=ExactValue(chain)), outer(value=ExactValue(chain, LABEL.T)))
+    base = exact_law(chain, samplers.Ancestral(), None, 6)
+    torch.testing.assert_close(exact_law(chain, samplers.Ancestral(), twice, 6, weighted=True), base, atol=1e-12, rtol=0)
+    assert distance(exact_law(chain, samplers.Ancestral(), twice, 6), base) > 0.1
+
+
+def test_ratios_of_all_steps_between_two_evaluations_count(chain_a):
+    """A filter that looks at every third step still weighs every step that was tilted."""
+    chain, runs, sampler = chain_a.prior, 2000, samplers.Ancestral()
+    exact = float((exact_law(chain, sampler, None, 7) * chain_a.rewards.exp()).sum())
+    tilt = g.DCBG(value=ExactValue(chain, chain_a.rewards.exp()), scale=0.7)
+    steer = g.FKSteering(chain_a.reward, 1.0, particles=4, output="all", interval=3)
+    evidence = gk.sample(chain, g.chain(tilt, steer), runs, 7, sampler=sampler).log_normalizer.exp()
+    error = float(evidence.std()) / math.sqrt(runs)
+    assert abs(float(evidence.mean()) - exact) < 4 * error < 0.1 * exact
+
+
+@pytest.mark.parametrize("rows", [1, 4, 4096])
+def test_every_edit_is_judged_at_the_time_of_its_own_row(rows):
+    """Released code tiles times against interleaved edits."""
+
+    class Timed(gk.core.objective.Objective):
+        on = "noisy"
+
+        def scores(self, z, t, rows):
+            return torch.as_tensor(t).expand(len(z)) * (z[:, 0] + 3 * z[:, 1]).double()
+
+    chain, sampler = gk.priors.CategoricalChain(LAW), samplers.FirstHitting()
+    z = torch.tensor([[3, 3], [3, 0], [2, 3], [3, 3]])
+    times = torch.tensor([0.9, 0.5, 0.3, 0.1], dtype=torch.float64)
+    setup = prepare(chain, sampler=sampler, steps=2, groups=(0, 4))
+    table = ExactEdits(Timed(), rows)(populate(setup, z, Moment(0.5, 1), 1).remember(sampler, times))
+    for row in range(4):
+        one = _population(chain, z[row : row + 1], float(times[row]))
+        torch.testing.assert_close(table[row : row + 1], ExactEdits(Timed())(one))
+    assert table.abs().max() > 0.5
+
+
+def test_a_prior_whose_laws_are_not_normalized_is_refused():
+    class Logits(gk.priors.CategoricalChain):
+        def predict(self, x, t, condition=None):
+            prediction = super().predict(x, t, condition)
+            return dataclasses.replace(prediction, log_probs=prediction.log_probs + 1.0)
+
+    for process in PROCESSES.values():
+        with pytest.raises(ValueError, match="do not add up to one"):
+            gk.sample(Logits(LAW, process), None, 2)

@@ -32,6 +32,7 @@ class Path:
     history: Tensor
 
 
+@register("tool", "particle_filter")
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ParticleFilter(Guidance[Path]):
     """K particles per group, weighted by potentials of an estimate and by changed kernels, and resampled.

@@ -35,7 +35,7 @@ class EditGuidance(Guidance[None]):
 
     def __post_init__(self) -> None:
         """Take functions for objectives, and check the settings."""
-        name = type(self).__name__
+        name = self.name
         if self.reward is None and self.value is None:
             raise GuidanceError(f"{name} needs something to obey: give reward=, or value= of noisy states")
         if self.reward is not None:

@@ -33,7 +33,7 @@ class Mixing(Guidance[None]):
     """
 
     weight: float = 2.0
-    layer = Layer.CONTRAST
+    layer = Layer.ESTIMATE  # what changes predictions must come before
     requires = frozenset({Fact.SEQUENCE, Fact.CONDITIONAL, Fact.CONDITION, Fact.TABLES})
     provides = frozenset({Fact.BRANCHES, Fact.LINEAR})
     timeless = True
@@ -45,10 +45,10 @@ class Mixing(Guidance[None]):
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Whoever changes the mixed prediction outside would not change the branches that are mixed."""
-        name = type(self).__name__
+        name = self.name
         for other in members[members.index(self) + 1 :]:
             if overrides(other, "denoise"):
-                raise GuidanceError(f"{name} mixes what is inside it: write chain({type(other).__name__}, {name})")
+                raise GuidanceError(f"{name} mixes what is inside it: write chain({other.name}, {name})")
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """Both predictions; the mixed one is what others see."""
