@@ -3,10 +3,8 @@
 from guidekit.networks.dilated_convolution import DilatedConvolution
 from guidekit.networks.image_encoder import ImageEncoder
 from guidekit.networks.image_transformer import ImageTransformer
-from guidekit.networks.installation import installed
 from guidekit.networks.perceptron import Perceptron
 from guidekit.networks.sequence_transformer import SequenceTransformer
-from guidekit.networks.sites import choose, describe, find_sites
 from guidekit.networks.unet import UNet
 from guidekit.networks.value_network import ValueNetwork
 from guidekit.networks.waveform_unet import WaveformUNet
@@ -22,10 +20,6 @@ NETWORKS = {
 
 __all__ = [
     "NETWORKS",
-    "choose",
-    "describe",
-    "find_sites",
-    "installed",
     "DilatedConvolution",
     "ImageEncoder",
     "ImageTransformer",

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from guidekit.interventions.sites import Site, Sited
 
-class Conditioning(nn.Module):
+
+class Conditioning(nn.Module, Sited):
     """A vector per sequence, to be added to every position: the sum of its labels' embeddings and of its noise level's.
 
     Args:
@@ -37,6 +39,11 @@ class Conditioning(nn.Module):
         if self.level is not None:
             total = total + self.level(waves(level.to(like)))
         return total[:, None] if isinstance(total, Tensor) else total
+
+    def sites(self) -> list[Site]:
+        """See `Sited.sites`: what is told about labels and noise level."""
+        tables = [Site(f"tables.{k}", {"condition_embedding": table}) for k, table in enumerate(self.tables)]
+        return tables if self.level is None else [*tables, Site("level", {"time_embedding": self.level})]
 
 
 def waves(level: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from guidekit.interventions.sites import Site, Sited
 from guidekit.networks.conditioning import Conditioning, embedded
 
 
-class DilatedConvolution(nn.Module):
+class DilatedConvolution(nn.Module, Sited):
     """Token ids to logits of the clean token at every position, by translation-equivariant layers.
 
     The receptive field is 1 + 2 floor(kernel / 2) sum(dilations) positions; beyond the ends there is nothing (zeros).
@@ -74,3 +75,7 @@ class DilatedConvolution(nn.Module):
         """Logits (B, L, V) for tokens (B, L) int64, or (N, V) for the N positions where select (B, L) is True."""
         h = self.features(tokens, labels, level)
         return self.logits(h if select is None else h[select])
+
+    def sites(self) -> list[Site]:
+        """See `Sited.sites`: the layers, whose outputs are added to the residual stream."""
+        return [Site(f"layers.{i}", {"block": layer}, rest="zero") for i, layer in enumerate(self.layers)]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from guidekit.interventions.sites import Site, Sited, block_ports
 from guidekit.networks.conditioning import Conditioning
 
 
@@ -39,7 +40,7 @@ class ModulatedBlock(nn.Module):
         return h + f_gate * self.down(F.gelu(self.up(fed), approximate="tanh"))
 
 
-class ImageTransformer(nn.Module):
+class ImageTransformer(nn.Module, Sited):
     """Images to images of the same shape by a transformer over their patches.
 
     Args:
@@ -91,3 +92,9 @@ class ImageTransformer(nn.Module):
         scale, shift = self.modulation(told)[:, None].chunk(2, -1)
         h = self.head(self.norm(h) * (1 + scale) + shift)
         return F.pixel_shuffle(h.transpose(1, 2).unflatten(2, (self.side, self.side)), self.patch)
+
+    def sites(self) -> list[Site]:
+        """See `Sited.sites`: the blocks, whose tokens are patches."""
+        dims = (self.side, self.side)
+        parts = enumerate(self.blocks)
+        return [Site(f"blocks.{i}", block_ports(block, block.out, block.down), dims=dims) for i, block in parts]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from guidekit.interventions.sites import Site, Sited
 from guidekit.networks.conditioning import Conditioning
 
 
-class Perceptron(nn.Module):
-    """Features of states (B, *S) as one position (B, 1, width); nothing is normalised, so sizes keep their meaning.
+class Perceptron(nn.Module, Sited):
+    """Features of states (B, *S) as one position (B, 1, width); nothing is normalized, so sizes keep their meaning.
 
     Args:
         size: numbers in a state.
@@ -33,3 +34,7 @@ class Perceptron(nn.Module):
         for layer in self.layers:
             h = h + layer(h)
         return h
+
+    def sites(self) -> list[Site]:
+        """See `Sited.sites`: the layers, whose outputs are added to the residual stream."""
+        return [Site(f"layers.{i}", {"block": layer}, rest="zero") for i, layer in enumerate(self.layers)]

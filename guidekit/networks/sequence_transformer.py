@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from guidekit.interventions.sites import Site, Sited, block_ports
 from guidekit.networks.conditioning import Conditioning, embedded, real_positions
 
 
-class Block(nn.Module):
-    """Pre-norm attention and feed-forward block with normalised queries and keys."""
+class Block(nn.Module, Sited):
+    """Pre-norm attention and feed-forward block with normalized queries and keys."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -34,6 +35,16 @@ class Block(nn.Module):
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         h = h + self.out(attended.transpose(1, 2).reshape(batch, length, width))
         return h + self.down(F.gelu(self.up(self.feed_norm(h)), approximate="tanh"))
+
+    def sites(self) -> list[Site]:
+        """See `Sited.sites`."""
+        return [Site("", block_ports(self, self.out, self.down), padding=_real_tokens)]
+
+
+def _real_tokens(args: tuple, kwargs: dict) -> Tensor:
+    """The mask (B, 1, 1, L) of a block's call, as (B, L)."""
+    mask: Tensor = args[1] if len(args) > 1 else kwargs["mask"]
+    return mask[:, 0, 0]
 
 
 class SequenceTransformer(nn.Module):

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from guidekit.interventions.sites import Site, Sited
 from guidekit.networks.conditioning import Conditioning
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module, Sited):
     """Two 3x3 convolutions, the second one's input scaled and shifted by the condition; the last starts at zero."""
 
     def __init__(self, inputs: int, width: int, told: int) -> None:
@@ -31,8 +32,12 @@ class ResidualBlock(nn.Module):
         inner = self.second_norm(self.first(F.silu(self.first_norm(h)))) * (1 + scale) + shift
         return self.skip(h) + self.second(F.silu(inner))
 
+    def sites(self) -> list[Site]:
+        """See `Sited.sites`."""
+        return [Site("", {"block": self}, rest="skip")]
 
-class ImageAttention(nn.Module):
+
+class ImageAttention(nn.Module, Sited):
     """Self-attention over the positions of a feature map, added to it; its output starts at zero."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -51,6 +56,10 @@ class ImageAttention(nn.Module):
         q, k, v = self.qkv(tokens).view(batch, -1, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, -1, width)
         return h + self.out(attended).transpose(1, 2).reshape(batch, width, *size)
+
+    def sites(self) -> list[Site]:
+        """See `Sited.sites`."""
+        return [Site("", {"block": self, "tokens": self, "self_attention": self, "attention_output": self.out})]
 
 
 class UNet(nn.Module):
@@ -138,7 +147,7 @@ class UNet(nn.Module):
 
 
 def groups(width: int) -> int:
-    """Groups of a normalisation: at most 8, of at least 4 channels where they divide."""
+    """Groups of a normalization: at most 8, of at least 4 channels where they divide."""
     return next(g for g in (8, 4, 2, 1) if width % g == 0)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guidekit.core.random import Draw, pick
 from guidekit.core.prediction import CategoricalPrediction
-from guidekit.core.state import State
-from guidekit.networks.installation import narrowed
 from guidekit.core.prior import Prior, Time
+from guidekit.core.random import Draw, pick
+from guidekit.core.state import State
+from guidekit.interventions.installation import narrowed
 from guidekit.priors.denoiser import evaluating
 from guidekit.priors.labels import Label, label_rows
 from guidekit.processes import DiscreteProcess, Masked

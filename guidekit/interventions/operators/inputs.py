@@ -8,9 +8,9 @@ import math
 import torch
 from torch import Tensor
 
-from guidekit.networks.perturbations.operator import Choice, Operator
-from guidekit.networks.places import Place
-from guidekit.networks.sites import SiteError
+from guidekit.interventions.operators.operator import Choice, Operator
+from guidekit.interventions.places import Place
+from guidekit.interventions.sites import SiteError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class NoiseEmbedding(Operator):
         scale: of the noise, in the unit of the embedding.
         sites: which.
         port: "time_embedding" or "condition_embedding".
-        power: of the rows' time in [0, 1], see `guidekit.networks.installed`; 0 does not look at it.
+        power: of the rows' time in [0, 1], see `guidekit.interventions.installed`; 0 does not look at it.
 
     Source: Sadat et al. 2024, arXiv:2407.02687, section 4.2.
     """

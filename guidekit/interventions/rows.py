@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from guidekit.networks.sites import Site, SiteError
+from guidekit.interventions.sites import Site, SiteError
 
 
 @dataclasses.dataclass(frozen=True)

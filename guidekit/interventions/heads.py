@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.networks.sites import SiteError
+from guidekit.interventions.sites import SiteError
 
 
 @dataclasses.dataclass(frozen=True)

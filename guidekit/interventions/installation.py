@@ -10,11 +10,13 @@ from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
-from guidekit.networks.hooks import Installation
-from guidekit.networks.perturbations.operator import Operator
-from guidekit.networks.places import Probe
-from guidekit.networks.rows import Rows
-from guidekit.networks.sites import Rule, Site, find_sites
+from guidekit.interventions.hooks import Installation
+from guidekit.interventions.operators.operator import Operator
+from guidekit.interventions.places import Probe
+from guidekit.interventions.rows import Rows
+from guidekit.interventions.rules import Rule
+from guidekit.interventions.selection import find_sites
+from guidekit.interventions.sites import Site
 
 _ACTIVE: list[Installation] = []
 

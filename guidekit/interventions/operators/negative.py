@@ -7,10 +7,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from guidekit.networks.heads import Heads, join_heads
-from guidekit.networks.perturbations.operator import Choice, Operator
-from guidekit.networks.places import Place
-from guidekit.networks.sites import SiteError
+from guidekit.interventions.heads import Heads, join_heads
+from guidekit.interventions.operators.operator import Choice, Operator
+from guidekit.interventions.places import Place
+from guidekit.interventions.sites import SiteError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def gaussian_matrix(extent: int, sigma: float, like: Tensor) -> Tensor:
-    """Weights exp(-(i - j)^2 / (2 sigma^2)), (n, n), not normalised; sigma in steps of the grid, may be infinite."""
+    """Weights exp(-(i - j)^2 / (2 sigma^2)), (n, n), not normalized; sigma in steps of the grid, may be infinite."""
     place = torch.arange(extent, dtype=torch.float64, device=like.device)
     gap = place[:, None] - place
     if sigma == 0:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from guidekit.networks.heads import Heads
-from guidekit.networks.perturbations.operator import Choice, Operator
-from guidekit.networks.places import Place
+from guidekit.interventions.heads import Heads
+from guidekit.interventions.operators.operator import Choice, Operator
+from guidekit.interventions.places import Place
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ STEP, FIRST, SECOND = -7046029254386353131, -4658895280553007687, -7723592293110
 
 
 def mixed(z: Tensor) -> Tensor:
-    """A bijection of int64 whose output bits depend on all input bits (the finaliser of SplitMix64).
+    """A bijection of int64 whose output bits depend on all input bits (the finalizer of SplitMix64).
 
     Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", figure 17.
     """

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from guidekit.names import UnknownNameError
 from guidekit.networks import DilatedConvolution, ImageTransformer, Perceptron, SequenceTransformer, UNet
-from guidekit.networks.installation import installed, narrowed
-from guidekit.networks.perturbations import (
+from guidekit.interventions.installation import installed, narrowed
+from guidekit.interventions.operators import (
     BlurQuery,
     Custom,
     DropAttention,
@@ -26,10 +26,11 @@ from guidekit.networks.perturbations import (
     ShuffleTokens,
     TemperAttention,
 )
-from guidekit.networks.perturbations.inputs import shuffled
-from guidekit.networks.perturbations.negative import extrapolated
-from guidekit.networks.sites import Site, SiteError, choose, describe, find_sites
-from guidekit.networks.smoothing import smoothed
+from guidekit.interventions.operators.inputs import shuffled
+from guidekit.interventions.operators.negative import extrapolated
+from guidekit.interventions.selection import choose, describe, find_sites
+from guidekit.interventions.sites import Site, SiteError
+from guidekit.interventions.smoothing import smoothed
 
 ROWS = 5
 CODE = torch.tensor([0, 1, 0, 1, 1])

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from guidekit.networks.numbers import keyed_uniform, stream_of
-from guidekit.networks.sites import Site
+from guidekit.interventions.numbers import keyed_uniform, stream_of
+from guidekit.interventions.sites import Site
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guidekit.networks.perturbations.operator import Choice, Operator
+from guidekit.interventions.operators.operator import Choice, Operator
 
 
 @dataclasses.dataclass(frozen=True)

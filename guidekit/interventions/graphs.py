@@ -7,9 +7,9 @@ import inspect
 import torch
 from torch import Tensor, nn
 
-from guidekit.networks.numbers import keyed_uniform, stream_of
-from guidekit.networks.perturbations.operator import Operator
-from guidekit.networks.sites import Site, SiteError
+from guidekit.interventions.numbers import keyed_uniform, stream_of
+from guidekit.interventions.operators.operator import Operator
+from guidekit.interventions.sites import Site, SiteError
 
 
 def changed_edges(

@@ -1,4 +1,4 @@
-"""The hooks by which perturbations act on a network, see `guidekit.networks.installed`."""
+"""The hooks by which perturbations act on a network, see `guidekit.interventions.installed`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from guidekit.networks.graphs import changed_edges
-from guidekit.networks.heads import Heads
-from guidekit.networks.interception import Merge, intercept
-from guidekit.networks.perturbations.operator import Operator
-from guidekit.networks.places import Call, Place, Probe
-from guidekit.networks.rows import Rows
-from guidekit.networks.sites import Site, SiteError, choose
+from guidekit.interventions.graphs import changed_edges
+from guidekit.interventions.heads import Heads
+from guidekit.interventions.interception import Merge, intercept
+from guidekit.interventions.operators.operator import Operator
+from guidekit.interventions.places import Call, Place, Probe
+from guidekit.interventions.rows import Rows
+from guidekit.interventions.sites import Site, SiteError
 
 
 class Job(NamedTuple):
@@ -58,7 +58,7 @@ class Installation:
         self.jobs: list[Job] = []
         for code, several in operators.items():
             for operator in several:
-                chosen = choose(network, sites, operator.ports, operator.sites)
+                chosen = operator.chosen(network, sites)
                 for i, (site, port) in enumerate(chosen):
                     self.jobs.append(Job(code, operator, site, port, i, len(chosen)))
         if not self.jobs:
@@ -91,7 +91,7 @@ class Installation:
             operator, site = silent[0]
             raise SiteError(
                 f"{operator} never fired at site {site}: nothing of that kind was called there (attention kernels of "
-                "other libraries are not seen); choose other sites, see guidekit.networks.describe(network)"
+                "other libraries are not seen); choose other sites, see guidekit.interventions.describe(network)"
             )
 
     # Rows ----------------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ class Installation:
         return changed_edges(module, args, kwargs, job.operator, rows, known.seed[rows], self.nodes, job.site)
 
     def _attend(self, jobs: Sequence[Job], call: Call, out: Tensor, heads: Heads, merge: Merge | None) -> Tensor:
-        """See `guidekit.networks.interception.Attend`."""
+        """See `guidekit.interventions.interception.Attend`."""
         for job in jobs:
             self.probe.calls[job.key] += 1
             valid = heads.valid() if job.port == "self_attention" else None

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from guidekit.networks import find_sites, installed
-from guidekit.networks.perturbations import BlurQuery, DropAttention, IdentityAttention, NoiseEmbedding
+from guidekit.interventions import find_sites, installed
+from guidekit.interventions.operators import BlurQuery, DropAttention, IdentityAttention, NoiseEmbedding
 
 OPERATORS = [IdentityAttention("middle"), BlurQuery(1.0, "middle"), DropAttention("middle"), NoiseEmbedding(0.3)]
 

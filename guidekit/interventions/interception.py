@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from guidekit.networks.heads import Heads, from_function, from_multihead, join_heads
-from guidekit.networks.places import Call
+from guidekit.interventions.heads import Heads, from_function, from_multihead, join_heads
+from guidekit.interventions.places import Call
 
 Merge = Callable[[Tensor], Tensor]
 Attend = Callable[[Call, Tensor, Heads, Merge | None], Tensor]

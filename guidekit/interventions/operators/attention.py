@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guidekit.networks.heads import Heads
-from guidekit.networks.perturbations.operator import Choice, Operator
-from guidekit.networks.places import Place
-from guidekit.networks.sites import SiteError
-from guidekit.networks.smoothing import smoothed
+from guidekit.interventions.heads import Heads
+from guidekit.interventions.operators.operator import Choice, Operator
+from guidekit.interventions.places import Place
+from guidekit.interventions.sites import SiteError
+from guidekit.interventions.smoothing import smoothed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ class BlurQuery(Operator):
     Raises:
         ValueError: sigma below 0.
 
-    Source: Hong 2024, arXiv:2408.00760, eq. 13; without its cut of the Gaussian, and renormalised at edges.
+    Source: Hong 2024, arXiv:2408.00760, eq. 13; without its cut of the Gaussian, and renormalized at edges.
     """
 
     sigma: float = math.inf

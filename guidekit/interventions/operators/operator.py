@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from guidekit.networks.heads import Heads
-from guidekit.networks.places import Place
+from guidekit.interventions.heads import Heads
+from guidekit.interventions.places import Place
+from guidekit.interventions.selection import choose
+from guidekit.interventions.sites import Site
 
 Choice = str | int | Sequence[str | int]
-"""Of sites, see `guidekit.networks.sites.choose`."""
+"""Of sites, see `guidekit.interventions.choose`."""
 
 
 class Operator:
@@ -32,6 +34,10 @@ class Operator:
     sites: Choice
     random: ClassVar[bool] = False
     loops: ClassVar[bool] = False
+
+    def chosen(self, network: nn.Module, sites: Sequence[Site]) -> list[tuple[Site, str]]:
+        """The sites it acts at and the port of each, of all that the network has, see `choose`."""
+        return choose(network, sites, self.ports, self.sites)
 
     def attention(self, heads: Heads, place: Place, companion: Heads | None) -> Tensor | None:
         """What the tokens receive, (b, h, N, e), in place of heads.out(); None changes nothing.
@@ -67,7 +73,7 @@ class Custom(Operator):
 
     Args:
         function: (tensor, place) -> tensor of the same shape; of attention it gets what tokens receive, (b, h, N, e).
-        port: where, see `guidekit.networks.sites`.
+        port: where, see `guidekit.interventions.sites`.
         sites: which.
         draws: whether it uses `place.uniform`.
     """

@@ -8,9 +8,9 @@ import math
 import torch
 from torch import Tensor
 
-from guidekit.networks.perturbations.operator import Choice, Operator
-from guidekit.networks.places import Place
-from guidekit.networks.sites import SiteError
+from guidekit.interventions.operators.operator import Choice, Operator
+from guidekit.interventions.places import Place
+from guidekit.interventions.sites import SiteError
 
 
 @dataclasses.dataclass(frozen=True)

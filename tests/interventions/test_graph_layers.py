@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from guidekit.networks import find_sites, installed
-from guidekit.networks.perturbations import IdentityAttention, MaskEdges
-from guidekit.networks.sites import SiteError
+from guidekit.interventions import find_sites, installed
+from guidekit.interventions.operators import IdentityAttention, MaskEdges
+from guidekit.interventions.sites import SiteError
 
 layers = pytest.importorskip("torch_geometric.nn")
 SIZES = [4, 3, 5]
