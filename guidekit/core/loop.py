@@ -202,7 +202,7 @@ def prepare(
         facts.add(Fact.PARTICLES)
     check(prior, sampler, members, frozenset(facts), known)
     moments = [Moment(t, index) for index, t in enumerate(sampler.grid(prior, steps))]
-    plan = tuple(Step(start, end, ()) for start, end in itertools.pairwise(moments))
+    whole = plan = tuple(Step(*ends, (visit,)) for visit, ends in enumerate(itertools.pairwise(moments)))
     for member in members:
         plan = member.plan(plan, prior)
     if not plan:
@@ -217,7 +217,7 @@ def prepare(
         prior=prior,
         sampler=sampler,
         members=members,
-        steps=tuple(Step(step.start, step.end, (visit,)) for visit, step in enumerate(plan)),
+        steps=plan if plan is whole else tuple(Step(s.start, s.end, (visit,)) for visit, s in enumerate(plan)),
         particles=particles,
         condition=condition,
         dtype=dtype or prior.dtype,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -55,10 +57,10 @@ class Network:
             asked = prior.network_rows(take(part.x, slice(0, rows - first)))
             ledger.network_rows += asked
             ledger.network_calls += asked > 0
-            marked = part.marks is not None
-            answers.append(
-                part.marks.plans[0].answer(part, prior) if marked else prior.predict(part.x, part.t, part.condition)
-            )
+            if part.marks is not None:
+                answers.append(part.marks.plans[0].answer(part, prior))
+            else:
+                answers.append(prior.predict(part.x, part.t, part.condition))
         return take(cat(answers), slice(0, rows))
 
     def slopes(self, scores: Tensor, x: State, *, create_graph: bool = False) -> State:
@@ -73,14 +75,18 @@ class Network:
         return self._moved[id(prior)][1]
 
 
-def slopes(scores: Tensor, x: State, *, create_graph: bool = False) -> State:
+def slopes(scores: Tensor, x: State, *, create_graph: bool = False) -> Any:
     """Gradient of the scores (B,), added up, at x (B, *S); None for parts that have none."""
     sources = [leaf for leaf in leaves(x) if leaf.requires_grad]
     found = torch.autograd.grad(scores, sources, torch.ones_like(scores), create_graph=create_graph, allow_unused=True)
     if len(found) == 1 and sources[0] is x:
         return found[0]
     rest = iter(found)
-    return map_leaves(lambda leaf: next(rest) if leaf.requires_grad else None, x)
+
+    def its(leaf: Tensor) -> Any:
+        return next(rest) if leaf.requires_grad else None
+
+    return map_leaves(its, x)
 
 
 def differentiable(leaf: Tensor) -> Tensor:

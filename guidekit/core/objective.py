@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,16 @@ class ScoreError(ValueError):
     """Scores that are not one number a state; the message says whose, and what was expected."""
 
 
+def usable(scores: Tensor, ledger: Ledger) -> Tensor:
+    """Scores with minus infinity where there is none (NaN, plus infinity), which the ledger counts as failures."""
+    for reason, wrong in (("returned NaN", scores.isnan()), ("returned plus infinity", scores.isposinf())):
+        times = int(wrong.sum())
+        if times:
+            ledger.count_failure(reason, times=times)
+            scores = scores.masked_fill(wrong, -torch.inf)
+    return scores
+
+
 class Objective(Owner[Memory]):
     """A score for every state, higher is better.
 
@@ -40,6 +52,8 @@ class Objective(Owner[Memory]):
     """The temperature that suits its unit, where it suggests one."""
     unit: str = ""
     """Of the scores, for tables."""
+    floor: float | None = 0.0
+    """What scores never fall below; None where they may be any number. Products go by it."""
 
     @property
     def name(self) -> str:
@@ -55,6 +69,16 @@ class Objective(Owner[Memory]):
     def terms(self) -> tuple[tuple[float, Objective], ...]:
         """Pairs of a weight and an objective, of which this one is the sum."""
         return ((1.0, self),)
+
+    @property
+    def factors(self) -> tuple[Objective, ...]:
+        """Objectives of which this one is the product."""
+        return (self,)
+
+    @property
+    def members(self) -> tuple[Objective, ...]:
+        """The objectives that it is combined of, none of them a combination."""
+        return (self,)
 
     def rows(self, samples: int) -> Any:
         """What it holds for each sample, a tree with so many rows; None is nothing. Raises `ScoreError`."""
@@ -82,14 +106,16 @@ class Objective(Owner[Memory]):
     def look(self, view: Callable[[str], Any], t: Number, rows: Any) -> Tensor:
         """The scores (B,) of what `view` shows of the states by the names that `on` may have: of its parts only."""
         seen = view(self.on)
-        if self.parts is not None:
+        if self.parts is not None and self.on != "objects":
             seen = replace(seen, parts={name: seen.parts[name] for name in self.parts})
         return self(seen, t, rows)
 
     def __add__(self, other: Objective) -> Objective:
         return Sum((*self.terms, *other.terms))
 
-    def __mul__(self, factor: float) -> Objective:
+    def __mul__(self, factor: float | Objective) -> Objective:
+        if isinstance(factor, Objective):
+            return Product((*self.factors, *factor.factors))
         return Sum(tuple((factor * weight, term) for weight, term in self.terms))
 
     __rmul__ = __mul__
@@ -101,11 +127,81 @@ class Objective(Owner[Memory]):
         return self + -other
 
 
+class Combination(Objective[tuple[Any, ...]]):
+    """Base of objectives made of others, each of which looks at what it wants to see. Its slot holds one a piece."""
+
+    pieces: tuple[Objective, ...]
+
+    @property
+    def on(self) -> str:  # type: ignore[override]
+        """What all pieces look at; "clean" where they differ."""
+        seen = {piece.on for piece in self.pieces}
+        return seen.pop() if len(seen) == 1 else "clean"
+
+    @property
+    def members(self) -> tuple[Objective, ...]:
+        """See `Objective.members`."""
+        return tuple(dict.fromkeys(member for piece in self.pieces for member in piece.members))
+
+    @property
+    def differentiable(self) -> bool:  # type: ignore[override]
+        """True where all pieces are."""
+        return all(piece.differentiable for piece in self.pieces)
+
+    @property
+    def parts(self) -> frozenset[str] | None:  # type: ignore[override]
+        """What any piece looks at."""
+        return together([piece.parts for piece in self.pieces])
+
+    def rows(self, samples: int) -> tuple[Any, ...] | None:
+        """See `Objective.rows`."""
+        held = tuple(piece.rows(samples) for piece in self.pieces)
+        return None if all(each is None for each in held) else held
+
+    def check(self, prior: Prior) -> None:
+        """See `Objective.check`."""
+        for piece in self.pieces:
+            piece.check(prior)
+
+    def spent(self) -> Ledger:
+        """See `Objective.spent`."""
+        return sum((member.spent() for member in self.members), Ledger())
+
+    def joined(self, values: Sequence[Tensor]) -> Tensor:
+        """The score (B,) from those of the pieces."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement joined(values)")
+
+    def look(self, view: Callable[[str], Any], t: Number, rows: tuple[Any, ...] | None) -> Tensor:
+        """See `Objective.look`; nothing is shown, or decoded, twice."""
+        once, held = functools.cache(view), rows or (None,) * len(self.pieces)
+        values = [piece.look(once, t, mine) for piece, mine in zip(self.pieces, held, strict=True)]
+        return self.joined(torch.broadcast_tensors(*values))
+
+    def scores(self, states: Any, t: Number, rows: tuple[Any, ...] | None) -> Tensor:
+        """See `Objective.scores`: all pieces look at the same states."""
+        return self.look(lambda on: states, t, rows)
+
+    @property
+    def relaxed(self) -> Callable[..., Tensor]:
+        """(probabilities, ...) -> the combination (B,) of the relaxed pieces; missing where one has none."""
+        pieces = [piece.relaxed for piece in self.pieces]  # type: ignore[attr-defined]  # an AttributeError is an answer
+        return lambda *given: self.joined([piece(*given) for piece in pieces])
+
+
 @dataclass(frozen=True, eq=False)
-class Sum(Objective[tuple[Any, ...]]):
-    """sum_i weight_i objective_i; every term looks at what it wants to see. Its slot holds one a term."""
+class Sum(Combination):
+    """sum_i weight_i objective_i.
+
+    Raises:
+        ValueError: there is no term, or a weight is not finite.
+    """
 
     given: tuple[tuple[float, Objective], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no sum."""
+        if not self.given or not all(math.isfinite(weight) for weight, _ in self.given):
+            raise ValueError(f"a sum needs terms with finite weights, got {[weight for weight, _ in self.given]}")
 
     @property
     def name(self) -> str:
@@ -118,82 +214,55 @@ class Sum(Objective[tuple[Any, ...]]):
         return self.given
 
     @property
-    def differentiable(self) -> bool:  # type: ignore[override]
-        """True where all terms are."""
-        return all(term.differentiable for _, term in self.given)
+    def pieces(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """The terms without their weights."""
+        return tuple(term for _, term in self.given)
 
     @property
-    def parts(self) -> frozenset[str] | None:  # type: ignore[override]
-        """What any term looks at."""
-        return together([term.parts for _, term in self.given])
+    def floor(self) -> float | None:  # type: ignore[override]
+        """That of the terms, where all have one and no weight is negative."""
+        floors = [None if weight < 0 or term.floor is None else weight * term.floor for weight, term in self.given]
+        return None if None in floors else math.fsum(floors)  # type: ignore[arg-type]
 
-    def rows(self, samples: int) -> tuple[Any, ...] | None:
-        """See `Objective.rows`."""
-        held = tuple(term.rows(samples) for _, term in self.given)
-        return None if all(each is None for each in held) else held
-
-    def check(self, prior: Prior) -> None:
-        """See `Objective.check`."""
-        for _, term in self.given:
-            term.check(prior)
-
-    def spent(self) -> Ledger:
-        """See `Objective.spent`."""
-        return sum((term.spent() for _, term in self.given), Ledger())
-
-    def look(self, view: Callable[[str], Any], t: Number, rows: tuple[Any, ...] | None) -> Tensor:
-        """See `Objective.look`."""
-        held = rows or (None,) * len(self.given)
-        values = [weight * term.look(view, t, mine) for (weight, term), mine in zip(self.given, held, strict=True)]
-        return torch.stack(torch.broadcast_tensors(*values)).sum(0)
-
-    def scores(self, states: Any, t: Number, rows: tuple[Any, ...] | None) -> Tensor:
-        """See `Objective.scores`: all terms look at the same states."""
-        return self.look(lambda on: states, t, rows)
+    def joined(self, values: Sequence[Tensor]) -> Tensor:
+        """See `Combination.joined`; minus infinity (rejected) under a negative weight stays minus infinity."""
+        total = torch.stack([weight * value for (weight, _), value in zip(self.given, values, strict=True)]).sum(0)
+        return total.masked_fill(torch.stack(tuple(values)).isneginf().any(0), -torch.inf)
 
 
 @dataclass(frozen=True, eq=False)
-class Product(Objective[tuple[Any, ...]]):
-    """prod_i objective_i of objectives that are never negative: a state must please all of them."""
+class Product(Combination):
+    """prod_i objective_i of objectives that are never negative: a state must please all of them.
 
-    factors: tuple[Objective, ...]
+    Raises:
+        ValueError: a factor says (by its `floor`) that it can be negative; two such factors would reward what both
+            dislike.
+    """
+
+    given: tuple[Objective, ...]
+
+    @property
+    def factors(self) -> tuple[Objective, ...]:
+        """See `Objective.factors`."""
+        return self.given
+
+    def __post_init__(self) -> None:
+        """Refuse factors that may be negative."""
+        for factor in self.given:
+            if factor.floor is None or factor.floor < 0:
+                raise ValueError(f"a product needs rewards of at least 0, and {factor.name} can be negative: use a sum")
 
     @property
     def name(self) -> str:
         """The factors."""
-        return " x ".join(factor.name for factor in self.factors)
+        return " x ".join(factor.name for factor in self.given)
 
     @property
-    def differentiable(self) -> bool:  # type: ignore[override]
-        """True where all factors are."""
-        return all(factor.differentiable for factor in self.factors)
+    def pieces(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """The factors."""
+        return self.given
 
-    @property
-    def parts(self) -> frozenset[str] | None:  # type: ignore[override]
-        """What any factor looks at."""
-        return together([factor.parts for factor in self.factors])
-
-    def rows(self, samples: int) -> tuple[Any, ...] | None:
-        """See `Objective.rows`."""
-        held = tuple(factor.rows(samples) for factor in self.factors)
-        return None if all(each is None for each in held) else held
-
-    def check(self, prior: Prior) -> None:
-        """See `Objective.check`."""
-        for factor in self.factors:
-            factor.check(prior)
-
-    def spent(self) -> Ledger:
-        """See `Objective.spent`."""
-        return sum((factor.spent() for factor in self.factors), Ledger())
-
-    def look(self, view: Callable[[str], Any], t: Number, rows: tuple[Any, ...] | None) -> Tensor:
-        """See `Objective.look`; what one factor rejects (minus infinity) is rejected."""
-        held = rows or (None,) * len(self.factors)
-        values = [factor.look(view, t, mine) for factor, mine in zip(self.factors, held, strict=True)]
-        stacked = torch.stack(torch.broadcast_tensors(*values))
+    def joined(self, values: Sequence[Tensor]) -> Tensor:
+        """See `Combination.joined`; what one factor rejects (minus infinity) is rejected."""
+        stacked = torch.stack(tuple(values))
         return stacked.clamp_min(0).prod(0).masked_fill(stacked.isneginf().any(0), -torch.inf)
-
-    def scores(self, states: Any, t: Number, rows: tuple[Any, ...] | None) -> Tensor:
-        """See `Objective.scores`."""
-        return self.look(lambda on: states, t, rows)

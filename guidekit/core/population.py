@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from guidekit.core.objective import Objective
+from guidekit.core.objective import Objective, usable
 from guidekit.core.owner import Memory, Owner
 from guidekit.core.prediction import Prediction
 from guidekit.core.proposal import Proposal
@@ -100,10 +100,10 @@ class Population:
         Where neither network nor guidance looks at the time, rows that have not changed keep their answer.
         """
         known, setup = self.answer, self.setup
-        here = known is not None and known.state is self.state
-        if here and (known.moment is self.moment or setup.timeless or known.moment == self.moment):
-            setup.network.ledger.cached_rows += len(self)
-            return known.prediction
+        if known is not None and known.state is self.state:
+            if known.moment is self.moment or setup.timeless or known.moment == self.moment:
+                setup.network.ledger.cached_rows += len(self)
+                return known.prediction
         if known is not None and setup.timeless and batch(known.state) == len(self):
             rows = changed_rows(known.state, self.state)
             setup.network.ledger.cached_rows += len(self) - len(rows)
@@ -133,13 +133,15 @@ class Population:
 
     def score(self, objective: Objective) -> Tensor:
         """An objective here and now, (B,) float64."""
-        return objective.look(self.view, self.time, self.slots.get(objective)).double()
+        scores = objective.look(self.view, self.time, self.slots.get(objective)).double()
+        return usable(scores, self.setup.network.ledger)
 
     def score_of(self, objective: Objective, states: State, t: Time) -> Tensor:
         """An objective of other states, (B * m, *S): m in a row for every particle; (B * m,)."""
         rows, times = self.slots.get(objective), batch(states) // len(self)
         shown = partial(self.setup.seen, states)
-        return objective.look(shown, repeat(t, times), rows if rows is None else repeat(rows, times))
+        scores = objective.look(shown, repeat(t, times), rows if rows is None else repeat(rows, times))
+        return usable(scores, self.setup.network.ledger)
 
     def question(self) -> Question:
         """What is the clean state of all particles?"""

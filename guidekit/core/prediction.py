@@ -67,7 +67,7 @@ class Prediction:
         """The noisy state that it is about, (B, *S)."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement state")
 
-    def map(self, function: Callable[..., Tensor], *others: Prediction, space: Space = "clean") -> Prediction:
+    def map(self, function: Callable[..., Tensor], *others: Any, space: Space = "clean") -> Prediction:
         """The prediction whose representation is a function of those of this one and of others, part by part.
 
         The function is given the support of the part first, whose `mean`, `std`, `norm` and `dot` see no padding. Real
@@ -85,7 +85,7 @@ class Prediction:
         """The prediction with a function of support and clean estimates (B, *S) of real parts; tokens stay as they are."""
         return self
 
-    def lerp(self, other: Prediction, weight: Number) -> Prediction:
+    def lerp(self, other: Any, weight: Number) -> Prediction:
         """self + weight * (other - self), weight a number or (B,); the same in every space, with both as branches."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement lerp(other, weight)")
 
@@ -194,7 +194,7 @@ class GaussianPrediction(Prediction):
         alpha, beta = self.affine(space)
         return (alpha * self.mean.double() + beta * self.x.double()).to(self.mean.dtype)
 
-    def map(self, function: Callable[..., Tensor], *others: Prediction, space: Space = "clean") -> GaussianPrediction:
+    def map(self, function: Callable[..., Tensor], *others: Any, space: Space = "clean") -> GaussianPrediction:
         """See `Prediction.map`; in all spaces but "clean" the function sees float64."""
         views = (self, *others)
         if space == "clean":
@@ -210,7 +210,7 @@ class GaussianPrediction(Prediction):
         """See `Prediction.reals`."""
         return self.map(function)
 
-    def lerp(self, other: Prediction, weight: Number) -> GaussianPrediction:
+    def lerp(self, other: Any, weight: Number) -> GaussianPrediction:
         """See `Prediction.lerp`."""
         where = column(weight, self.mean)
         mean = torch.lerp(self.mean, other.mean, where.to(self.mean.dtype) if isinstance(where, Tensor) else where)
@@ -258,7 +258,7 @@ class CategoricalPrediction(Prediction):
         return pick(self.log_probs, draw.uniform(*self.z.shape))
 
     def map(
-        self, function: Callable[..., Tensor], *others: Prediction, space: Space = "clean"
+        self, function: Callable[..., Tensor], *others: Any, space: Space = "clean"
     ) -> CategoricalPrediction:
         """See `Prediction.map`.
 
@@ -280,7 +280,7 @@ class CategoricalPrediction(Prediction):
         """See `Prediction.laws`."""
         return altered(self, log_probs=function(self.log_probs), branches=_bent(self))
 
-    def lerp(self, other: Prediction, weight: Number) -> CategoricalPrediction:
+    def lerp(self, other: Any, weight: Number) -> CategoricalPrediction:
         """See `Prediction.lerp`: log-probabilities are mixed and normalized.
 
         A token that is impossible in either is impossible; where that leaves none, `other` stands.
@@ -324,7 +324,7 @@ class CompositePrediction(Prediction):
         """See `Prediction.sample`."""
         return Composite({name: part.sample(draw.named(name)) for name, part in self.parts.items()}, self.mask)
 
-    def map(self, function: Callable[..., Tensor], *others: Prediction, space: Space = "clean") -> Prediction:
+    def map(self, function: Callable[..., Tensor], *others: Any, space: Space = "clean") -> Prediction:
         """See `Prediction.map`."""
         mapped = {
             name: part.map(function, *(other.parts[name] for other in others), space=space)
@@ -342,7 +342,7 @@ class CompositePrediction(Prediction):
         parts = {name: part.reals(function) for name, part in self.parts.items()}
         return altered(self, parts=parts, branches=_bent(self))
 
-    def lerp(self, other: Prediction, weight: Number) -> Prediction:
+    def lerp(self, other: Any, weight: Number) -> Prediction:
         """See `Prediction.lerp`."""
         parts = {name: part.lerp(other.parts[name], weight).plain() for name, part in self.parts.items()}
         return altered(other, parts=parts, branches=Branches(self.plain(), other.plain(), weight))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from guidekit.core.prediction import Prediction
 from guidekit.core.process import Process
@@ -41,8 +42,10 @@ class Prior:
         timeless: True where the prediction depends on the state alone, so unchanged states keep their answer.
         network_batch: most states in one network call, None for no limit.
         dtype: of real-valued states where the caller names none.
+        network: whose sites guidance may perturb; None where there is none.
         codec: between states and objects; None where states are all there is.
         card: how it was made (data, steps, hardware, metrics).
+        dataset: name of the data it was made from, as its domain knows them; empty for others.
     """
 
     name: str = "prior"
@@ -53,13 +56,17 @@ class Prior:
     timeless: bool = False
     network_batch: int | None = None
     dtype: torch.dtype = torch.float32
+    network: nn.Module | None = None
     codec: Codec | None = None
     card: dict = {}
+    dataset: str = ""
 
     @property
     def provides(self) -> frozenset[Fact]:
-        """Facts about states, noising and conditions."""
+        """Facts about states, noising, conditions and the network."""
         facts = self.process.provides
+        if isinstance(self.network, nn.Module):
+            facts = facts | {Fact.NETWORK}
         return facts if self.null_condition is None else facts | {Fact.CONDITIONAL}
 
     def predict(self, x: State, t: Time, condition: State | None = None) -> Prediction:
@@ -90,6 +97,16 @@ class Prior:
         """States of pure noise (rows, *S) at t = 1; dtype of real-valued ones, None is the prior's."""
         noise = self.process.sample_limit(draw, (rows, *self.event_shape))
         return noise.to(dtype or self.dtype) if noise.is_floating_point() else noise
+
+    def encode(self, objects: Sequence[Any]) -> State:
+        """Clean states (B, *S) of objects.
+
+        Raises:
+            ValueError: this prior has no codec, or an object has no state in it.
+        """
+        if self.codec is None:
+            raise ValueError(f"this prior ({self.name}) has no codec: pass states")
+        return self.codec.encode(objects)
 
     def decode(self, states: State) -> list[Any]:
         """The objects that clean states (B, *S) stand for, None where there is none; the rows without a codec."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guidekit.core.guidance import Guidance
@@ -27,7 +27,7 @@ class Fact(Enum):
     SEQUENCE = ("one sequence of tokens a state", "states of this prior ({prior}) are none")
     CONDITIONAL = ("a conditional prior", "this one ({prior}) was made without conditions")
     CONDITION = ("a condition to guide towards", "give condition=...")
-    NETWORK = ("a prior with a network", "this one ({prior}) is computed without")
+    NETWORK = ("a prior with a network", "this one ({prior}) shows none: a denoiser of yours must be a torch module")
     NOISE = ("a sampler that draws noise", "{sampler} does not, and copies would stay copies: use {samplers}")
     TILTS = ("a sampler whose kernels can be tilted", "those of {sampler} cannot: use {samplers}")
     JUMPS = ("a sampler whose jumps can be accelerated", "those of {sampler} cannot: use {samplers}")
@@ -83,7 +83,7 @@ def check(
         parts = together([objective.parts for objective in guidance.objectives] or [None])
         for fact in sorted(needs, key=lambda fact: list(Fact).index(fact)):
             drawn = sampler.provides if fact is not Fact.NOISE else {fact} if sampler.draws(parts) else frozenset()
-            others = [guidance, *guidance.objectives]
+            others: list[Any] = [guidance, *guidance.objectives]
             if fact is not Fact.GRADIENT:
                 others += around.get(fact, members)
             if fact not in given.union(prior.provides, drawn, *(other.provides for other in others)):

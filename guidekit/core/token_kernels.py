@@ -50,7 +50,7 @@ class TokenKernel(Kernel):
         """See `Kernel.power`."""
         return self.table().power(exponent)
 
-    def product(self, other: TokenKernel, weight: float) -> tuple[TokenKernel, TokenKernel]:
+    def product(self, other: Any, weight: float) -> tuple[TokenKernel, TokenKernel]:
         """The law proportional to self^(1 - weight) other^weight, and that product itself, which is no law.
 
         What is impossible in either is impossible; where that leaves a token nothing, the law is that of `other`.
@@ -100,7 +100,7 @@ class CategoricalKernel(TokenKernel):
         """See `Kernel.power`."""
         return altered(self, log_probs=torch.log_softmax(exponent * self.log_probs, -1))
 
-    def product(self, other: CategoricalKernel, weight: float) -> tuple[CategoricalKernel, CategoricalKernel]:
+    def product(self, other: Any, weight: float) -> tuple[CategoricalKernel, CategoricalKernel]:
         """See `TokenKernel.product`."""
         return _product(self, other, weight)
 
@@ -138,7 +138,7 @@ class JumpKernel(TokenKernel):
         jumps, faster = ((rates + self.noise) * self.length for rates in (self.rates, faster))
         return CategoricalKernel(_faster(jumps, faster, self.z[..., None]).log(), self.z)
 
-    def product(self, other: TokenKernel, weight: float) -> tuple[TokenKernel, TokenKernel]:
+    def product(self, other: Any, weight: float) -> tuple[TokenKernel, TokenKernel]:
         """See `TokenKernel.product`.
 
         Noise and the rates that make up for it together leave every law as it is, that of the product as well: they
@@ -242,7 +242,7 @@ class ChosenUnmaskingKernel(TokenKernel):
         """See `Kernel.power`."""
         return replace(self, log_probs=torch.log_softmax(exponent * self.log_probs, -1))
 
-    def product(self, other: ChosenUnmaskingKernel, weight: float) -> tuple[TokenKernel, TokenKernel]:
+    def product(self, other: Any, weight: float) -> tuple[TokenKernel, TokenKernel]:
         """See `TokenKernel.product`: of the laws of revealed tokens."""
         return _product(self, other, weight)
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from guidekit.core.prediction import CategoricalPrediction, GaussianPrediction, Prediction
 from guidekit.core.prior import Codec, Prior, Time
-from guidekit.core.requirements import Fact
 from guidekit.core.state import State, spread
 from guidekit.names import UnknownNameError
 from guidekit.priors.parametrization import to_mean
@@ -69,7 +68,7 @@ def from_denoiser(
         raise ValueError(f"from_denoiser takes Gaussian processes and processes of tokens, got {process!r}")
     if predicts not in known:
         raise UnknownNameError(f"prediction of {'tokens' if tokens else 'real-valued states'}", str(predicts), known)
-    if tokens and process.vocab_size < 1:
+    if isinstance(process, DiscreteProcess) and process.vocab_size < 1:
         raise ValueError("give the process its vocabulary: Masked(vocab_size) of guidekit.processes")
     kind = TokenDenoiser if tokens else RealDenoiser
     return kind(function, process, tuple(shape), predicts, time, null_condition, network_batch, codec, name)
@@ -77,6 +76,8 @@ def from_denoiser(
 
 class Denoiser(Prior):
     """What `from_denoiser` makes, for real-valued states and for tokens."""
+
+    process: Any
 
     def __init__(
         self,
@@ -95,14 +96,9 @@ class Denoiser(Prior):
         self.null_condition = None if null_condition is None else torch.as_tensor(null_condition)
 
     @property
-    def network(self) -> nn.Module | None:
+    def network(self) -> nn.Module | None:  # type: ignore[override]
         """The function, where it is a torch module: guidance may perturb its sites."""
         return self.function if isinstance(self.function, nn.Module) else None
-
-    @property
-    def provides(self) -> frozenset[Fact]:
-        """See `Prior.provides`."""
-        return super().provides | ({Fact.NETWORK} if self.network is not None else frozenset())
 
     def condition(self, value: Any) -> State | None:
         """See `Prior.condition`: one row, or one a sample, as tensors."""
@@ -116,7 +112,7 @@ class Denoiser(Prior):
         """The function's output at x (B, *S)."""
         times = torch.as_tensor(t, dtype=torch.float32, device=x.device).expand(len(x))
         given = () if self.null_condition is None else (condition,)
-        if given and condition is None:
+        if self.null_condition is not None and condition is None:
             given = (spread(self.null_condition.to(x.device), len(x)),)
         with evaluating(self.function):
             output = self.function(x, self.time(times), *given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ class ClassifierGuidance(Guidance[None]):
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """The inner prediction, its mean moved by scale s^2 / a grad value."""
-        prediction = inner(question)
+        prediction: Any = inner(question)
         scale = self.scale(question.moment.t) if callable(self.scale) else self.scale
         if scale == 0:
             return prediction

@@ -105,7 +105,7 @@ class ParticleFilter(Guidance[Path]):
         due = (step.start.index + 1) % self.interval == 0 and self.window[1] <= step.u <= self.window[0]
         if not last and not due:
             return population
-        gain = population.log_ratio
+        gain = population.log_ratio if population.log_ratio is not None else torch.zeros(len(population)).double()
         if self.estimate is not None:
             path, value = population.recall(self), self.estimate.value(population)
             rule = POTENTIALS[self.potential] if isinstance(self.potential, str) else self.potential
@@ -185,7 +185,7 @@ def FKSteering(  # noqa: N802 - a preset
         resampler=resampler,
         ess_threshold=ess_threshold,
         interval=interval,
-        window=tuple(window),
+        window=window,
         output=output,
     )
 

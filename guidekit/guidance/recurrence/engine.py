@@ -125,7 +125,7 @@ def TimeTravel(  # noqa: N802 - a preset
 
     Source: Lugmayr et al. 2022, arXiv:2201.09865 (RePaint); Yu et al. 2023, arXiv:2303.09833 (time travel).
     """
-    return Recurrence(repeats, stretch, Noise(), tuple(window))
+    return Recurrence(repeats, stretch, Noise(), window)
 
 
 @register("guidance", "restart")
@@ -137,7 +137,7 @@ def Restart(repeats: int = 4, stretch: int = 4, window: tuple[float, float] = (0
 
     Source: Xu et al. 2023, arXiv:2306.14878.
     """
-    return Recurrence(repeats, stretch, Noise(), tuple(window))
+    return Recurrence(repeats, stretch, Noise(), window)
 
 
 @register("guidance", "zigzag")
@@ -152,7 +152,7 @@ def Zigzag(  # noqa: N802 - a preset
 
     Source: Bai et al. 2024, arXiv:2412.10891 (Z-sampling).
     """
-    return Recurrence(repeats, 1, Invert(weight), tuple(window))
+    return Recurrence(repeats, 1, Invert(weight), window)
 
 
 __all__ = ["Climb", "Invert", "Noise", "Recurrence", "Restart", "TimeTravel", "Zigzag"]

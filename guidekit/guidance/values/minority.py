@@ -74,8 +74,9 @@ class MinorityScore(Objective[None]):
             random = keyed_generator("cpu", draw, 0, "minority")
             shape = (1, *states.shape[1:])
             noise = torch.rand(shape, generator=random) if tokens else torch.randn(shape, generator=random)
-            noisy = prior.process.noise(states, self.t, noise.to(states.device).expand(states.shape))
-            prediction = prior.predict(noisy, self.t)
+            process: Any = prior.process
+            noisy = process.noise(states, self.t, noise.to(states.device).expand(states.shape))
+            prediction: Any = prior.predict(noisy, self.t)
             if tokens:
                 total -= prediction.log_probs.double().gather(-1, states[..., None])[..., 0].sum(1)
             elif self.distance is not None:
