@@ -327,7 +327,9 @@ def frames(guidance, **options):
 
     class Watched(gk.priors.GaussianMixture):
         def predict(self, x, t, condition=None):
-            seen.append([f.name for f in traceback.extract_stack() if "guidekit" in f.filename and "tests" not in f.filename])
+            seen.append(
+                [f.name for f in traceback.extract_stack() if "guidekit" in f.filename and "tests" not in f.filename]
+            )
             return super().predict(x, t, condition)
 
     gk.sample(Watched(torch.tensor([[2.0], [-2.0]]), 0.5, process=VP), guidance, 3, 3, batch_size=2, **options)

@@ -7,12 +7,12 @@ import torch
 
 import guidekit as gk
 from guidekit import processes, samplers
-from guidekit.core.token_kernels import JumpKernel
 from guidekit.core.loop import populate, prepare
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.random import Draw, KeyedRandom
 from guidekit.core.sampler import Here
 from guidekit.core.step import Moment, Step
+from guidekit.core.token_kernels import JumpKernel
 from guidekit.samplers.ctmc import PoissonKernel, poisson
 from guidekit.samplers.remasking import SCHEDULES, Revealed, remasking_kernel
 from guidekit.testing import exact_law

@@ -163,7 +163,11 @@ def test_a_scale_is_looked_up_where_the_step_starts():
 
 
 def test_what_a_guidance_obeys_is_checked():
-    for wrong, said in ((None, "give reward="), (3, "got 3"), (gk.objectives.QuadraticReward, "the class QuadraticReward")):
+    for wrong, said in (
+        (None, "give reward="),
+        (3, "got 3"),
+        (gk.objectives.QuadraticReward, "the class QuadraticReward"),
+    ):
         with pytest.raises(gk.GuidanceError, match=said):
             gk.guidance.BestOfN(wrong)
     with pytest.raises(gk.GuidanceError, match="looks at clean ones"):

@@ -9,15 +9,20 @@ from torch import nn
 from torch.nn import functional as F
 
 import guidekit as gk
-from guidekit.core.population import Population
-from guidekit.core.run import Run
-from guidekit.core.state import take
-from guidekit.networks import DilatedConvolution, ImageTransformer, SequenceTransformer, UNet, find_sites, installed
+from guidekit.core.guidance import Guidance
+from guidekit.core.loop import populate, prepare, walk
+from guidekit.core.question import jointly
+from guidekit.core.random import Draw
+from guidekit.core.state import altered, take
+from guidekit.core.step import Moment
+from guidekit.guidance.contrast.plans import marked
+from guidekit.interventions import find_sites, installed
+from guidekit.interventions.operators import DropBlock, IdentityAttention, NoiseEmbedding, Record
+from guidekit.interventions.operators.negative import extrapolated
+from guidekit.interventions.sites import SiteError
+from guidekit.interventions.smoothing import smoothed
+from guidekit.networks import DilatedConvolution, ImageTransformer, SequenceTransformer, UNet
 from guidekit.networks.conditioning import Conditioning, waves
-from guidekit.networks.perturbations import DropBlock, IdentityAttention, NoiseEmbedding, Record
-from guidekit.networks.perturbations.negative import extrapolated
-from guidekit.networks.sites import SiteError
-from guidekit.networks.smoothing import smoothed
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
@@ -71,17 +76,39 @@ WITHOUT |= {("sequences", "tsg"), ("convolution", "tsg")}  # they are told no ti
 BOTH = [pair for pair in itertools.product(PRIORS, PLUGS) if pair not in WITHOUT]
 
 
-def at(prior, plug, rows=4, t=0.6, network_batch=None, condition=1):
-    """A run, and states of it on the way with their conditions."""
-    given = torch.full((rows, 1), condition)
-    run = Run(prior, gk.samplers.Ancestral(), plug, 4, (0, rows), condition=given, network_batch=network_batch)
-    run.step = 1
-    x = prior.start(run.draw("start"), rows)
+def begun(prior, guidance, x, t, network_limit=None, condition=1, index=1):
+    """A population at states x and time t, as a run would have it."""
+    given = None if condition is None else torch.full((len(x), 1), condition)
+    options = dict(sampler=gk.samplers.Ancestral(), steps=4, groups=(0, len(x)), network_limit=network_limit)
+    setup = prepare(prior, guidance, condition=given, **options)
+    return populate(setup, x, Moment(t, index), 1)
+
+
+def states(prior, rows=4):
+    """States on the way."""
+    setup = prepare(prior, None, sampler=gk.samplers.Ancestral(), steps=4, groups=(0, rows))
+    x = prior.start(Draw(setup.random, (-1,), "start"), rows)
     if isinstance(prior, TokenPrior):
         known = torch.rand(x.shape, generator=torch.Generator().manual_seed(2)) < 0.5
         x = torch.where(known & (x == prior.process.mask_id), 2, x)
         x[0] = torch.where(x[0] == prior.process.mask_id, 1, x[0])  # a row about which nothing is asked
-    return run, x, t, given
+    return x
+
+
+def at(prior, guidance, rows=4, t=0.6, condition=1, **options):
+    """A population on the way, its states, time and conditions."""
+    x = states(prior, rows)
+    population = begun(prior, guidance, x, t, condition=condition, **options)
+    return population, x, t, population.condition
+
+
+def ledger(population):
+    return population.setup.network.ledger
+
+
+def asked(population, **changes):
+    """The guided answer to another question."""
+    return population.setup.denoise(altered(population.question(), **changes))
 
 
 def value(prediction):
@@ -90,31 +117,31 @@ def value(prediction):
 
 @pytest.mark.parametrize(("prior", "plug"), BOTH)
 def test_one_call_of_three_branches_equals_three_calls(prior, plug):
-    prior, s, w = PRIORS[prior](), 0.7, 1.8
-    plug = PLUGS[plug](s, weight=w)
+    prior, make, s, w = PRIORS[prior](), PLUGS[plug], 0.7, 1.8
+    plug = make(s, weight=w)
     with torch.no_grad():
         run, x, t, c = at(prior, plug)
-        found = run.denoise(x, t, c)
-        plan = plug.branches(run)[2].perturbation
-        seeds = plan.seeds(run, len(x))
+        found = run.predict()
+        marks = plug.branches[1](run.question(), plug).marks
+        (plan,), seeds = marks.plans, marks.seeds
         null, conditional = prior.predict(x, t, None), prior.predict(x, t, c)
         with installed(prior.network, plan.operators, None, seeds, time=torch.full((len(x),), t)):
             hat = prior.predict(x, t, c)
         if isinstance(prior, TokenPrior):
             total = (1 - w) * null.log_probs + (w + s) * conditional.log_probs - s * hat.log_probs
             expected = torch.softmax(total.where(conditional.log_probs.isfinite(), -torch.inf), -1)
-            assert run.ledger.network_rows == 9  # one row has nothing to ask
+            assert ledger(run).network_rows == 9  # one row has nothing to ask
         else:
             expected = null.mean + w * (conditional.mean - null.mean) + s * (conditional.mean - hat.mean)
-            assert run.ledger.network_rows == 12
-        assert run.ledger.network_calls == 1
+            assert ledger(run).network_rows == 12
+        assert ledger(run).network_calls == 1
         torch.testing.assert_close(value(found), expected, rtol=1e-5, atol=1e-5)
         assert (value(found) - value(prior.predict(x, t, c))).abs().max() > 1e-3
-        run, x, t, c = at(prior, plug, network_batch=5)  # branches cut apart
-        torch.testing.assert_close(value(run.denoise(x, t, c)), expected, rtol=1e-5, atol=1e-5)
-        run, x, t, c = at(prior, plug.__class__(**{**vars(plug), "weight": 1.0}))
-        alone = run.denoise(x, t, c)
-        assert run.ledger.network_rows == (6 if isinstance(prior, TokenPrior) else 8)
+        cut = at(prior, plug, network_limit=5)[0]  # branches cut apart
+        torch.testing.assert_close(value(cut.predict()), expected, rtol=1e-5, atol=1e-5)
+        run = at(prior, make(s))[0]
+        alone = run.predict()
+        assert ledger(run).network_rows == (6 if isinstance(prior, TokenPrior) else 8)
         if not isinstance(prior, TokenPrior):
             torch.testing.assert_close(value(alone), conditional.mean + s * (conditional.mean - hat.mean))
 
@@ -149,11 +176,11 @@ def test_drawn_blocks_change_from_step_to_step_and_average_to_the_naive_version(
     prior, rows = dit(), 3000
     with torch.no_grad():
         plug = g.S2Guidance(1.0, rate=0.4, sites="all", weight=1.5)  # two of four blocks
-        run, x, t, c = at(prior, plug, rows)
-        x = x[:1].expand(rows, -1, -1, -1)
-        drawn = run.denoise(x, t, c).mean
-        run.step = 2
-        assert (run.denoise(x, t, c).mean != drawn).any()
+        x, t = states(prior, 1).expand(rows, -1, -1, -1), 0.6
+        run = begun(prior, plug, x, t)
+        c = run.condition
+        drawn = run.predict().mean
+        assert (run.at(x.clone(), key=(2,)).predict().mean != drawn).any()
         one, given = x[:1], c[:1]
         null, conditional = prior.predict(one, t, None).mean, prior.predict(one, t, given).mean
         hats = []
@@ -167,23 +194,21 @@ def test_drawn_blocks_change_from_step_to_step_and_average_to_the_naive_version(
 def test_a_single_token_has_nothing_but_itself_to_attend_to():
     prior = sequences()
     with torch.no_grad():
-        run, _, t, c = at(prior, g.PAG(5.0, sites="all"))
         x = torch.zeros(4, 7).long()
         x[:, 0] = prior.process.mask_id
-        torch.testing.assert_close(run.denoise(x, t, c).probs, prior.predict(x, t, c).probs)
+        run = begun(prior, g.PAG(5.0, sites="all"), x, 0.6)
+        torch.testing.assert_close(run.predict().probs, prior.predict(x, 0.6, run.condition).probs)
 
 
 def test_order_of_branches_does_not_matter():
     prior = unet()
     with torch.no_grad():
-        run, x, t, c = at(prior, g.PAG(2.0, weight=3.0))
-        from guidekit.guidance.contrast.branches import evaluate
-
-        branches = run.plugs[0].branches(run)
-        inner = gk.core.guidance.Denoiser(run, run._network)
-        answers = evaluate(inner, x, t, c, branches)
+        plug = g.PAG(2.0, weight=3.0)
+        run = at(prior, plug)[0]
+        questions = [run.question(), *(branch(run.question(), plug) for branch in plug.branches)]
+        answers = jointly(run.setup.network, questions)
         for order in itertools.permutations(range(3)):
-            again = evaluate(inner, x, t, c, [branches[i] for i in order])
+            again = jointly(run.setup.network, [questions[i] for i in order])
             for i, answer in zip(order, again, strict=True):
                 torch.testing.assert_close(answer.mean, answers[i].mean, rtol=1e-5, atol=1e-5)
 
@@ -192,7 +217,7 @@ def test_several_perturbations_in_one_chain_keep_their_own():
     prior = dit()
     with torch.no_grad():
         run, x, t, c = at(prior, g.chain(g.PAG(0.5, sites=[1]), g.CFG(2.0)))
-        found = run.denoise(x, t, c).mean
+        found = run.predict().mean
         means = {}
         for name, given in (("null", None), ("condition", c)):
             plain = prior.predict(x, t, given).mean
@@ -201,14 +226,13 @@ def test_several_perturbations_in_one_chain_keep_their_own():
         torch.testing.assert_close(
             found, means["null"] + 2 * (means["condition"] - means["null"]), rtol=1e-5, atol=1e-5
         )
-        assert run.ledger.network_calls == 1
+        assert ledger(run).network_calls == 1
 
 
 def test_gradients_pass_through():
     prior = unet()
-    run, x, t, c = at(prior, g.PAG(1.0))
-    x.requires_grad_()
-    slope = torch.autograd.grad(run.denoise(x, t, c).mean[:2].sum(), x)[0]
+    x = states(prior).requires_grad_()
+    slope = torch.autograd.grad(begun(prior, g.PAG(1.0), x, 0.6).predict().mean[:2].sum(), x)[0]
     assert slope[:2].abs().max() > 0 and torch.equal(slope[2:], 0 * slope[2:])
 
 
@@ -229,21 +253,19 @@ def field(size=16):
 def end_covariance(prior, plug, steps=120):
     """Covariance of the samples of the deterministic sampler, exactly: it is a linear map of its noise."""
     size = prior.event_shape[0]
-    run = Run(prior, gk.samplers.DDIM(), plug, steps, (0, size))
-    x = torch.eye(size).double() * prior.process.coefficients(run.grid[0])[1]
+    setup = prepare(prior, plug, sampler=gk.samplers.DDIM(), steps=steps, groups=(0, size))
+    x = torch.eye(size).double() * prior.process.coefficients(setup.steps[0].t)[1]
     with torch.no_grad():
-        for step, (t, u) in enumerate(itertools.pairwise(run.grid)):
-            run.step = step
-            x = run.propose(Population(run, size, 1, x, None), t, u).mean
+        x = walk(populate(setup, x, setup.steps[0].start, 1), setup.steps).state
     return x.T @ x
 
 
 def test_blur_guidance_on_a_gaussian_field_has_its_closed_form():
     prior, _ = field()
-    for space in ("eps", "x0"):
+    for space in ("noise", "clean"):
         plug = g.SAG(0.8, sigma=1.5, threshold=None, space=space)
-        run = Run(prior, gk.samplers.DDIM(), plug, 10, (0, 4))
-        x, t = torch.randn(4, 16, generator=torch.Generator().manual_seed(0)).double() * 2, run.grid[4]
+        setup = prepare(prior, plug, sampler=gk.samplers.DDIM(), steps=10, groups=(0, 4))
+        x, t = torch.randn(4, 16, generator=torch.Generator().manual_seed(0)).double() * 2, setup.steps[4].t
         a, s = prior.process.coefficients(t)
         blur = smoothed(torch.eye(16).double(), (0,), 1.5)
         c, eye = prior.covariance().double(), torch.eye(16).double()
@@ -252,11 +274,12 @@ def test_blur_guidance_on_a_gaussian_field_has_its_closed_form():
         noisy = x - a * clean + a * clean @ blur.T
         worse = noisy @ gain.T
         noise = [(z - a * d) / s for z, d in ((x, clean), (noisy, worse))]
-        step = -s / a * (noise[0] - noise[1]) if space == "eps" else clean - worse
+        step = -s / a * (noise[0] - noise[1]) if space == "noise" else clean - worse
+        run = populate(setup, x, setup.steps[4].start, 1)
         with torch.no_grad():
-            found = run.denoise(x, t, None).mean
+            found = run.predict().mean
         torch.testing.assert_close(found, clean + 0.8 * step, rtol=1e-6, atol=1e-6)
-        assert run.ledger.network_calls == 2
+        assert ledger(run).network_calls == 2
 
 
 def test_blur_guidance_narrows_fine_scales_of_noises_and_widens_them_of_clean_estimates():
@@ -265,7 +288,7 @@ def test_blur_guidance_narrows_fine_scales_of_noises_and_widens_them_of_clean_es
     spread = lambda plug: ((fine @ end_covariance(prior, plug)) * fine).sum(1)  # noqa: E731 - variances of fine scales
     plain = spread(None)
     torch.testing.assert_close(plain, 1 / (1 + torch.arange(10, 16).double() ** 2), rtol=0.1, atol=0.0)
-    published, other = (spread(g.SAG(0.5, 1.0, None, space=space)) for space in ("eps", "x0"))
+    published, other = (spread(g.SAG(0.5, 1.0, None, space=space)) for space in ("noise", "clean"))
     assert (published < 0.95 * plain).all() and (other > 1.05 * plain).all()
     torch.testing.assert_close(spread(g.SAG(0.5, 0.0, None)), plain, rtol=1e-5, atol=1e-9)
     torch.testing.assert_close(spread(g.SAG(0.0, 1.0, None)), plain, rtol=0, atol=0)
@@ -276,16 +299,18 @@ def test_self_attention_guidance_on_networks(make):
     prior = make()
     with torch.no_grad():
         run, x, t, c = at(prior, g.SAG(0.8, threshold=1e9))
-        torch.testing.assert_close(run.denoise(x, t, c).mean, prior.predict(x, t, c).mean, rtol=1e-3, atol=1e-3)
-        everywhere = at(prior, g.SAG(0.8, threshold=-1.0))[0].denoise(x, t, c).mean
-        torch.testing.assert_close(everywhere, at(prior, g.SAG(0.8, threshold=None))[0].denoise(x, t, c).mean)
-        run = at(prior, g.SAG(0.8, sigma=2.0, weight=2.0))[0]
-        found = run.denoise(x, t, c)
+        torch.testing.assert_close(run.predict().mean, prior.predict(x, t, c).mean, rtol=1e-3, atol=1e-3)
+        everywhere = at(prior, g.SAG(0.8, threshold=-1.0))[0].predict().mean
+        torch.testing.assert_close(everywhere, at(prior, g.SAG(0.8, threshold=None))[0].predict().mean)
+        plug = g.SAG(0.8, sigma=2.0, weight=2.0)
+        run = at(prior, plug)[0]
+        found = run.predict()
         assert (found.mean - everywhere).abs().max() > 1e-3
-        assert (run.ledger.network_calls, run.ledger.network_rows) == (2, 12)
+        assert (ledger(run).network_calls, ledger(run).network_rows) == (2, 12)
         # by hand, with the null branch's noise, attention and condition in the second call
         null, conditional = prior.predict(x, t, None), prior.predict(x, t, c)
-        site = run.plugs[0].recorded(run)
+        ((recorded, _),) = plug.plan.operators[0].chosen(prior.network, find_sites(prior.network))
+        site = recorded.name
         with installed(prior.network, Record(site)) as probe:
             prior.predict(x, t, None)
         _, received, dims = probe.records[site][0]
@@ -331,17 +356,16 @@ def test_noise_of_the_time_embedding_changes_the_mean_in_second_order(power):
     """D = tau^2 x: E[D(tau + v n)] - D = v^2 x, so that the mean moves by -s v^2 x, a draw by -2 s tau v n x."""
     prior, s, noise, t, n = told(), 2.0, 0.2, 0.5, 100_000
     with torch.no_grad():
-        run = Run(prior, gk.samplers.Ancestral(), g.TSG(s, noise, power), 4, (0, n))
-        run.step = 1
         x = torch.ones(n, 1)
+        run = begun(prior, g.TSG(s, noise, power), x, t, condition=None)
         plain = prior.predict(x, t).mean
-        change = ((run.denoise(x, t, None).mean - plain) / (plain / 1.5**2)).double()  # the network sees x in unit size
+        change = ((run.predict().mean - plain) / (plain / 1.5**2)).double()  # the network sees x in unit size
     v = noise * t**power
     error = float(change.std()) / math.sqrt(n)
     assert float(change.mean()) == pytest.approx(-s * v**2, abs=4 * error) and s * v**2 > (2 if power else 8) * error
     spread = s * v * math.sqrt(4 * 1.5**2 + 2 * v**2)
     assert float(change.std()) == pytest.approx(spread, rel=5 / math.sqrt(2 * n) + 0.01)
-    assert run.ledger.network_calls == 1 and run.ledger.network_rows == 2 * n
+    assert ledger(run).network_calls == 1 and ledger(run).network_rows == 2 * n
     with pytest.raises(SiteError, match="needs the time"), installed(prior.network, NoiseEmbedding(power=1.0)):
         prior.predict(x, t)
 
@@ -350,12 +374,11 @@ def test_time_step_guidance_of_rows_at_several_times():
     """The noise of every row belongs to its own time, also where rows with nothing to ask are left out."""
     prior = told()
     with torch.no_grad():
-        run = Run(prior, gk.samplers.Ancestral(), g.TSG(1.0, 0.2, 1.0), 4, (0, 4))
-        run.step = 1
         x, t = torch.ones(4, 1), torch.tensor([0.2, 0.4, 0.6, 0.8])
-        mixed = run.denoise(x, t, None).mean
+        run = begun(prior, g.TSG(1.0, 0.2, 1.0), x, 0.5, condition=None)
+        mixed = asked(run, t=t).mean
         for i, time in enumerate(t.tolist()):
-            torch.testing.assert_close(run.denoise(x, time, None).mean[i], mixed[i], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(asked(run, t=time).mean[i], mixed[i], rtol=1e-4, atol=1e-5)
 
 
 def test_time_step_guidance_leaves_nothing_behind_and_takes_the_time_where_nothing_embeds_it():
@@ -367,11 +390,22 @@ def test_time_step_guidance_leaves_nothing_behind_and_takes_the_time_where_nothi
     assert torch.equal(off.samples, plain.samples) and off.ledger.network_rows == plain.ledger.network_rows
     assert not torch.equal(gk.sample(prior, g.TSG(1.0, noise=0.5), **options).samples, plain.samples)
     assert hooks() == before
-    run = at(prior, g.TSG(1.0))[0]
-    assert run.plugs[0].branches(run)[2].perturbation is not None
-    exact = gk.priors.Gaussian(torch.zeros(2), 1.0, gk.processes.Flow())
-    run = Run(exact, gk.samplers.Ancestral(), g.TSG(1.0), 4, (0, 3))
-    assert run.plugs[0].branches(run)[2].inputs is not None
+    plug = g.TSG(1.0)
+    assert plug.branches[0](at(prior, plug)[0].question(), plug).marks is not None
+
+
+@pytest.mark.parametrize("power", [0.0, 2.0])
+def test_a_wrong_time_where_nothing_embeds_it(power):
+    """It is t + noise t^power n, within [0, 1]."""
+    exact, rows, t, noise = gk.priors.Gaussian(torch.zeros(2), 1.0, gk.processes.Flow()), 4000, 0.5, 0.1
+    plug = g.TSG(1.0, noise, power)
+    question = begun(exact, plug, torch.zeros(rows, 2), t, condition=None).question()
+    wrong = plug.branches[0](question, plug)
+    assert wrong.marks is None and float(wrong.t.mean()) == pytest.approx(t, abs=5 * noise / math.sqrt(rows))
+    assert float(wrong.t.std()) == pytest.approx(noise * t**power, rel=5 / math.sqrt(2 * rows))
+    wild = g.TSG(1.0, 10.0)
+    told = wild.branches[0](altered(question, population=begun(exact, wild, question.x, t, condition=None)), wild).t
+    assert float(told.min()) == 0 and float(told.max()) == 1
 
 
 # NAG ---------------------------------------------------------------------------------------------------------------
@@ -419,9 +453,9 @@ def test_negative_condition_inside_attention():
     assert [site.name for site in find_sites(prior.network)] == ["cross"]
     network = prior.network
     with torch.no_grad():
-        run, x, t, c = at(prior, g.NAG(negative="a"), network_batch=3)
-        found = run.denoise(x, t, c).mean
-        assert (run.ledger.network_calls, run.ledger.network_rows) == (2, 8)
+        run, x, t, c = at(prior, g.NAG(negative="a"), network_limit=3)
+        found = run.predict().mean
+        assert (ledger(run).network_calls, ledger(run).network_rows) == (2, 8)
         inner = network.cross.forward
 
         def by_hand(h, context):
@@ -435,10 +469,10 @@ def test_negative_condition_inside_attention():
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
         plain = prior.predict(x, t, c).mean
         assert (found - plain).abs().max() > 1e-3
-        same = at(prior, g.NAG(negative="b"))[0].denoise(x, t, c).mean
+        same = at(prior, g.NAG(negative="b"))[0].predict().mean
         torch.testing.assert_close(same, plain, rtol=1e-6, atol=1e-6)
-        mixed = at(prior, g.chain(g.NAG(negative="a"), g.CFG(2.0)))[0].denoise(x, t, c).mean
-        null = at(prior, g.NAG(negative="a"))[0].denoise(x, t, torch.full_like(c, -1)).mean
+        mixed = at(prior, g.chain(g.NAG(negative="a"), g.CFG(2.0)))[0].predict().mean
+        null = asked(at(prior, g.NAG(negative="a"))[0], condition=torch.full_like(c, -1)).mean
         torch.testing.assert_close(mixed, null + 2 * (found - null), rtol=1e-5, atol=1e-5)
     options = dict(num_samples=3, steps=4, condition=1)
     assert torch.equal(gk.sample(prior, g.NAG(0.0), **options).samples, gk.sample(prior, None, **options).samples)
@@ -451,14 +485,14 @@ def test_negative_condition_inside_attention():
 def test_what_cannot_work_is_refused_with_the_reason():
     mixture = gk.priors.GaussianMixture(torch.zeros(1, 2), 1.0)
     cases = [
-        (mixture, g.PAG(), "PAG acts inside a network, and this prior .gaussian mixture. has none"),
-        (mixture, g.SAG(), "SAG acts inside a network"),
+        (mixture, g.PAG(), "PAG needs a prior with a network; this one .gaussian mixture. shows none"),
+        (mixture, g.SAG(), "SAG needs a prior with a network"),
         (convolution(), g.PAG(), "no self_attention or message_passing site in this network .DilatedConvolution"),
-        (sequences(), g.SAG(), "no meaning for tokens"),
+        (sequences(), g.SAG(), "SAG needs real-valued states"),
         (sequences(), g.NAG(), "no cross_attention site"),
-        (sequences(), g.chain(g.CFG(2.0), g.PAG()), "give PAG a weight, otherwise write chain.PAG, CFG"),
+        (sequences(), g.chain(g.CFG(2.0), g.PAG()), "cannot wrap CFG: write chain.PAG, CFG., or give PAG a weight"),
         (sequences(), g.chain(g.TPG(), g.CFG(2.0)), "give TPG a weight in place of CFG"),
-        (sequences(), g.PAG(weight=2.0), "needs a condition"),
+        (sequences(), g.PAG(weight=2.0), "needs a condition to guide towards"),
     ]
     for prior, plug, text in cases:
         given = 0 if "CFG" in text or "cross" in text else None
@@ -467,12 +501,12 @@ def test_what_cannot_work_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="did you mean 'blocks.1'"):
         gk.sample(sequences(), g.STG(sites="block.1"), 2, steps=2)
     for make, text in (
-        (lambda: g.STG(skip="nothing"), "skip='nothing'; accepted: block, attention, feed, map"),
-        (lambda: g.S2Guidance(rate=2.0), "rate=2.0"),
+        (lambda: g.STG(skip="feet"), "part of a block to skip.*'feet'.*feed"),
+        (lambda: g.S2Guidance(rate=2.0), "rate must be at least 0 and at most 1, got 2.0"),
         (lambda: g.SEG(sigma=-1.0), "sigma=-1.0"),
-        (lambda: g.SAG(space="v"), "space='v'"),
+        (lambda: g.SAG(space="v"), "'v'.*noise"),
         (lambda: g.NAG(norm=0), "norm=0"),
-        (lambda: g.TSG(noise=-1.0), "noise=-1.0"),
+        (lambda: g.TSG(noise=-1.0), "noise must be at least 0, got -1.0"),
     ):
         with pytest.raises(ValueError, match=text):
             make()
@@ -481,10 +515,10 @@ def test_what_cannot_work_is_refused_with_the_reason():
 def test_rows_of_a_prediction_keep_their_records():
     prior = unet()
     with torch.no_grad():
-        run, x, t, c = at(prior, g.SAG(0.5, site=0), network_batch=3)
-        whole = at(prior, g.SAG(0.5, site=0))[0].denoise(x, t, c)
-        torch.testing.assert_close(run.denoise(x, t, c).mean, whole.mean, rtol=1e-5, atol=1e-5)
-        run = at(prior, g.SAG(0.5, weight=2.0), network_batch=4)[0]  # branches in calls of their own
-        with_cfg = at(prior, g.SAG(0.5, weight=2.0))[0].denoise(x, t, c)
-        torch.testing.assert_close(run.denoise(x, t, c).mean, with_cfg.mean, rtol=1e-5, atol=1e-5)
-        assert "recorded" not in whole.parts and len(take(whole, slice(2)).mean) == 2
+        whole = at(prior, g.SAG(0.5, site=0))[0].predict()
+        cut = at(prior, g.SAG(0.5, site=0), network_limit=3)[0].predict()
+        torch.testing.assert_close(cut.mean, whole.mean, rtol=1e-5, atol=1e-5)
+        with_cfg = at(prior, g.SAG(0.5, weight=2.0))[0].predict()
+        cut = at(prior, g.SAG(0.5, weight=2.0), network_limit=4)[0].predict()  # branches in calls of their own
+        torch.testing.assert_close(cut.mean, with_cfg.mean, rtol=1e-5, atol=1e-5)
+        assert not whole.notes and not with_cfg.notes and len(take(whole, slice(2)).mean) == 2

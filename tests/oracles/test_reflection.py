@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.guidance import Reflection
 from guidekit.guidance.transition.reflection import Judged, substitutions
 from guidekit.networks.dilated_convolution import DilatedConvolution
 from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
-from guidekit.core.prior import Prior
 from guidekit.priors.tokens import TokenPrior
 from guidekit.testing import check_guidance
 
@@ -381,9 +381,10 @@ def test_it_chains_with_searches_and_filters():
     best = check_guidance(prior, g.chain(Reflection(COMMON), g.BestOfN(reward, 4)), **options)
     assert best.samples.shape == (3, 16) and broken(COMMON, best.samples) == 0
     steered = g.FKSteering(reward, 1.0, particles=4, output="all")
-    for order in ((steered, Reflection), (Reflection, steered)):  # a place in the chain is part of the draws' keys
+    for order in ((steered, Reflection), (Reflection, steered)):
         alone, guidances = (
-            g.chain(*(guidance(verifier) if guidance is Reflection else guidance for guidance in order)) for verifier in (NEVER, COMMON)
+            g.chain(*(guidance(verifier) if guidance is Reflection else guidance for guidance in order))
+            for verifier in (NEVER, COMMON)
         )
         alone, both = gk.sample(prior, alone, **options), check_guidance(prior, guidances, **options)
         assert broken(COMMON, both.samples) == 0 and torch.equal(both.log_weights, alone.log_weights)

@@ -16,8 +16,9 @@ from guidekit.core.step import Moment
 from guidekit.guidance.contrast import regions as module
 from guidekit.guidance.contrast.attention_maps import clustered, completed, cross_maps, foreground, self_regions
 from guidekit.guidance.contrast.regions import region_rates
-from guidekit.networks import SequenceTransformer, UNet, installed
-from guidekit.networks.perturbations import RecordMaps
+from guidekit.networks import SequenceTransformer, UNet
+from guidekit.interventions import installed
+from guidekit.interventions.operators import RecordMaps
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
@@ -298,7 +299,7 @@ def test_what_cannot_work_is_refused_with_the_reason():
     grid = NeuralGaussian(unet().network, gk.processes.EDM(), (1, 8, 8), labels=LABELS)
     for prior, plug, text in (
         (mixture, g.RegionalCFG(), "finds no attention in this prior .gaussian mixture.*give regions="),
-        (grid, g.chain(g.PAG(), g.RegionalCFG()), "cannot wrap PAG"),
+        (grid, g.chain(g.CFG(), g.RegionalCFG()), "cannot wrap CFG: give regions="),
     ):
         with pytest.raises(gk.GuidanceError, match=text):
             gk.sample(prior, plug, 2, steps=2, condition=0)

@@ -99,7 +99,9 @@ def test_a_projection_is_replaced_as_a_mask_is():
     turned = torch.stack([Along.direction, torch.tensor([-0.8, 0.6], dtype=torch.float64)])
     process = PROCESSES["edm"]
     rotated = gk.priors.Gaussian(torch.zeros(2, dtype=torch.float64), turned.T @ COVARIANCE @ turned, process)
-    made = gk.sample(rotated, Replacement(GaussianLikelihood(Along(), Along.direction[None]), 2, 1), N, steps=30).samples
+    made = gk.sample(
+        rotated, Replacement(GaussianLikelihood(Along(), Along.direction[None]), 2, 1), N, steps=30
+    ).samples
     mean, covariance = exact(process, climbing(process.grid(30), 2, 1), process.coefficients(1.0)[1])
     first, second = (made @ turned.T).unbind(1)
     assert torch.allclose(first, torch.ones_like(first), atol=1e-12)

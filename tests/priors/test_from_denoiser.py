@@ -80,7 +80,9 @@ def test_a_network_that_is_trained_is_neither_frozen_nor_switched(wrapped):
 
 def test_what_is_no_prior_is_answered():
     vp = gk.processes.VP("cosine")
-    with pytest.raises(ValueError, match="no prediction of real-valued states named 'epsilon'.*accepted: clean, flow, noise"):
+    with pytest.raises(
+        ValueError, match="no prediction of real-valued states named 'epsilon'.*accepted: clean, flow, noise"
+    ):
         from_denoiser(lambda x, t: x, vp, (2,), "epsilon")
     with pytest.raises(ValueError, match="no prediction of tokens named 'noise'.*accepted: logits"):
         from_denoiser(lambda x, t: x, gk.processes.Masked(2), (2,), "noise")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 
 from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Move
 from guidekit.core.kernel import GaussianKernel
@@ -105,7 +106,8 @@ class Recurrence(Guidance[None]):
         left = len(steps) - 1 - done  # noisy times still to come
         if left < 0 or left % self.stretch or done < self.stretch:
             return population
-        stretch = steps[done - self.stretch : done]
+        within = step.key[1:]  # where something outside goes back as well, its visits are told apart
+        stretch = [replace(each, key=(*each.key, *within)) for each in steps[done - self.stretch : done]]
         if not self.window[0] >= stretch[0].t >= step.u >= self.window[1]:
             return population
         for visit in range(1, self.repeats):
