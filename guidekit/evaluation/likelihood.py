@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from guidekit.core.prior import Prior
 from guidekit.core.random import keyed_generator
 from guidekit.core.state import State, take
-from guidekit.core.prior import Prior
 from guidekit.processes import DiscreteProcess, Masked, Stepped, Uniform
 from guidekit.sampling import per_group
 from guidekit.training.objectives import bound_rate, step_divergence
@@ -79,7 +80,7 @@ def bits_per_token(
     }
 
 
-def _terms(prior: Prior, x: Tensor, condition: State | None, draws: int, random: list[torch.Generator]) -> list[Tensor]:
+def _terms(prior: Any, x: Tensor, condition: State | None, draws: int, random: list[torch.Generator]) -> list[Tensor]:
     """The parts of the bound, unbiased nats of each sequence with pairs of draws from one stratum side by side."""
     process, length = prior.process, x.shape[1]
 
@@ -97,8 +98,8 @@ def _terms(prior: Prior, x: Tensor, condition: State | None, draws: int, random:
     clean = 1 - float(process.survival(torch.tensor(1e-12, dtype=torch.float64)))  # some schedules begin with a jump
     least, latest = max(LEAST, clean + 1e-6), 1 - max(float(process.survival(1.0)), 1e-9)
     t = process.survival.inverse(torch.full((len(x),), 1 - least, dtype=torch.float64, device=x.device))
-    belief = prior.predict(process.noise(x, t, uniform(length)), t, condition)
-    nats = -belief.log_probs.gather(-1, x[..., None])[..., 0].double()
+    prediction = prior.predict(process.noise(x, t, uniform(length)), t, condition)
+    nats = -prediction.log_probs.gather(-1, x[..., None])[..., 0].double()
     terms = [_terminal(process, x), torch.where(_real(x, process), nats, 0.0).sum(1)]
     if isinstance(process, Masked | Uniform):
         rest = _counted(prior, x, condition, u, uniform(length), uniform(length), least, latest)
@@ -107,19 +108,19 @@ def _terms(prior: Prior, x: Tensor, condition: State | None, draws: int, random:
     return [*terms, rest]
 
 
-def _masked(prior: Prior, x: Tensor, condition: State | None, u: Tensor, noise: Tensor) -> Tensor:
+def _masked(prior: Any, x: Tensor, condition: State | None, u: Tensor, noise: Tensor) -> Tensor:
     """(n / k) times the cross-entropy of k masked tokens, k uniform on 1 .. n."""
     real = _real(x, prior.process)
     n = real.sum(1)
     k = (u * n).long().minimum(n - 1) + 1
     masked = noise.masked_fill(~real, 2.0).argsort(1).argsort(1) < k[:, None]
-    belief = prior.predict(x.masked_fill(masked, prior.process.mask_id), 0.5, condition)
-    nats = -belief.log_probs.gather(-1, x[..., None])[..., 0].double()
+    prediction = prior.predict(x.masked_fill(masked, prior.process.mask_id), 0.5, condition)
+    nats = -prediction.log_probs.gather(-1, x[..., None])[..., 0].double()
     return torch.where(masked, nats, 0.0).sum(1) * n / k
 
 
 def _counted(
-    prior: Prior,
+    prior: Any,
     x: Tensor,
     condition: State | None,
     u: Tensor,
@@ -154,27 +155,27 @@ def _counted(
 
 
 def _timed(
-    prior: Prior, x: Tensor, condition: State | None, u: Tensor, noise: Tensor, least: float, latest: float
+    prior: Any, x: Tensor, condition: State | None, u: Tensor, noise: Tensor, least: float, latest: float
 ) -> Tensor:
     """The integral of any process, with the square root of the lost share 1 - a(t) uniform."""
     process = prior.process
     low, high = math.sqrt(least), math.sqrt(latest)
     root = low + (high - low) * u
     t = process.survival.inverse(1 - root.square())
-    belief = prior.predict(process.noise(x, t, noise), t, condition)
-    return bound_rate(process, belief, x, t) / process.survival.slope(t) * 2 * root * (high - low)
+    prediction = prior.predict(process.noise(x, t, noise), t, condition)
+    return bound_rate(process, prediction, x, t) / process.survival.slope(t) * 2 * root * (high - low)
 
 
-def _stepped(prior: Prior, x: Tensor, condition: State | None, u: Tensor, noise: Tensor) -> Tensor:
+def _stepped(prior: Any, x: Tensor, condition: State | None, u: Tensor, noise: Tensor) -> Tensor:
     """The sum over the steps of a chain in discrete time."""
     process, steps = prior.process, len(prior.process.matrices)
     index = (u * steps).long() + 1
     t, before = index.double() / steps, (index - 1).double() / steps
-    belief = prior.predict(process.noise(x, t, noise), t, condition)
-    return steps * step_divergence(process, belief, x, t, before)
+    prediction = prior.predict(process.noise(x, t, noise), t, condition)
+    return steps * step_divergence(process, prediction, x, t, before)
 
 
-def _terminal(process: DiscreteProcess, x: Tensor) -> Tensor:
+def _terminal(process: Any, x: Tensor) -> Tensor:
     """KL(q(z_1 | x) || law the sampler starts from), (B * draws,) nats, exact."""
     if isinstance(process, Masked):  # taken as fully masked
         return torch.zeros(len(x), dtype=torch.float64, device=x.device)
@@ -188,7 +189,7 @@ def _real(x: Tensor, process: DiscreteProcess) -> Tensor:
     return torch.ones_like(x, dtype=torch.bool) if process.pinned is None else x != process.pinned
 
 
-def _fitted(states: Tensor, prior: Prior) -> Tensor:
+def _fitted(states: Tensor, prior: Any) -> Tensor:
     """The states as wide as the prior's, or a sentence on why that cannot be."""
     size, (length,) = prior.process.vocab_size, prior.event_shape
     pinned = prior.process.pinned

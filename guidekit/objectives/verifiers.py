@@ -56,7 +56,7 @@ class ForbiddenWords:
 
     def count(self, tokens: Tensor) -> Tensor:
         """Occurrences of all words, overlapping ones too, (B,)."""
-        return sum(self._hits(tokens, word).sum(1) for word in self.words)
+        return torch.stack([self._hits(tokens, word).sum(1) for word in self.words]).sum(0)
 
     @staticmethod
     def _hits(tokens: Tensor, word: Sequence[Sequence[int]]) -> Tensor:

@@ -30,6 +30,7 @@ class CategoricalChain(Prior):
     """
 
     name = "categorical chain"
+    process: Any  # DiscreteProcess
 
     def __init__(
         self, probabilities: Tensor, process: DiscreteProcess | None = None, conditionals: Tensor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from guidekit import processes
@@ -29,7 +29,7 @@ PROCESSES = {
 }
 
 
-GAUSSIAN = {
+GAUSSIAN: dict[str, Callable[..., processes.GaussianProcess]] = {
     "vp": processes.VP,
     "sub_vp": processes.SubVP,
     "discrete_vp": processes.DiscreteVP,
@@ -87,12 +87,12 @@ def process_from(description: Mapping[str, Any]) -> processes.DiscreteProcess:
     """
     made = {"name": "masked", **(description.get("process") or {})}
     survival = {"name": "log_linear", **(made.get("survival") or {})}
-    for kind, name, choices in (
+    for what, name, choices in (
         ("process", made["name"], PROCESSES),
         ("survival schedule", survival["name"], SURVIVALS),
     ):
         if name not in choices:
-            raise UnknownNameError(kind, name, choices)
+            raise UnknownNameError(what, name, choices)
     schedule = SURVIVALS[survival["name"]](**{key: value for key, value in survival.items() if key != "name"})
     kind = PROCESSES[made["name"]]
     options = dict(made.get("options") or {})

@@ -44,6 +44,8 @@ class TokenPrior(Prior):
     """
 
     name = "token prior"
+    process: Any  # DiscreteProcess
+    network: Any
     made: Mapping[str, Any]
     """{name, options} its network was made from; known for priors of checkpoints."""
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.core.random import Draw
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.process import Process
+from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact
 from guidekit.core.state import column
 from guidekit.core.support import EVERYWHERE, Support
-from guidekit.core.token_kernels import CategoricalKernel, UnmaskingKernel
+from guidekit.core.token_kernels import CategoricalKernel, TokenKernel, UnmaskingKernel
 from guidekit.processes.schedules import Number
 from guidekit.processes.survival import CosineSurvival, Geometric, LogLinear, check_survival
 
@@ -116,7 +116,7 @@ class DiscreteProcess(Process):
         return outputs.double().exp().scatter(-1, z[..., None], 1.0)
 
     def from_ratios(self, ratios: Tensor, z: Tensor, t: Number) -> CategoricalPrediction:
-        """The prediction about clean tokens that has the given concrete score (B, L, C); entries below zero are cut off.
+        """The prediction about clean tokens that has the given concrete score (B, L, C); what is below zero is cut off.
 
         The entry at the present token must be 1.
         """
@@ -131,7 +131,7 @@ class DiscreteProcess(Process):
         rates = self.rates_into(prediction.z, t) * self.ratios(prediction, t)
         return rates.scatter(-1, prediction.z[..., None], 0.0)
 
-    def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> CategoricalKernel:
+    def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> TokenKernel:
         """Law of z_u given z_t."""
         return CategoricalKernel(self.reverse_table(prediction, t, u).log(), prediction.z)
 

@@ -10,9 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.random import Draw, pick
 from guidekit.core.requirements import Fact
-from guidekit.core.prediction import CategoricalPrediction
 from guidekit.processes.discrete import DiscreteProcess
 from guidekit.processes.schedules import Number
 

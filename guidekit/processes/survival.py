@@ -69,7 +69,7 @@ class Geometric:
     def __call__(self, t: Number) -> Number:
         """a(t)."""
         if isinstance(t, Tensor):
-            return torch.where(t > 0, (-self._total(t)).exp(), 1.0)
+            return torch.where(t > 0, torch.exp(-torch.as_tensor(self._total(t))), 1.0)
         return math.exp(-self._total(t)) if t > 0 else 1.0
 
     def slope(self, t: Number) -> Number:

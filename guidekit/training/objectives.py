@@ -49,6 +49,17 @@ class MaskedLikelihood:
 
 
 @dataclasses.dataclass(frozen=True)
+class RatioPrediction(CategoricalPrediction):
+    """A prediction of a network that was made for concrete scores.
+
+    Args:
+        ratios: (B, L, C), which the prediction may not hold exactly.
+    """
+
+    ratios: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class DiscreteObjective:
     """What the losses below share: noise the tokens at stratified times and ask the network.
 
@@ -80,7 +91,7 @@ class DiscreteObjective:
         pinned = self.process.pinned
         if self.parametrization == "ratios":
             ratios = self.process.score(outputs, z, t)
-            return self.process.from_ratios(ratios, z, t).with_parts(ratios=ratios)
+            return RatioPrediction(self.process.from_ratios(ratios, z, t).log_probs, z, ratios=ratios)
         if pinned is not None:
             column = torch.arange(outputs.shape[-1], device=z.device) == pinned
             outputs = outputs.masked_fill(column, -torch.inf)
@@ -178,20 +189,20 @@ def bound_rate(process: DiscreteProcess, prediction: CategoricalPrediction, x0: 
 
     Args:
         process: forward process.
-        prediction: belief at z; where its parts hold "ratios", these are s.
+        prediction: at z; s are the ratios of a `RatioPrediction`, else those that it implies.
         x0: clean tokens (B, L).
         t: times (B,).
 
     Source: Lou et al. 2023, arXiv:2310.16834, theorem 3.6.
     """
     z = prediction.z
-    if isinstance(process, Masked) and "ratios" not in prediction.parts:
+    model = prediction.ratios if isinstance(prediction, RatioPrediction) else None
+    if isinstance(process, Masked) and model is None:
         rate = column(process.survival.slope(t) / (1 - process.survival(t)), z)
         nats = -prediction.log_probs.gather(-1, x0[..., None])[..., 0].double()
         return torch.where(z == process.mask_id, rate * nats, 0.0).sum(1)
     certain = process.prediction(F.one_hot(x0, process.vocab_size).double().log(), z)
     true = process.ratios(certain, t)
-    model = prediction.parts.get("ratios")
     model = process.ratios(prediction, t) if model is None else model
     terms = model - true - torch.special.xlogy(true, model.clamp_min(1e-300)) + torch.special.xlogy(true, true)
     terms = (process.rates_into(z, t) * terms).scatter(-1, z[..., None], 0.0)

@@ -112,7 +112,8 @@ class CleanEdits:
 
     def __call__(self, population: Population) -> Tensor:
         """See the module's documentation."""
-        z, process, prediction = population.state, population.process, population.predict()
+        z, process = population.state, population.process
+        prediction: Any = population.predict()
         clean, size = prediction.clean, process.vocab_size
         other = clean[..., None] != torch.arange(size, device=z.device)
         row, place, token = (editable(z, process)[..., :size] & other).nonzero(as_tuple=True)
@@ -144,7 +145,8 @@ class GradientEdits:
 
     def __call__(self, population: Population) -> Tensor:
         """See the module's documentation."""
-        process, prediction, time = population.process, population.predict(), population.time
+        process, time = population.process, population.time
+        prediction: Any = population.predict()
         with torch.enable_grad():
             probs = prediction.probs.float().detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.reward.relaxed(probs).sum(), probs)

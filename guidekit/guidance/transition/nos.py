@@ -64,7 +64,7 @@ class NOS(Guidance[None]):
         """The prior must have features, and the value must have been trained on them."""
         if not hasattr(prior, "from_features"):
             raise GuidanceError(f"NOS moves a network's features, and this prior ({prior.name}) has none")
-        mine = prior.network.state_dict()  # type: ignore[attr-defined]
+        mine = prior.network.state_dict()  # type: ignore[union-attr]
         trunk = getattr(getattr(self.value, "network", None), "trunk", None)
         theirs = {} if trunk is None else trunk.state_dict()
         features = [name for name in mine if not name.startswith("head.")]

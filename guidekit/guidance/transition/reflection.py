@@ -18,7 +18,6 @@ from guidekit.core.state import altered, put, take, where
 from guidekit.core.step import Step
 from guidekit.objectives.reward import objective_of
 from guidekit.objectives.verifiers import Verifier, verify, violations
-from guidekit.processes import Masked
 from guidekit.registry import register
 
 LEAST = -50.0
