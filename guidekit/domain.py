@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
-from guidekit.core.state import State
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Codec, Prior
+from guidekit.core.state import leaves
+from guidekit.evaluation.summary import summarised
+from guidekit.files import write_npz
 from guidekit.names import UnknownNameError
 from guidekit.objectives.measurements import Task
+from guidekit.objectives.objects import ObjectReward
 from guidekit.objectives.pool import Isolated
-from guidekit.objectives.rewards import ObjectReward
 from guidekit.objectives.verifiers import Verifier
-from guidekit.core.prior import Prior
-from guidekit.priors.checkpoints import read_description
+from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
+from guidekit.samples import Dataset, Samples
 
 
 class MissingExtraError(ImportError):
@@ -43,68 +50,144 @@ def _missing(extra: str, error: ModuleNotFoundError) -> MissingExtraError:
     return MissingExtraError(f"'{error.name}' is needed here and is not installed: pip install \"guidekit[{extra}]\"")
 
 
+@dataclasses.dataclass(frozen=True)
 class Domain:
-    """Base of all domains; a subclass lives in its own folder and registers under the entry point guidekit.domains.
+    """Base of all domains; a subclass lives in its own package and registers under the entry point guidekit.domains.
+
+    A domain is a frozen dataclass whose fields are its settings: nothing that is done with it changes it. What depends
+    on a prior is a method that takes the prior, or `Samples` of it.
+
+    A subclass has `name`, `objects`, and `codec` or a `load_prior` of its own. All else has a default that works.
 
     Attributes:
         name: of the domain.
         objects: what a decoded state is, for messages ("molecules").
         suffix: file suffix of `write` in the field's own format.
-        assets: folder of the shipped checkpoints.
+        assets: folder of the shipped checkpoints; None where none are.
         default: the shipped prior that "default" stands for.
         kinds: reward classes by name, for `rewards`.
-        settings: keys of configs/domain/ that the constructor takes; the others go to `evaluate`.
-        shows_unguided: `figure` takes unguided=(states, values) and shows them beside the guided ones.
-        judges_labels: `evaluate` takes labels=, the number of the class wanted of each object, -1 for none.
         tasks: on given objects, by name: functions (shape of a state, options) to a `Task`. A domain with some has
-            `reference()`, shipped objects, and `compared(groups, path)`, which draws groups of states side by side.
+            `reference()`, shipped objects, and `compared`, which draws groups of states side by side.
         job: module of guidekit.training that trains its priors: "token_job" or "array_job".
     """
 
-    name: str
-    objects: str
-    suffix: str
-    assets: Path
-    default: str = "default"
-    kinds: Mapping[str, type] = {}
-    settings: tuple[str, ...] = ()
-    shows_unguided: bool = False
-    judges_labels: bool = False
-    tasks: Mapping[str, Callable[..., Task]] = {}
-    job: str = "token_job"
+    name: ClassVar[str]
+    objects: ClassVar[str]
+    suffix: ClassVar[str] = ".npz"
+    assets: ClassVar[Path | None] = None
+    kinds: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+    tasks: ClassVar[Mapping[str, Callable[..., Task]]] = {}
+    job: ClassVar[str] = "token_job"
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """Keys of configs/domain/ that the constructor takes; the others go to `evaluate`."""
+        return tuple(field.name for field in dataclasses.fields(cls) if field.init)
+
+    @property
+    def default(self) -> str:
+        """The shipped prior that "default" stands for."""
+        return "default"
+
+    @property
+    def codec(self) -> Codec:
+        """Between objects and states where no prior says otherwise: in training, and for files."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement codec")
 
     def load_prior(self, name: str = "default") -> Prior:
-        """A prior shipped with the domain, or one in a checkpoint file."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement load_prior")
+        """A prior shipped with the domain, or one in a checkpoint file, with its codec.
 
-    def encode(self, objects: Sequence[Any]) -> State:
-        """Objects to clean states (B, *S)."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement encode")
+        Raises:
+            CheckpointError: missing, truncated, or of another domain.
+            UnknownNameError: neither a shipped prior nor a file.
+            ValueError: of states that this domain cannot read.
+        """
+        path = self.checkpoint(name)
+        prior = (load_token_prior if self.job == "token_job" else load_gaussian_prior)(path, self.name)
+        prior.codec = self.codec_for(prior, {} if path.is_dir() else read_description(path, self.name))
+        return prior
 
-    def decode(self, states: State) -> list[Any]:
-        """Clean states to objects, None where a state is no valid object."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement decode")
+    def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> Codec:
+        """The codec of a prior that was just loaded.
 
-    def reference(self) -> Sequence[Any]:
-        """Real objects shipped with the domain, of the kind that the prior loaded last was trained on; may be none."""
+        Args:
+            prior: without its codec.
+            description: in its checkpoint; empty for other files.
+
+        Raises:
+            ValueError: its states are none of this domain.
+        """
+        return self.codec
+
+    def reference(self, *, split: str = "test", prior: Prior | None = None) -> Sequence[Any]:
+        """Real objects shipped with the domain, of the kind that a prior was made from; may be none.
+
+        Args:
+            split: "test", or "train" for those that priors were trained on.
+            prior: whose kind is meant; None is that of the default prior.
+        """
         return []
 
-    def read_training(self, data: str) -> list[Any]:
-        """Objects that a prior may have been trained on: files or shipped sets, by commas."""
-        return [one for name in data.split(",") for one in self.read_reference(name.strip())[0]]
+    def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
+        """Generated objects of a file or folder, None for what is none.
+
+        Args:
+            path: in the field's own formats.
+            column: of a table; None is the usual one.
+            prior: that made them, where their size depends on it.
+
+        Raises:
+            ValueError: nothing in it can be read.
+        """
+        raise ValueError(f"domain {self.name} reads no files of {self.objects}")
+
+    def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
+        """Real objects to compare with: a file, a folder, or the name of a shipped set.
+
+        Args:
+            path: or name.
+            on_error: "raise", or "skip" to leave what cannot be read out, with a note.
+            prior: that they are compared with, where their size depends on it.
+
+        Raises:
+            ValueError: something cannot be read.
+        """
+        return self.read_samples(path, prior=prior)
+
+    def read_training(self, data: str, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
+        """Objects that a prior may have been trained on: files or shipped sets, by commas; see `read_reference`."""
+        parts = [self.read_reference(name.strip(), on_error, prior) for name in data.split(",")]
+        return Dataset([one for part in parts for one in part], notes="; ".join(p.notes for p in parts if p.notes))
+
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+        """Write what a prior is trained from, see `guidekit.training`.
+
+        Args:
+            path: npz file to write.
+            data: file, folder or shipped set; None is what the domain ships.
+            trainer: settings of configs/trainer/.
+
+        Raises:
+            ValueError: unusable data or settings, or a domain whose priors are trained elsewhere.
+        """
+        raise ValueError(f"domain {self.name} prepares no data for guidekit train")
 
     @property
     def rewards(self) -> Rewards:
-        """Rewards of states by name; `rewards.make(name, **options)` gives one its options."""
+        """Objectives by name; `rewards.make(name, **options)` gives one its options."""
         return Rewards(self)
 
     def bind(
-        self, function: Callable[[Any], float], name: str | None = None, workers: int = 0, timeout: float | None = 60.0
-    ) -> Callable:
-        """A reward of states from a function of a decoded object; it keeps the function's `temperature`, if any.
+        self,
+        function: Callable[[Any], float] | Objective,
+        name: str | None = None,
+        workers: int = 0,
+        timeout: float | None = 60.0,
+    ) -> Objective:
+        """An objective from a function of an object; it keeps the function's `temperature` and `floor`, if any.
 
         Args:
-            function: object -> number.
+            function: object -> number; an objective is handed back as it is.
             name: for tables.
             workers: processes that run the function, so that a crash or a hang costs one object; 0 runs it in this one.
             timeout: seconds an object may take in a worker process; None is no limit.
@@ -112,31 +195,28 @@ class Domain:
         Raises:
             ValueError: workers or timeout out of range, or a function that cannot be given to another process.
         """
+        if isinstance(function, Objective):
+            return function
         title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
         if workers:
             function = Isolated(function, workers=workers, timeout=timeout)
-        reward = ObjectReward(function, self.decode, title)
-        if hasattr(function, "temperature"):
-            reward.temperature = function.temperature
-        return reward
+        return ObjectReward(function, title)
 
-    def verifier(self, forbidden: Sequence[str] = ()) -> Verifier:
+    def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> Verifier:
         """What tells where a sequence of states first breaks a rule, see `guidekit.objectives.verifiers`.
 
         Args:
             forbidden: patterns that objects must not hold, written as the field writes them; without any, the rule is
                 that a state decodes to a valid object, where the domain can locate what is wrong.
+            prior: of the states; None is any with the domain's own codec.
 
         Raises:
             ValueError: the domain has no verifier, or none of this kind.
         """
         raise ValueError(f"domain {self.name} has no verifier: it cannot tell where in {self.objects} a rule is broken")
 
-    def compare_with(self, condition: Any) -> None:
-        """Told the condition of samples, as users write it, before they are judged; may choose the real ones by it."""
-
-    def judges(self) -> Sequence[Path]:
-        """Files of the networks that judge samples; none where formulas do."""
+    def judges(self, prior: Prior | None = None) -> Sequence[Path]:
+        """Files of the networks that judge samples (of a prior); none where formulas do."""
         return ()
 
     def checkpoint(self, name: str) -> Path:
@@ -145,7 +225,7 @@ class Domain:
         Raises:
             UnknownNameError: neither of both.
         """
-        shipped = {path.stem: path for path in self.assets.glob("*.safetensors")}
+        shipped = {} if self.assets is None else {path.stem: path for path in self.assets.glob("*.safetensors")}
         path = shipped.get(self.default if name == "default" else name, Path(name))
         if path.suffix != ".safetensors" and not (path / "model_index.json").is_file():
             if not shipped:
@@ -157,24 +237,105 @@ class Domain:
 
     def priors(self) -> dict[str, str]:
         """Shipped priors of this domain, which may share its folder with another, and what they were made from."""
-        found = {path.stem: read_description(path) for path in sorted(self.assets.glob("*.safetensors"))}
+        files = [] if self.assets is None else sorted(self.assets.glob("*.safetensors"))
+        found = {path.stem: read_description(path) for path in files}
         cards = {name: made["card"] for name, made in found.items() if made["domain"] == self.name}
         return {name: f"{card.get('data', '')}; {card.get('summary', '')}" for name, card in cards.items()}
 
     def evaluate(
-        self, objects: Sequence[Any], reference: Sequence[Any] | None = None, **options: Any
+        self,
+        objects: Sequence[Any],
+        reference: Sequence[Any] | None = None,
+        *,
+        training: Sequence[Any] | None = None,
+        prior: Prior | None = None,
+        condition: Any = None,
+        labels: Sequence[int] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """The field's standard metrics of objects; by default how many are valid.
+
+        Args:
+            objects: None = invalid; a `Dataset` may say more of them than the objects.
+            reference: real objects; None are shipped ones of the kind that the prior was made from.
+            training: what the prior was trained on; None is likewise, and an empty sequence is nothing.
+            prior: that made the objects; None is the default one.
+            condition: that they were made for, as users write it.
+            labels: the number of the class wanted of each, among those of the prior, -1 for none.
+            options: of the domain.
+        """
+        return {"valid": statistics.fmean(one is not None for one in objects) if len(objects) else math.nan}
+
+    def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
+        """Write samples in the field's own format; returns the file names.
+
+        Args:
+            folder: existing folder.
+            samples: to write.
+            columns: numbers per sample.
+        """
+        arrays = {f"states {i}": leaf.cpu().numpy() for i, leaf in enumerate(leaves(samples.states))}
+        write_npz(folder / "samples.npz", {**arrays, **columns})
+        return ["samples.npz"]
+
+    def table(self, samples: Samples) -> list[dict[str, Any]]:
+        """One row a sample for samples.csv, with `valid`."""
+        return [{"valid": one is not None} for one in samples.objects]
+
+    def summary(
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], condition: Any = None, prior: Prior | None = None
     ) -> dict[str, float]:
-        """The field's standard metrics of objects (None = invalid) against a reference."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement evaluate")
+        """Figures for the closing table, from the rows of `table` and the rewards."""
+        figures, _ = summarised([{**row, "row": i} for i, row in enumerate(rows)], values, "row")
+        return {name: value for name, value in figures.items() if name != "unique"}
+
+    def figure(
+        self,
+        samples: Samples,
+        values: Sequence[float],
+        label: str,
+        path: Path,
+        *,
+        unguided: tuple[Samples, Sequence[float]] | None = None,
+        objective: Objective | None = None,
+    ) -> str | None:
+        """A picture of samples; returns the file name, None where nothing was drawn.
+
+        Args:
+            samples: to show, the best first.
+            values: their rewards, NaN for none.
+            label: what the rewards are.
+            path: file to write.
+            unguided: other samples and their rewards, to be shown beside them.
+            objective: that guided them.
+        """
+        return None
+
+    def compared(self, groups: Mapping[str, Samples], path: Path) -> str | None:
+        """Draw groups of samples side by side, see `tasks`; returns the file name, None where nothing was drawn."""
+        return None
 
 
-class Rewards(Mapping):
-    """The rewards of a domain: mapping access makes them with default options."""
+class Rewards(Mapping[str, Objective]):
+    """The rewards of a domain: mapping access makes them with default options.
+
+    Those of other packages are entry points of the group "guidekit.rewards", named "domain.reward".
+    """
 
     def __init__(self, domain: Domain) -> None:
-        self.domain, self.kinds = domain, domain.kinds
+        self.domain = domain
 
-    def __getitem__(self, name: str) -> Callable:
+    @property
+    def kinds(self) -> dict[str, Callable[..., Any]]:
+        """What makes each of them, by name."""
+        found: dict[str, Callable[..., Any]] = dict(self.domain.kinds)
+        for entry in entry_points(group="guidekit.rewards"):
+            domain, _, name = entry.name.rpartition(".")
+            if domain == self.domain.name:
+                found.setdefault(name, entry.load())
+        return found
+
+    def __getitem__(self, name: str) -> Objective:
         return self.make(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -183,14 +344,15 @@ class Rewards(Mapping):
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def function(self, name: str, **options: Any) -> Callable[[Any], float]:
-        """The reward as a function of a decoded object."""
-        if name not in self.kinds:
-            raise UnknownNameError("reward", name, self.kinds)
-        return self.kinds[name](**options)
+    def function(self, name: str, **options: Any) -> Any:
+        """The reward as it is written down: a function of an object, or an objective where it judges states."""
+        kinds = self.kinds
+        if name not in kinds:
+            raise UnknownNameError("reward", name, kinds)
+        return kinds[name](**options)
 
-    def make(self, name: str, **options: Any) -> Callable:
-        """The reward as a function of states, with options."""
+    def make(self, name: str, **options: Any) -> Objective:
+        """The reward as an objective, with options."""
         return self.domain.bind(self.function(name, **options), name)
 
 
@@ -212,7 +374,7 @@ def load_domain(name: str, **options: Any) -> Domain:
 def configured(config: Mapping[str, Any]) -> tuple[Domain, dict[str, Any]]:
     """The domain of a configuration, made with the keys that are its `settings`, and the other keys."""
     kind = domain_class(config["name"])
-    made = {key: config[key] for key in kind.settings if key in config}
+    made = {key: config[key] for key in kind.settings() if key in config}
     return kind(**made), {key: value for key, value in config.items() if key != "name" and key not in made}
 
 

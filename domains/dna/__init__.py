@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
 from guidekit.names import UnknownNameError
-from guidekit.objectives import ObjectReward
+from guidekit.samples import Dataset
 
 from .alphabet import DNA, PROTEIN, Alphabet, AlphabetError
-from .combined import terms_of, token_reward
+from .codec import SequenceCodec
 from .data import ASSETS, SPLIT_AT, protein_sequences, refuse_missing, strings, training_blocks, windows
 from .domain import SequenceDomain
 from .metrics import evaluate, gc_content
@@ -27,14 +30,16 @@ REFERENCE = 5_000
 """Most real sequences that `evaluate` and `figure` compare with."""
 
 
+@dataclasses.dataclass(frozen=True)
 class Dna(SequenceDomain):
     """DNA windows as tokens (B, L): A 0, C 1, G 2, T 3, mask id 4; no padding.
 
     Args:
-        length: L in base pairs; `load_prior` takes over that of its checkpoint.
+        length: L in base pairs where there is no prior; every prior has its own.
         species: whose genome is the reference, "human" or "ecoli"; None is both in equal parts.
     """
 
+    species: str | None = None
     name = "dna"
     objects = "sequences"
     assets = ASSETS
@@ -43,26 +48,11 @@ class Dna(SequenceDomain):
     properties = {"gc": gc_content, "longest_run": longest_run}
     codes = IUPAC
 
-    def __init__(self, length: int = 256, species: str | None = None) -> None:
-        super().__init__(length)
-        if species is not None and species not in SPLIT_AT:
-            raise UnknownNameError("species", species, SPLIT_AT)
-        self.species = species
-        self._motifs: dict[str, Motif] = {}
-
-    def bind(
-        self, function: Callable[[str], float], name: str | None = None, **options: Any
-    ) -> TokenReward | ObjectReward:
-        """A reward of states from a function of a sequence; rewards of tokens are taken as they are.
-
-        The motifs of rewards bound here are marked in pictures.
-        """
-        for part in [function, *terms_of(function)]:
-            if isinstance(part, SoftMotif | MotifCount):
-                motif = load_motif(part.motif)
-                self._motifs[motif.matrix_id] = motif
-        title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
-        return token_reward(function, title) or super().bind(function, name, **options)
+    def __post_init__(self) -> None:
+        """Refuse a species that is not shipped."""
+        super().__post_init__()
+        if self.species is not None and self.species not in SPLIT_AT:
+            raise UnknownNameError("species", self.species, SPLIT_AT)
 
     def words(self, name: str) -> list[str]:
         """Both strands of a restriction enzyme's site (EcoRI) or of a word of IUPAC letters (GATC, GGNCC).
@@ -72,34 +62,42 @@ class Dna(SequenceDomain):
         """
         return strands(recognition_sequence(name, shortest=1))
 
-    def compare_with(self, condition: Any) -> None:
-        """Samples of one species are compared with its genome alone."""
+    def shown_motifs(self, objective: Objective | None) -> list[Motif]:
+        """Those that rewards look for, each once."""
+        members = () if objective is None else objective.members
+        found = [load_motif(one.motif) for one in members if isinstance(one, SoftMotif | MotifCount)]
+        return list({motif.matrix_id: motif for motif in found}.values())
+
+    def reference(
+        self, most: int = REFERENCE, *, split: str = "test", prior: Prior | None = None, species: str | None = None
+    ) -> list[str]:
+        """At most `most` windows of the held-out part of the genome (or of all for training), evenly spread over it."""
+        return self._windows(split, None if split == "train" else most, self.length_of(prior), species)
+
+    def compared_with(self, prior: Prior | None, condition: Any) -> list[str]:
+        """Held-out windows, of one species where the samples are of one."""
+        return self.reference(prior=prior, species=self._named(condition))
+
+    def _named(self, condition: Any) -> str | None:
+        """The species that a condition names."""
         named = condition.get("species") if isinstance(condition, Mapping) else condition
-        if isinstance(named, str) and named in SPLIT_AT:
-            self.species = named
+        return named if isinstance(named, str) and named in SPLIT_AT else None
 
-    def shown_motifs(self) -> list[Motif]:
-        """Motifs of the rewards bound so far."""
-        return list(self._motifs.values())
-
-    def reference(self, most: int = REFERENCE) -> list[str]:
-        """At most `most` windows of the held-out part of the genome, evenly spread over it."""
-        return self._windows("test", most)
-
-    def _windows(self, split: str, most: int | None = None, species: str | None = None) -> list[str]:
+    def _windows(self, split: str, most: int | None, length: int, species: str | None = None) -> list[str]:
         """Windows of one species, or of every one the same number; at most `most`, evenly spread over the genome."""
         species = species or self.species
-        found = [windows(name, split, self.length) for name in ([species] if species else SPLIT_AT)]
+        found = [windows(name, split, length) for name in ([species] if species else SPLIT_AT)]
         if most is not None:
             share = min([most // len(found), *map(len, found)])
             found = [part[np.linspace(0, len(part) - 1, share).round().astype(int)] for part in found]
         return strings(np.concatenate(found))
 
-    def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str], str]:
+    def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """Sequences of a file, or held-out windows of "human" or "ecoli"; "human:train" names the training part."""
         name, _, split = str(path).partition(":")
         if name in SPLIT_AT:
-            return self._windows(split or "test", None if split == "train" else REFERENCE, name), ""
+            most = None if split == "train" else REFERENCE
+            return Dataset(self._windows(split or "test", most, self.length_of(prior), name))
         refuse_missing(path)
         return super().read_reference(path, on_error)
 
@@ -108,19 +106,32 @@ class Dna(SequenceDomain):
         prepare_dna(path, data, trainer)
 
     def evaluate(
-        self, objects: Sequence[str | None], reference: Sequence[str] | None = None, **options: Any
+        self,
+        objects: Sequence[str | None],
+        reference: Sequence[str] | None = None,
+        *,
+        training: Sequence[str] | None = None,
+        prior: Prior | None = None,
+        condition: Any = None,
+        labels: Sequence[int] | None = None,
+        **options: Any,
     ) -> dict[str, float | int | str]:
-        """k-mers, GC, motif sites, diversity and memorisation against real windows; see `metrics.evaluate`."""
-        if "training" not in options:
-            options["training"] = self._windows("train")
-        return evaluate(objects, self.reference() if reference is None else reference, **options)
+        """k-mers, GC, motif sites, diversity and memorisation against real windows; see `metrics.evaluate`.
+
+        Samples that were made for one species are compared with its genome alone.
+        """
+        if training is None:
+            training = self._windows("train", None, self.length_of(prior), self._named(condition))
+        reference = self.compared_with(prior, condition) if reference is None else reference
+        return evaluate(objects, reference, training=training or None, **options)
 
 
+@dataclasses.dataclass(frozen=True)
 class Proteins(SequenceDomain):
     """Proteins of up to L residues as tokens (B, L): padding 0 behind, the 20 amino acids 1 to 20, mask id 21.
 
     Args:
-        length: L in residues; `load_prior` takes over that of its checkpoint.
+        length: L in residues where there is no prior; every prior has its own.
     """
 
     name = "proteins"
@@ -145,15 +156,24 @@ class Proteins(SequenceDomain):
         """See `preparation.prepare_proteins`."""
         prepare_proteins(path, data, trainer)
 
-    def reference(self) -> list[str]:
-        """Held-out UniProt sequences of at most L residues (705 for L = 256)."""
-        return [s for s in protein_sequences("test") if len(s) <= self.length]
+    def reference(self, *, split: str = "test", prior: Prior | None = None) -> list[str]:
+        """Held-out UniProt sequences of at most L residues (705 for L = 256); for training all of them."""
+        found = protein_sequences(split)
+        return found if split == "train" else [s for s in found if len(s) <= self.length_of(prior)]
 
     def evaluate(
-        self, objects: Sequence[str | None], reference: Sequence[str] | None = None, **options: Any
+        self,
+        objects: Sequence[str | None],
+        reference: Sequence[str] | None = None,
+        *,
+        training: Sequence[str] | None = None,
+        prior: Prior | None = None,
+        condition: Any = None,
+        labels: Sequence[int] | None = None,
+        **options: Any,
     ) -> dict[str, float | int | str]:
         """Composition, lengths, properties, diversity and memorisation against UniProt; see `metrics.evaluate`."""
-        if "training" not in options:
-            options["training"] = protein_sequences("train")
         options = {"kmers": (1, 2), "properties": {"length": len, **PROPERTIES}, "alphabet": PROTEIN, **options}
-        return evaluate(objects, self.reference() if reference is None else reference, **options)
+        training = self.reference(split="train") if training is None else training
+        reference = self.reference(prior=prior) if reference is None else reference
+        return evaluate(objects, reference, training=training or None, **options)

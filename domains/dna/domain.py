@@ -2,69 +2,66 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import Tensor
-
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
 from guidekit.domain import Domain, require
 from guidekit.evaluation.summary import STATISTICS, means, ranked, summarised
 from guidekit.objectives import ForbiddenWords
-from guidekit.priors.checkpoints import load_token_prior
-from guidekit.priors.tokens import TokenPrior
 from guidekit.reading import note
+from guidekit.samples import Dataset, Samples
 
 from .alphabet import Alphabet
+from .codec import SequenceCodec
 from .figures import sheet
 from .files import read, write_fasta
 
 
+@dataclasses.dataclass(frozen=True)
 class SequenceDomain(Domain):
     """Base: strings of an alphabet as token sequences (B, L).
 
     Args:
-        length: L; `load_prior` takes over that of its checkpoint.
+        length: L of states where there is no prior; every prior has its own.
 
     Raises:
         MissingExtraError: a library of the extra is not installed.
     """
 
+    length: int = 256
     suffix = ".fasta"
-    alphabet: Alphabet
-    properties: Mapping[str, Callable[[str], float]]
+    alphabet: ClassVar[Alphabet]
+    properties: ClassVar[Mapping[str, Callable[[str], float]]]
     """Numbers of a sequence for tables, by name; the first one is drawn as a histogram."""
-    codes: Mapping[str, str]
+    codes: ClassVar[Mapping[str, str]]
     """Letters that a letter of a forbidden word stands for."""
 
-    def __init__(self, length: int = 256) -> None:
-        if length < 1:
-            raise ValueError(f"length={length}; a sequence has at least 1 letter")
+    def __post_init__(self) -> None:
+        """Refuse a length that is none, and a lack of libraries."""
+        if self.length < 1:
+            raise ValueError(f"length={self.length}; a sequence has at least 1 letter")
         for module in ("Bio", "matplotlib", "rapidfuzz"):  # say so now, not after an hour of sampling
             require(self.name, module)
-        self.length = length
 
-    def load_prior(self, name: str = "default") -> TokenPrior:
-        """A shipped prior ("default" first of all) or one in a checkpoint file.
+    @property
+    def codec(self) -> SequenceCodec:
+        """Of states with `length` tokens."""
+        return SequenceCodec(self.alphabet, self.length)
 
-        Raises:
-            CheckpointError: missing, truncated, or of another domain.
-            UnknownNameError: neither a shipped prior nor a file.
-        """
-        prior = load_token_prior(self.checkpoint(name), self.name)
-        self.length = prior.event_shape[0]
-        return prior
+    def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> SequenceCodec:
+        """See `Domain.codec_for`."""
+        return SequenceCodec(self.alphabet, prior.event_shape[0])
 
-    def encode(self, objects: Sequence[str]) -> Tensor:
-        """Sequences to tokens (B, L) int64; AlphabetError for foreign letters or a length that does not fit."""
-        return self.alphabet.encode(objects, self.length)
+    def length_of(self, prior: Prior | None) -> int:
+        """L of the states of a prior, or of those without one."""
+        return self.length if prior is None else prior.event_shape[0]
 
-    def decode(self, states: Tensor) -> list[str | None]:
-        """Tokens (B, L) to sequences, None where a mask is left or nothing but padding."""
-        return [text if self.alphabet.valid(text) else None for text in self.alphabet.decode(states)]
-
-    def verifier(self, forbidden: Sequence[str] = ()) -> ForbiddenWords:
+    def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> ForbiddenWords:
         """What finds the first forbidden word of a sequence; see `words` for how one is written.
 
         Raises:
@@ -85,8 +82,8 @@ class SequenceDomain(Domain):
         """
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement words")
 
-    def read_samples(self, path: str | Path, column: str | None = None) -> tuple[list[str | None], str]:
-        """Generated sequences of a file, None for records that are none, and a note on them."""
+    def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
+        """Generated sequences of a file, None for records that are none."""
         result = read(path, self.alphabet, column, n_policy="refuse", on_error="skip")
         sequences = [*result.sequences, *[None] * len(result.skipped)]
         if not sequences:
@@ -94,62 +91,69 @@ class SequenceDomain(Domain):
         if not result.sequences:
             reason = result.skipped[0][1]
             raise ValueError(f"{path}: none of {len(sequences)} records is a {self.alphabet.name} sequence: {reason}")
-        return sequences, note(path, result.skipped, "count as invalid", "records", result.notes)
+        return Dataset(sequences, notes=note(path, result.skipped, "count as invalid", "records", result.notes))
 
-    def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str], str]:
+    def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """Real sequences to compare with or trained on; on_error "skip" leaves bad records out, with a note."""
         result = read(path, self.alphabet, on_error=on_error)
-        return result.sequences, note(path, result.skipped, "are left out", "records", result.notes)
+        return Dataset(result.sequences, notes=note(path, result.skipped, "are left out", "records", result.notes))
 
-    def write(self, folder: Path, states: Tensor, columns: Mapping[str, Sequence[float]]) -> list[str]:
-        """Write samples.fasta (valid sequences only) into a folder; returns the file names.
-
-        Args:
-            folder: existing folder.
-            states: tokens (B, L).
-            columns: numbers per sample, written into the headers.
-        """
-        sequences = self.decode(states)
+    def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
+        """Write samples.fasta (valid sequences only) into a folder; columns are written into the headers."""
+        sequences = samples.objects
         valid = [i for i, sequence in enumerate(sequences) if sequence is not None]
         names = [f"sample-{i:05d}" for i in valid]
         kept = {key: [column[i] for i in valid] for key, column in columns.items()}
         write_fasta(folder / "samples.fasta", [sequences[i] for i in valid], names, kept)
         return ["samples.fasta"]
 
-    def table(self, states: Tensor) -> list[dict[str, Any]]:
+    def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv: sequence, length, properties, validity and the reason where invalid."""
         rows = []
-        for text in self.alphabet.decode(states):
+        for text in samples.prior.codec.texts(samples.states):
             valid = self.alphabet.valid(text)
             row: dict[str, Any] = {"sequence": text, "length": len(text)}
             row |= {name: measure(text) if valid else math.nan for name, measure in self.properties.items()}
             rows.append(row | {"valid": valid, "reason": "" if valid else "masked" if text else "empty"})
         return rows
 
-    def summary(self, rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
+    def summary(
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], condition: Any = None, prior: Prior | None = None
+    ) -> dict[str, float]:
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
         figures, kept = summarised(rows, values, "sequence", tuple(STATISTICS))
         return figures | means(kept, ("length", *self.properties))
 
-    def reference(self) -> list[str]:
-        """Held-out real sequences, shipped with the domain."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement reference")
-
-    def figure(self, states: Tensor, values: Sequence[float], label: str, path: Path, most: int = 12) -> str | None:
+    def figure(
+        self,
+        samples: Samples,
+        values: Sequence[float],
+        label: str,
+        path: Path,
+        most: int = 12,
+        *,
+        unguided: tuple[Samples, Sequence[float]] | None = None,
+        objective: Objective | None = None,
+    ) -> str | None:
         """The best distinct valid sequences as coloured strips above comparisons with real ones; returns the file name.
 
-        None without any valid sequence. Values that are NaN (there was no reward) are not shown.
+        None without any valid sequence. Values that are NaN (there was no reward) are not shown; motifs that the
+        objective looks for are marked.
         """
-        sequences = self.decode(states)
+        sequences = samples.objects
         chosen = ranked(sequences, values, lambda sequence: sequence)
         if not chosen:
             return None
         numbers, shown = zip(*chosen[:most], strict=True)
         valid = [sequence for sequence in sequences if sequence is not None]
-        measure = next(iter(self.properties.items()))
-        sheet(shown, numbers, label, path, valid, self.reference(), measure, self.shown_motifs(), self.alphabet)
+        measure, real = next(iter(self.properties.items())), self.compared_with(samples.prior, samples.condition)
+        sheet(shown, numbers, label, path, valid, real, measure, self.shown_motifs(objective), self.alphabet)
         return path.name
 
-    def shown_motifs(self) -> list[Any]:
+    def compared_with(self, prior: Prior | None, condition: Any) -> list[str]:
+        """Real sequences to compare samples with that were made for a condition."""
+        return list(self.reference(prior=prior))
+
+    def shown_motifs(self, objective: Objective | None) -> list[Any]:
         """Motifs to mark in pictures."""
         return []

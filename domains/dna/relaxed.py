@@ -1,8 +1,7 @@
-"""Rewards of whole batches of DNA tokens, most of them differentiable in relaxed letters.
+"""Objectives of DNA tokens, most of them differentiable in relaxed letters.
 
-Each is callable on tokens (B, L), giving (B,) float64, and on one string, giving a float. `relaxed(probabilities)`
-takes (B, L, 4), probabilities of A C G T (or any real numbers in their place), and has a gradient. `of_states` tells
-the domain to hand them tokens as they are.
+`relaxed(probabilities)` takes (B, L, 4), probabilities of A C G T (or any real numbers in their place), and has a
+gradient.
 """
 
 from __future__ import annotations
@@ -16,37 +15,43 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from guidekit.core.objective import Number, Objective
+from guidekit.core.prior import Prior
+from guidekit.core.requirements import GuidanceError
 from guidekit.objectives.window import outside, refuse_empty
 
 from .alphabet import DNA
+from .codec import SequenceCodec
 from .motifs import Motif, best_scores, find_hits, load_motif, threshold
 
 
-class TokenReward:
-    """Base: a reward of DNA tokens that also takes one string.
+class TokenReward(Objective[None]):
+    """Base: a reward of clean DNA tokens (B, L), minus infinity where an id is no letter.
 
     Differentiable ones have `relaxed`, values (B,) of letter probabilities (B, L, 4) with a gradient; the others have
     their own `_values`.
     """
 
-    of_states = True
     differentiable = True
-    floor: ClassVar[float | None] = None
-    name: ClassVar[str]
+    floor: ClassVar[float | None] = None  # type: ignore[misc]
 
-    def __call__(self, sequences: Tensor | str) -> Tensor | float:
-        """Rewards (B,) float64 of tokens (B, L), minus infinity where an id is no letter; a float for a string."""
-        if isinstance(sequences, str):
-            return float(self._values(DNA.encode([sequences]))[0])
-        values = self._values(sequences.clamp_max(3)).double()
-        return values.masked_fill((sequences > 3).any(1), -math.inf)
+    def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:
+        """Rewards (B,) float64 of tokens (B, L)."""
+        values = self._values(states.clamp_max(3)).double()
+        return values.masked_fill((states > 3).any(1), -math.inf)
+
+    def check(self, prior: Prior) -> None:
+        """See `Objective.check`: tokens must be those of DNA."""
+        language = getattr(prior.codec, "language", None)
+        if language is not None and language != SequenceCodec(DNA, 1).language:
+            raise GuidanceError(f"reward {self.name} is of DNA, and this prior ({prior.name}) is of something else")
 
     def _values(self, tokens: Tensor) -> Tensor:
         """Values (B,) of clean tokens: by default the relaxed reward of certain letters."""
         return self.relaxed(F.one_hot(tokens, 4).double())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class SoftMotif(TokenReward):
     """Best log-odds (bits) of a JASPAR motif over all positions and both strands; relaxed: a smooth maximum.
 
@@ -100,7 +105,7 @@ class SoftMotif(TokenReward):
         return torch.logsumexp(self.sharpness * scores, 1) / self.sharpness / self._unit
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class MotifCount(TokenReward):
     """Number of sites of a JASPAR motif with p-value below p, both strands.
 
@@ -126,7 +131,7 @@ class MotifCount(TokenReward):
         return find_hits(load_motif(self.motif), tokens, self.p).sum((1, 2))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GC(TokenReward):
     """Share of G and C (0 to 1) in a window: minus the distance to [low, high]."""
 
@@ -142,7 +147,7 @@ class GC(TokenReward):
         return outside(probabilities[..., 1:3].sum((1, 2)) / probabilities.shape[1], self.low, self.high)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class CpG(TokenReward):
     """Observed / expected CpG, n_CG L / (n_C n_G), in a window: minus the distance to [low, high]; islands have > 0.6.
 

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rdkit import Chem
-from torch import Tensor
 
 from guidekit.contents import brief
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.evaluation.summary import means, ranked, summarised
-from guidekit.priors.checkpoints import load_token_prior, read_description
-from guidekit.priors.tokens import TokenPrior
+from guidekit.samples import Dataset, Samples
 
-from .codec import SmilesCodec
+from .codec import MoleculeCodec, shipped
 from .data import ASSETS, SETS, is_shipped, reference_smiles, training_smiles
 from .figures import grid
 from .files import ReadResult, parse, read, write_sdf, write_smi
 from .metrics import PROPERTIES, evaluate
 from .preparation import prepare
 from .rewards import REWARDS
-from .selfies_codec import SelfiesCodec, codec_from_text
+from .selfies_tokenizer import SelfiesTokenizer, tokenizer_from_text
+from .tokenizer import SmilesTokenizer
 from .verifier import SmilesVerifier
 
-RAW = "guidekit_raw_smiles"
+__all__ = ["MoleculeCodec", "Molecules", "SelfiesTokenizer", "SmilesTokenizer"]
 
-
+@dataclasses.dataclass(frozen=True)
 class Molecules(Domain):
-    """SMILES strings as token sequences (B, L), padding id 0, mask id V.
-
-    Args:
-        codec: SMILES <-> tokens; None is the shipped one. `load_prior` takes over the codec of its checkpoint.
-    """
+    """SMILES or SELFIES as token sequences (B, L), padding id 0, mask id V; objects are rdkit molecules."""
 
     name = "molecules"
     objects = "molecules"
@@ -42,113 +40,103 @@ class Molecules(Domain):
     assets = ASSETS
     kinds = REWARDS
 
-    def __init__(self, codec: SmilesCodec | None = None) -> None:
-        self.codec = codec or SmilesCodec.load(ASSETS / "codec.json")
-        self.dataset = "moses"
+    @property
+    def codec(self) -> MoleculeCodec:
+        """That of the default prior."""
+        return shipped()
 
-    def load_prior(self, name: str = "default") -> TokenPrior:
-        """The shipped prior ("default") or one in a checkpoint file.
-
-        Raises:
-            CheckpointError: missing, truncated, or of another domain.
-            UnknownNameError: neither a shipped prior nor a file.
-        """
-        path = self.checkpoint(name)
-        prior, description = load_token_prior(path, self.name), read_description(path)
-        self.codec = codec_from_text(description["codec"])
-        self.dataset = description.get("dataset", "moses")
+    def load_prior(self, name: str = "default") -> Prior:
+        """See `Domain.load_prior`; a prior that names no data was made from MOSES."""
+        prior = super().load_prior(name)
+        prior.dataset = prior.dataset or "moses"
         return prior
 
-    def encode(self, objects: Sequence[str | Chem.Mol]) -> Tensor:
-        """SMILES or molecules to tokens (B, L); raises ValueError for what the codec cannot spell."""
-        return self.codec.encode([o if isinstance(o, str) else Chem.MolToSmiles(o) for o in objects])
+    def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> MoleculeCodec:
+        """See `Domain.codec_for`: every prior has a vocabulary of its own."""
+        return MoleculeCodec(tokenizer_from_text(description["codec"]), prior.event_shape[0])
 
-    def decode(self, states: Tensor) -> list[Chem.Mol | None]:
-        """Tokens (B, L) to molecules, None where the SMILES is not valid."""
-        return [parse(text)[0] if text else None for text in self.codec.decode(states)]
+    def reference(self, most: int | None = None, *, split: str = "test", prior: Prior | None = None) -> list[str]:
+        """SMILES that samples of a prior are compared with, or that it was trained on; none for other data."""
+        dataset = "moses" if prior is None else prior.dataset
+        if dataset not in SETS:
+            return []
+        return training_smiles(dataset)[:most] if split == "train" else reference_smiles(most, dataset)
 
-    def reference(self, most: int | None = None) -> list[str]:
-        """SMILES that samples of the prior loaded last are compared with, at most `most`; none for other data."""
-        return reference_smiles(most, self.dataset) if self.dataset in SETS else []
-
-    def verifier(self, forbidden: Sequence[str] = ()) -> SmilesVerifier:
+    def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> SmilesVerifier:
         """What finds the first place where a SMILES is not valid or holds a forbidden substructure.
 
         Args:
             forbidden: SMARTS, such as "[N+](=O)[O-]".
+            prior: of the states; None is any with the shipped codec.
 
         Raises:
             ValueError: an unreadable SMARTS, or a prior of SELFIES.
         """
-        return SmilesVerifier(self.codec, (forbidden,) if isinstance(forbidden, str) else tuple(forbidden))
+        codec = self.codec if prior is None else prior.codec
+        return SmilesVerifier(codec.tokenizer, (forbidden,) if isinstance(forbidden, str) else tuple(forbidden))
 
-    def read_samples(self, path: str | Path, column: str | None = None) -> tuple[list[Chem.Mol | None], str]:
-        """Generated molecules of a .smi, .csv or .sdf file, None for lines that are no molecule, and a note on them.
+    def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
+        """Generated molecules of a .smi, .csv or .sdf file, None for lines that are no molecule.
 
-        What was written in a .smi or .csv stays with the molecule, as its property `RAW`, for the raw-string metrics.
+        What was written in a .smi or .csv is kept as `raw`, for the raw-string metrics.
         """
         result = read(path, column=column, on_error="skip")
+        gone = [None] * len(result.skipped)
+        raw = None if ".sdf" in Path(path).suffixes else [*result.smiles, *[""] * len(gone)]
         molecules = [parse(text)[0] for text in result.smiles]
-        if ".sdf" not in Path(path).suffixes:
-            for molecule, text in zip(molecules, result.smiles, strict=True):
-                molecule.SetProp(RAW, text)
-        return molecules + [None] * len(result.skipped), told(path, result, "count as invalid")
+        return Dataset([*molecules, *gone], raw=raw, notes=told(path, result, "count as invalid"))
 
-    def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[str] | str, str]:
-        """SMILES to compare with or that were trained on; on_error "skip" leaves unreadable lines out, with a note.
-
-        The name of a shipped set, "moses" or "qm9", is handed through: `evaluate` knows which part of it is meant.
-        """
+    def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
+        """SMILES to compare with: of a file, or the held-out part of "moses" or "qm9"; see `reference_smiles`."""
         if is_shipped(path):
-            return str(path), ""
+            return Dataset(reference_smiles(data=str(path)))
         result = read(path, on_error=on_error)
-        return result.smiles, told(path, result, "are left out")
+        return Dataset(result.smiles, notes=told(path, result, "are left out"))
 
-    def read_training(self, data: str) -> list[str]:
-        """See `Domain.read_training`: SMILES of "moses", "qm9" or of files."""
-        return [one for name in data.split(",") for one in training_smiles(name.strip())]
+    def read_training(self, data: str, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
+        """See `Domain.read_training`: SMILES of "moses", "qm9" or of files, `.front.xz` ones among them."""
+        parts = []
+        for name in map(str.strip, str(data).split(",")):
+            packed = is_shipped(name) or name.endswith(".front.xz")
+            parts.append(Dataset(training_smiles(name)) if packed else self.read_reference(name, on_error))
+        return Dataset([one for part in parts for one in part], notes="; ".join(p.notes for p in parts if p.notes))
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """Write what `guidekit.training.token_job` trains from; see `preparation.prepare`."""
-        prepare(path, data, trainer, self.codec)
+        prepare(path, data, trainer, self.codec.tokenizer)
 
     def evaluate(
         self,
         objects: Sequence[Chem.Mol | None],
-        reference: Sequence[str] | str | None = None,
-        training: Collection[str] | str | None = None,
+        reference: Sequence[str] | None = None,
+        *,
+        training: Collection[str] | None = None,
+        prior: Prior | None = None,
+        condition: Any = None,
+        labels: Sequence[int] | None = None,
         **options: Any,
     ) -> dict[str, float | int | str]:
         """Validity, uniqueness, novelty, diversity, SNN, FCD and property means; see `metrics.evaluate`.
 
         Args:
-            objects: molecules, None = invalid.
-            reference: SMILES to compare with, or "moses" or "qm9" for `reference_smiles`; None is that of the data of
-                the prior loaded last (MOSES if none was), nothing for a prior trained on other data.
-            training: canonical SMILES for novelty, or "moses" or "qm9" for the whole set; None likewise.
-            options: of `metrics.evaluate`; `raw` is taken from molecules that `read_samples` read.
+            objects: molecules, None = invalid; the `raw` strings of a `Dataset` are judged, too.
+            reference: SMILES to compare with; None is the held-out part of the data that the prior was made from
+                (MOSES without a prior), nothing for a prior of other data.
+            training: canonical SMILES for novelty; None likewise is the whole set, and an empty one nothing.
+            prior, condition, labels: see `Domain.evaluate`; conditions are not judged.
+            options: of `metrics.evaluate`.
         """
-        known = self.dataset in SETS
-        reference = self.dataset if reference is None and known else reference
-        training = self.dataset if training is None and known else training
-        if "raw" not in options and all(m is None or m.HasProp(RAW) for m in objects):
-            options["raw"] = ["" if m is None else m.GetProp(RAW) for m in objects]
-        return evaluate(
-            objects,
-            reference_smiles(data=reference) if isinstance(reference, str) else reference,
-            training_smiles(training) if isinstance(training, str) else training,
-            **options,
-        )
+        dataset = "moses" if prior is None else prior.dataset
+        if dataset in SETS:
+            reference = reference_smiles(data=dataset) if reference is None else reference
+            training = training_smiles(dataset) if training is None else training
+        if isinstance(objects, Dataset):
+            options.setdefault("raw", objects.raw)
+        return evaluate(objects, reference, training or None, **options)
 
-    def write(self, folder: Path, states: Tensor, columns: Mapping[str, Sequence[float]]) -> list[str]:
-        """Write samples.smi and samples.sdf (valid molecules only) into a folder; returns the file names.
-
-        Args:
-            folder: existing folder.
-            states: tokens (B, L).
-            columns: numbers per sample, written as SDF properties.
-        """
-        molecules = self.decode(states)
+    def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
+        """Write samples.smi and samples.sdf (valid molecules only) into a folder; columns become SDF properties."""
+        molecules = samples.objects
         valid = [i for i, molecule in enumerate(molecules) if molecule is not None]
         kept = [molecules[i] for i in valid]
         names = [f"sample-{i:05d}" for i in valid]
@@ -160,10 +148,10 @@ class Molecules(Domain):
         )
         return ["samples.smi", "samples.sdf"]
 
-    def table(self, states: Tensor) -> list[dict[str, Any]]:
+    def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv: SMILES, validity, the reason where invalid, and properties."""
         rows = []
-        for text in self.codec.decode(states):
+        for text in samples.prior.codec.texts(samples.states):
             molecule, reason = parse(text) if text else (None, "empty")
             valid = molecule is not None
             row = {
@@ -176,17 +164,29 @@ class Molecules(Domain):
             rows.append(row)
         return rows
 
-    def summary(self, rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
+    def summary(
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], condition: Any = None, prior: Prior | None = None
+    ) -> dict[str, float]:
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
         figures, kept = summarised(rows, values, "canonical")
         return figures | means(kept, PROPERTIES)
 
-    def figure(self, states: Tensor, values: Sequence[float], label: str, path: Path, most: int = 16) -> str | None:
+    def figure(
+        self,
+        samples: Samples,
+        values: Sequence[float],
+        label: str,
+        path: Path,
+        most: int = 16,
+        *,
+        unguided: tuple[Samples, Sequence[float]] | None = None,
+        objective: Objective | None = None,
+    ) -> str | None:
         """A grid of the best distinct valid molecules with their rewards; returns the file name, None without any.
 
         Values that are NaN (there was no reward) are not shown.
         """
-        chosen = ranked(self.decode(states), values, lambda one: None if one is None else Chem.MolToSmiles(one))[:most]
+        chosen = ranked(samples.objects, values, lambda one: None if one is None else Chem.MolToSmiles(one))[:most]
         if not chosen:
             return None
         captions = ["" if math.isnan(value) else f"{label} {value:.3f}" for value, _ in chosen]

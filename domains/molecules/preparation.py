@@ -10,17 +10,17 @@ import numpy as np
 
 from guidekit.names import UnknownNameError
 
-from .codec import SmilesCodec
+from .tokenizer import SmilesTokenizer
 from .data import is_shipped, shuffled_training_smiles
 from .labels import LABELS, label_of, label_table
 from .notation import expressible
-from .selfies_codec import CODECS
+from .selfies_tokenizer import TOKENIZERS
 
 SAMPLE = 300_000  # molecules that merges are learned from
 MOST_LEFT_OUT = 0.1  # share of the molecules
 
 
-def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: SmilesCodec) -> None:
+def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: SmilesTokenizer) -> None:
     """Write the token arrays and the description that `guidekit.training.token_job` trains from.
 
     Args:
@@ -36,9 +36,9 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
     """
     from guidekit.training.token_job import save_prepared  # Lightning takes seconds to import
 
-    kind = CODECS.get(trainer.get("notation", "smiles"))
+    kind = TOKENIZERS.get(trainer.get("notation", "smiles"))
     if kind is None:
-        raise UnknownNameError("notation", str(trainer["notation"]), CODECS)
+        raise UnknownNameError("notation", str(trainer["notation"]), TOKENIZERS)
     labels = [trainer["labels"]] if isinstance(trainer.get("labels"), str) else list(trainer.get("labels") or [])
     for name in labels:
         if name not in LABELS:

@@ -11,7 +11,7 @@ import torch
 from rdkit import Chem, rdBase
 from torch import Tensor
 
-from .codec import SmilesCodec
+from .tokenizer import SmilesTokenizer
 from .files import chemistry_problems, parse
 from .notation import SMILES
 from .rewards import read_smarts
@@ -31,25 +31,25 @@ class SmilesVerifier:
     a label that closes a ring onto its own atom or along a bond that exists, an atom with too many bonds, an aromatic
     atom outside rings, and, for aromatic systems without alternating bonds, the stretch between the first and the last
     atom of the system. With several, the one that starts first is reported. A row without any atom is a violation as a
-    whole. In a valid SMILES a forbidden substructure is a violation, from its first to its last atom. Tokens of a codec
+    whole. In a valid SMILES a forbidden substructure is a violation, from its first to its last atom. Tokens of a vocabulary
     with merges are larger than the places; the span holds every token that overlaps.
 
     Args:
-        codec: of the tokens.
+        tokenizer: of the tokens.
         forbidden: SMARTS of substructures.
 
     Raises:
-        ValueError: an unreadable SMARTS, or a codec in another notation: every sequence of SELFIES symbols is a
+        ValueError: an unreadable SMARTS, or a tokenizer of another notation: every sequence of SELFIES symbols is a
             molecule.
     """
 
-    codec: SmilesCodec
+    tokenizer: SmilesTokenizer
     forbidden: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.codec.notation != SMILES:
-            title = self.codec.notation.title
-            raise ValueError(f"the verifier locates errors in SMILES, the codec spells {title}, which has none")
+        if self.tokenizer.notation != SMILES:
+            title = self.tokenizer.notation.title
+            raise ValueError(f"the verifier locates errors in SMILES, the prior spells {title}, which has none")
         self._patterns  # noqa: B018  fail here, not at the first molecule
 
     @functools.cached_property
@@ -58,7 +58,7 @@ class SmilesVerifier:
 
     def __call__(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, L) without masks to start and stop (B,) int64 each; both are -1 where the SMILES is valid."""
-        spans = [self._span(row, text) for row, text in zip(tokens.tolist(), self.codec.decode(tokens), strict=True)]
+        spans = [self._span(row, text) for row, text in zip(tokens.tolist(), self.tokenizer.decode(tokens), strict=True)]
         first, stop = torch.tensor(spans, dtype=torch.int64, device=tokens.device).reshape(-1, 2).unbind(1)
         return first, stop
 
@@ -72,7 +72,7 @@ class SmilesVerifier:
             return -1, -1
         inside, position = [], 0
         for j, token in enumerate(row):
-            begin, position = position, position + len(self.codec.pieces[token])
+            begin, position = position, position + len(self.tokenizer.pieces[token])
             if begin < stop and start < position:
                 inside.append(j)
         return (inside[0], inside[-1] + 1) if inside else (0, len(row))

@@ -1,6 +1,7 @@
 """Objectives: what a guided model should obey."""
 
 from guidekit.core.objective import Objective, Product, Sum
+from guidekit.objectives.combination import weighted
 from guidekit.objectives.gaussian import GaussianLikelihood, LinearGaussian, QuadraticReward
 from guidekit.objectives.objects import ObjectReward, score
 from guidekit.objectives.pool import Isolated
@@ -23,4 +24,5 @@ __all__ = [
     "TableReward",
     "Value",
     "score",
+    "weighted",
 ]

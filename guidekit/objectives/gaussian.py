@@ -46,6 +46,7 @@ class GaussianNoise(Objective[Held]):
     """Base of likelihoods log N(y; A(x_0), noise^2 I): a subclass has `y`, `std` and `measured`."""
 
     differentiable = True
+    floor = None
     y: Tensor
     std: Tensor
 
@@ -198,6 +199,7 @@ class QuadraticReward(Objective[None]):
     center: Tensor
     scale: float = 1.0
     differentiable = True
+    floor = None
 
     def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:
         """Reward of clean states (B, D), (B,)."""

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from guidekit.core.ledger import Ledger
-from guidekit.core.objective import Objective
+from guidekit.core.objective import Objective, usable
 from guidekit.core.objects import Objects
 from guidekit.core.prior import Prior
-from guidekit.core.state import State, batch
+from guidekit.core.state import State, batch, leaves
 from guidekit.objectives.pool import TOO_LONG
 from guidekit.objectives.scoring import digest, outcomes
 
@@ -42,7 +42,7 @@ class ObjectReward(Objective[None]):
 
     def __init__(self, function: Callable[[Any], float], name: str = "reward", memory: int = 200_000) -> None:
         self.function, self.title, self.memory = function, name, memory
-        self.temperature = getattr(function, "temperature", None)
+        self.temperature, self.floor = getattr(function, "temperature", None), getattr(function, "floor", 0.0)
         self._ledger = Ledger()
         self._states: dict[str, float] = {}
         self._objects: dict[str, float] = {}
@@ -63,24 +63,22 @@ class ObjectReward(Objective[None]):
             names = [None if obj is None else digest(obj) or str(i) for i, obj in enumerate(states)]
             self._learn([None] * len(names), names, dict(zip(names, states, strict=True)))
             return torch.tensor([self._score_of(name) for name in names], dtype=torch.float64)
-        distinct, inverse = torch.unique(states.states, dim=0, return_inverse=True)
-        keys = [self._key(states.language, row) for row in distinct.cpu().numpy()]
+        keys = [self._key(states.language, row) for row in states.keys]
         if len(self._states) > self.memory:
             self._states.clear()
             self._objects.clear()
         fresh = [i for i, key in enumerate(keys) if key not in self._states]
         if fresh:
-            objects = states.decode(distinct[torch.tensor(fresh, device=distinct.device)])
-            new = [keys[i] for i in fresh]
+            objects, new = states.distinct(fresh), [keys[i] for i in fresh]
             names = [None if obj is None else digest(obj) or key for key, obj in zip(new, objects, strict=True)]
             self._learn(new, names, dict(zip(names, objects, strict=True)))
         values = torch.tensor([self._states[key] for key in keys], dtype=torch.float64)
-        return values.to(inverse.device)[inverse]
+        return values[states.place].to(leaves(states.states)[0].device)
 
     @staticmethod
-    def _key(language: str, row: Any) -> str:
+    def _key(language: str, row: bytes) -> str:
         """Of a state: those of one language that are equal share one."""
-        return hashlib.blake2b(row.tobytes(), digest_size=16, key=language.encode()[:64]).hexdigest()
+        return hashlib.blake2b(row, digest_size=16, key=hashlib.sha256(language.encode()).digest()).hexdigest()
 
     def _score_of(self, name: str | None) -> float:
         return -math.inf if name is None else self._objects[name]
@@ -132,10 +130,18 @@ class ObjectReward(Objective[None]):
             memory.update({key.removeprefix(kind): value for key, value in known.items() if key.startswith(kind)})
 
 
-def score(prior: Prior, objective: Objective, states: State) -> Tensor:
-    """An objective (B,) float64 of clean states of a prior, outside of a run."""
+def score(prior: Prior, objective: Objective, states: State, ledger: Ledger | None = None) -> Tensor:
+    """An objective (B,) float64 of clean states of a prior, outside of a run.
+
+    Args:
+        prior: whose codec decodes them.
+        objective: the objective.
+        states: (B, *S).
+        ledger: counts scores that are none; they are minus infinity.
+    """
 
     def shown(on: str) -> Any:
         return Objects(states, prior.decode, prior.language) if on == "objects" else states
 
-    return objective.look(shown, 0.0, objective.rows(batch(states))).double()
+    scores = objective.look(shown, 0.0, objective.rows(batch(states))).double()
+    return usable(scores, Ledger() if ledger is None else ledger)

@@ -39,6 +39,11 @@ class Reward(Objective[None]):
         """Of the function."""
         return getattr(self.function, "__name__", type(self.function).__name__)
 
+    @property
+    def floor(self) -> float | None:  # type: ignore[override]
+        """What the function says of itself."""
+        return getattr(self.function, "floor", 0.0)
+
     def scores(self, states: Any, t: Number, rows: None) -> Tensor:
         """See `Objective.scores`."""
         return self.function(states)
@@ -72,6 +77,11 @@ class TableReward(Objective[None]):
     """
 
     table: Tensor
+
+    @property
+    def floor(self) -> float:  # type: ignore[override]
+        """Least entry of the table."""
+        return float(self.table.min())
 
     def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:
         """Rewards (B,) float64 of clean tokens (B, L); minus infinity where an id is outside the table (a mask)."""

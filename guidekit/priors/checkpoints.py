@@ -125,5 +125,5 @@ def _load(path: str | Path, domain: str, made_from: Callable[[dict, nn.Module], 
         refuse_odd_process(prior.process)
     except Exception as error:  # whatever the options of a process lead to
         raise CheckpointError(f"{path}: no prior can be made of its description ({reason(error)})") from error
-    prior.name = f"{domain} prior {Path(path).stem}"
+    prior.name, prior.dataset = f"{domain} prior {Path(path).stem}", description.get("dataset", "")
     return prior

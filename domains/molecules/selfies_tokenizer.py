@@ -2,11 +2,11 @@
 
 import json
 
-from .codec import SmilesCodec
+from .tokenizer import SmilesTokenizer
 from .notation import SELFIES
 
 
-class SelfiesCodec(SmilesCodec):
+class SelfiesTokenizer(SmilesTokenizer):
     """SMILES <-> ids by way of SELFIES symbols: every sequence of tokens decodes to a molecule (or to nothing, "").
 
     The decoded SMILES are kekulised. `encode` raises ValueError for a SMILES that SELFIES cannot express.
@@ -16,10 +16,10 @@ class SelfiesCodec(SmilesCodec):
     format = "guidekit selfies codec 1"
 
 
-CODECS = {codec.notation.name: codec for codec in (SmilesCodec, SelfiesCodec)}
+TOKENIZERS = {codec.notation.name: codec for codec in (SmilesTokenizer, SelfiesTokenizer)}
 
 
-def codec_from_text(text: str) -> SmilesCodec:
+def tokenizer_from_text(text: str) -> SmilesTokenizer:
     """The codec of a text written by `dumps`, in the notation that the text names.
 
     Raises:
@@ -28,8 +28,8 @@ def codec_from_text(text: str) -> SmilesCodec:
     try:
         found = json.loads(text)["format"]
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"no readable codec ({error}); write one with SmilesCodec.save") from error
-    for codec in CODECS.values():
+        raise ValueError(f"no readable tokenizer ({error}); write one with SmilesTokenizer.save") from error
+    for codec in TOKENIZERS.values():
         if codec.format == found:
             return codec.loads(text)
-    raise ValueError(f"codec format {found!r}; readable are {', '.join(c.format for c in CODECS.values())}")
+    raise ValueError(f"codec format {found!r}; readable are {', '.join(c.format for c in TOKENIZERS.values())}")

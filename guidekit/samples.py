@@ -1,0 +1,62 @@
+"""What a domain is shown and hands back: states of a prior, and objects that were read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from guidekit.core.prior import Prior
+from guidekit.core.state import State, batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Samples:
+    """Clean states with the prior that made them; objects are decoded once, by its codec.
+
+    Attributes:
+        states: (B, *S).
+        prior: that made them.
+        condition: that they were made for, as users write it; None for none.
+    """
+
+    states: State
+    prior: Prior
+    condition: Any = None
+
+    @cached_property
+    def objects(self) -> list[Any]:
+        """B objects, None where a state is none."""
+        return self.prior.decode(self.states)
+
+    def __len__(self) -> int:
+        return batch(self.states)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset(Sequence[Any]):
+    """Objects that were read from a file or folder; it can be used as the sequence of them.
+
+    Attributes:
+        objects: as they were read, None for those that could not be.
+        labels: the number of the class wanted of each, -1 for none; None where nothing was said.
+        classes: names of the classes that labels count; empty for those of the domain.
+        raw: what stood in the file for each, where the field's metrics look at it.
+        notes: a sentence on what is odd, empty where nothing is.
+    """
+
+    objects: Sequence[Any]
+    labels: Sequence[int] | None = None
+    classes: tuple[str, ...] = ()
+    raw: Sequence[str] | None = None
+    notes: str = ""
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.objects[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.objects)
