@@ -52,7 +52,8 @@ class GaussianProcess(Process):
         Raises:
             ValueError: a time outside [0, 1].
         """
-        check_time(t)
+        if not (isinstance(t, float) and 0.0 <= t <= 1.0):
+            check_time(t)
         return self.schedule(t)
 
     def noising(self, state: Tensor, t: float, u: float, support: Support = EVERYWHERE) -> GaussianKernel:
@@ -63,8 +64,18 @@ class GaussianProcess(Process):
 
     def flow_space(self, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha, beta) of the velocity of the probability flow as alpha x_0 + beta x; see `GaussianPrediction.map`."""
-        _, da, ds = self.schedule.flow(a, s)
-        return da - ds * a / s, ds / s + torch.zeros_like(a)
+        _, alpha, beta = self.flow(a, s)
+        return alpha, beta + torch.zeros_like(a)
+
+    def flow(self, a: Number, s: Number) -> tuple[Number, Number, Number]:
+        """(tau, alpha, beta): the flow variable where signal and noise are (a, s), and dx/dtau = alpha x_0 + beta x.
+
+        tau is the angle for variance-preserving processes (v-prediction of Salimans & Ho 2022, arXiv:2202.00512), the
+        noise std for variance-exploding ones and t for rectified flow.
+        """
+        tau, da, ds = self.schedule.flow(a, s)
+        beta = ds / s
+        return tau, da - beta * a, beta
 
     def grid(self, steps: int) -> list[float]:
         """`steps` + 1 times from 1 to 0, evenly spaced.
@@ -127,13 +138,9 @@ class GaussianProcess(Process):
         return ancestral_kernel(prediction, self.coefficients(u), eta)
 
     def velocity(self, prediction: GaussianPrediction) -> tuple[Number, Tensor]:
-        """The flow variable tau and dx/dtau (B, *S) of the probability flow at the prediction's state.
-
-        tau is the angle for variance-preserving processes (v-prediction of Salimans & Ho 2022, arXiv:2202.00512), the
-        noise std for variance-exploding ones and t for rectified flow.
-        """
-        tau, da, ds = self.schedule.flow(prediction.a, prediction.s)
-        return tau, column(da, prediction.x) * prediction.mean + column(ds, prediction.x) * prediction.noise
+        """The flow variable tau and dx/dtau (B, *S) of the probability flow at the prediction's state; see `flow`."""
+        tau, alpha, beta = self.flow(prediction.a, prediction.s)
+        return tau, combined(prediction.mean, alpha, prediction.x, beta)
 
     def tau(self, t: Number) -> Number:
         """The flow variable at t."""
@@ -148,11 +155,14 @@ def ancestral_kernel(prediction: GaussianPrediction, then: tuple[Number, Number]
     k = eta * variance**0.5 if eta else 0.0  # a number where nothing is drawn, whatever the times
     # With x = a x0 + s eps: mean = (b - a c) x0 + c x for c = sqrt(r^2 - k^2) / s, two passes over the state.
     c = _positive(r * r - k * k) ** 0.5 / s
-    if isinstance(c, Tensor):
-        mean = column(b - a * c, x0) * x0 + column(c, x0) * prediction.x
-    else:
-        mean = torch.add(x0 * (b - a * c), prediction.x, alpha=c)
-    return GaussianKernel(mean, k, prediction.support)
+    return GaussianKernel(combined(x0, b - a * c, prediction.x, c), k, prediction.support)
+
+
+def combined(x: Tensor, alpha: Number, y: Tensor, beta: Number) -> Tensor:
+    """alpha x + beta y of states (B, *S), in the precision of the states; alpha and beta numbers or (B,)."""
+    if isinstance(beta, Tensor):
+        return column(alpha, x).to(x.dtype) * x + column(beta.to(x.dtype), x) * y
+    return torch.add(x * alpha, y, alpha=beta)
 
 
 def check_time(t: Number) -> None:

@@ -359,8 +359,14 @@ class KarrasVE(GeometricVE):
 
     def level(self, t: Number) -> Number:
         """Noise std for t > 0."""
-        low, high = self.low ** (1 / self.rho), self.high ** (1 / self.rho)
-        return (low + t * (high - low)) ** self.rho
+        low, gap = self._roots
+        return (low + t * gap) ** self.rho
+
+    @cached_property
+    def _roots(self) -> tuple[float, float]:
+        """The rho-th root of the least level, and how far that of the largest is from it."""
+        low = self.low ** (1 / self.rho)
+        return low, self.high ** (1 / self.rho) - low
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from guidekit.core.kernel import GaussianKernel
 from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here, TimedSampler
-from guidekit.samplers.history import Earlier, Past, before
+from guidekit.samplers.history import Earlier, Past, before, quadrature
 from guidekit.samplers.ode import euler_step, runge_kutta_step
 
 
@@ -22,9 +21,8 @@ def adams_weights(nodes: Sequence[float], step: float) -> list[float]:
         nodes: tau_j, where v is known, less that at the start of the step.
         step: its length, of either sign.
     """
-    scaled = np.array(nodes) / step
-    matrix = np.vander(scaled, increasing=True).T
-    return (step * np.linalg.solve(matrix, 1 / np.arange(1, len(scaled) + 1))).tolist()
+    moments = [step / (k + 1) for k in range(len(nodes))]
+    return quadrature([node / step for node in nodes], moments)
 
 
 @register("sampler", "adams_bashforth")

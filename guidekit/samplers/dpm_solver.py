@@ -66,8 +66,8 @@ class DPMSolver(TimedSampler[Past]):
         now, then, past = process.coefficients(t), process.coefficients(u), before(memory, t)
         x0 = prediction.mean
         if past and then[1] > 0:
-            level = log_level(process, t)
-            ratio = (log_level(process, u) - level) / (level - log_level(process, past[0].t))
+            level = log_level(*now)
+            ratio = (log_level(*then) - level) / (level - log_level(*process.coefficients(past[0].t)))
             x0 = torch.lerp(past[0].value, x0, 1 + 0.5 * ratio)
         mean, std = exponential_step(prediction.x, x0, now, then, self.eta)
         return GaussianKernel(mean, std, prediction.support), (Earlier(t, prediction.mean), *past[:1])

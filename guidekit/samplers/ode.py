@@ -10,6 +10,7 @@ from torch import Tensor
 from guidekit.core.kernel import GaussianKernel, Number
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.state import column
+from guidekit.processes.gaussian import combined
 from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here, TimedSampler
 
@@ -59,8 +60,9 @@ def euler_step(here: Here, u: float) -> Tensor:
     b, r = process.coefficients(u)
     if r == 0:
         return b * prediction.mean
-    tau, velocity = process.velocity(prediction)
-    return along(prediction.x, velocity, process.tau(u) - tau)
+    tau, alpha, beta = process.flow(prediction.a, prediction.s)
+    length = process.flow(b, r)[0] - tau
+    return combined(prediction.mean, length * alpha, prediction.x, 1 + length * beta)
 
 
 def heun_step(here: Here, u: float) -> Tensor:

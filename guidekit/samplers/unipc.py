@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from guidekit.core.kernel import GaussianKernel
 from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here, TimedSampler
 from guidekit.samplers.dpm_solver import exponential_step
-from guidekit.samplers.history import Earlier, Past, before, log_level
+from guidekit.samplers.history import Earlier, Past, before, log_level, quadrature
 
 
 def moment(k: int, h: float) -> float:
@@ -40,14 +39,9 @@ def exponential_weights(nodes: Sequence[float], h: float) -> list[float]:
             left out (weight 0), as pure noise tells nothing.
         h: length of the step in log(a / s).
     """
-    known = [i for i, node in enumerate(nodes) if node > -math.inf]
-    scaled = np.array([nodes[i] / h for i in known])
-    matrix = np.vander(scaled, increasing=True).T
-    solved = np.linalg.solve(matrix, np.array([h * moment(k, h) for k in range(len(known))]))
-    weights = [0.0] * len(nodes)
-    for i, weight in zip(known, solved, strict=True):
-        weights[i] = float(weight)
-    return weights
+    known = [node / h for node in nodes if node > -math.inf]
+    weights = iter(quadrature(known, [h * moment(k, h) for k in range(len(known))]))
+    return [next(weights) if node > -math.inf else 0.0 for node in nodes]
 
 
 def unipc_weights(nodes: Sequence[float], h: float, variant: str) -> list[float]:
@@ -131,13 +125,14 @@ class UniPC(TimedSampler[Track]):
 def multistep(process: Any, x: Tensor, known: Past, t: float, u: float, variant: str) -> Tensor:
     """r / s x + b sum_j w_j D_j from t to u, with D_j = E[x_0 | x] known at some times."""
     (a, s), (b, r) = process.coefficients(t), process.coefficients(u)
-    level = log_level(process, t)
-    h = log_level(process, u) - level
+    level = log_level(a, s)
+    h = log_level(b, r) - level
     if len(known) == 1 or math.isinf(h):
         # Of first order: to a clean state, or from pure noise, where a corrector has only the new answer to go by.
         x0 = known[-1 if math.isinf(level) else 0].value
         return exponential_step(x, x0, (a, s), (b, r))[0]
-    weights = unipc_weights([log_level(process, answer.t) - level for answer in known], h, variant)
+    nodes = [log_level(*process.coefficients(answer.t)) - level for answer in known]
+    weights = unipc_weights(nodes, h, variant)
     new = x * (r / s)
     for weight, answer in zip(weights, known, strict=True):
         new = torch.add(new, answer.value, alpha=b * weight)
