@@ -11,7 +11,7 @@ from guidekit.core.prior import Prior
 
 def class_names(prior: Prior) -> tuple[str, ...]:
     """The classes a prior was trained with, in the order of their numbers; none for one without."""
-    return next((tuple(label.values) for label in prior.labels if label.name == "class"), ())
+    return next((tuple(label.values) for label in getattr(prior, "labels", ()) if label.name == "class"), ())
 
 
 def class_number(label: str | int, classes: Sequence[str], what: str) -> int:

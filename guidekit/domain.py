@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from torch import nn
+
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
 from guidekit.core.state import leaves
@@ -69,6 +71,8 @@ class Domain:
         tasks: on given objects, by name: functions (shape of a state, options) to a `Task`. A domain with some has
             `reference()`, shipped objects, and `compared`, which draws groups of states side by side.
         job: module of guidekit.training that trains its priors: "token_job" or "array_job".
+        network: what a torch module becomes as a reward, for domains whose states are numbers; None treats it as any
+            other function of an object.
     """
 
     name: ClassVar[str]
@@ -78,6 +82,7 @@ class Domain:
     kinds: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     tasks: ClassVar[Mapping[str, Callable[..., Task]]] = {}
     job: ClassVar[str] = "token_job"
+    network: ClassVar[Callable[[nn.Module], Objective] | None] = None
 
     @classmethod
     def settings(cls) -> tuple[str, ...]:
@@ -197,6 +202,8 @@ class Domain:
         """
         if isinstance(function, Objective):
             return function
+        if self.network is not None and isinstance(function, nn.Module):
+            return self.network(function)
         title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
         if workers:
             function = Isolated(function, workers=workers, timeout=timeout)
@@ -283,9 +290,9 @@ class Domain:
         return [{"valid": one is not None} for one in samples.objects]
 
     def summary(
-        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], condition: Any = None, prior: Prior | None = None
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], samples: Samples | None = None
     ) -> dict[str, float]:
-        """Figures for the closing table, from the rows of `table` and the rewards."""
+        """Figures for the closing table, from the rows of `table` (one at least), rewards and samples."""
         figures, _ = summarised([{**row, "row": i} for i, row in enumerate(rows)], values, "row")
         return {name: value for name, value in figures.items() if name != "unique"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -133,3 +134,27 @@ def check_states(states: Tensor, kind: str = "mel") -> None:
             f"states are {tuple(states.shape)} {states.dtype}; (B, {', '.join(map(str, STATES[kind]))}) "
             f"are expected of {kind} states, real numbers in [-1, 1]"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundCodec:
+    """The codec of a prior of sounds.
+
+    Args:
+        kind: of states, "mel" or "waveform".
+    """
+
+    kind: str = "mel"
+
+    @property
+    def language(self) -> str:
+        """What a state's numbers are."""
+        return f"{self.kind} {'x'.join(map(str, STATES[self.kind]))} at {mel.RATE} Hz"
+
+    def encode(self, objects: Sequence[Any]) -> Tensor:
+        """Sounds, or waveforms (T,) at 16 kHz, to states; see `encode`."""
+        return encode(objects, self.kind)
+
+    def decode(self, states: Tensor) -> list[Sound | None]:
+        """States to sounds, None where a number is not finite or nothing is heard; see `decode`."""
+        return decode(states, self.kind)

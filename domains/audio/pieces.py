@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from guidekit.core.prior import Prior
 from guidekit.evaluation.panels import Layout
+from guidekit.samples import Samples
 
 from . import midi, preparation, roll_metrics, rolls
 from .data import MODES, chorales
@@ -19,6 +21,7 @@ from .forbidden import ForbiddenPitches, forbidden_pitches
 from .roll_rewards import ROLL_REWARDS
 
 
+@dataclasses.dataclass(frozen=True)
 class Chorales(SoundDomain):
     """Four bars of sixteenths as piano rolls (B, 2, 64, 56): onset and held; objects are notes (n, 3), see `rolls`.
 
@@ -30,51 +33,51 @@ class Chorales(SoundDomain):
         MissingExtraError: a library of the extra is not installed.
     """
 
+    tempo: float = 84.0
     name = "chorales"
     objects = "pieces"
     suffix = ".mid"
     kinds = ROLL_REWARDS
-    settings = ("tempo",)
     libraries = ("mido", "matplotlib")
-    default = "chorales"
     known = MODES
     layout = Layout(
         columns=4, size=(1.18, 0.82), shades={}, upward=True, note="each: 64 sixteenths; upward: G1 to D6, onsets dark"
     )
 
-    def __init__(self, tempo: float = 84.0) -> None:
-        if not 4 <= tempo <= 960:  # a MIDI file can hold no slower one
-            raise ValueError(f"tempo={tempo}; quarter notes a minute, from 4 to 960, are expected")
-        super().__init__()
-        self.tempo = tempo
+    def __post_init__(self) -> None:
+        """Refuse a tempo that is none, and a lack of libraries."""
+        if not 4 <= self.tempo <= 960:  # a MIDI file can hold no slower one
+            raise ValueError(f"tempo={self.tempo}; quarter notes a minute, from 4 to 960, are expected")
+        super().__post_init__()
+
+    @property
+    def default(self) -> str:
+        """Name of the shipped pieces, and of the prior made from them."""
+        return "chorales"
+
+    @property
+    def codec(self) -> rolls.RollCodec:
+        """That of piano rolls."""
+        return rolls.RollCodec()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(2, 64, 56)."""
         return rolls.SHAPE
 
-    def encode(self, objects: Sequence[Any]) -> Tensor:
-        """Notes (n, 3), or voices (steps, 4), to states; see `rolls.encode`."""
-        return rolls.encode(objects)
+    def reasons(self, samples: Samples) -> list[str]:
+        """See `SoundDomain.reasons`."""
+        return [why for _, why, _ in rolls.judged(samples.states)]
 
-    def decode(self, states: Tensor) -> list[np.ndarray | None]:
-        """States to notes, None where a number is not finite or there is no note."""
-        return rolls.decode(states)
-
-    def rows(self, states: Tensor) -> tuple[list[np.ndarray | None], list[str]]:
-        """Notes of states and why there are none."""
-        found = rolls.judged(states)
-        return [None if why else notes for notes, why, _ in found], [why for _, why, _ in found]
-
-    def verifier(self, forbidden: Sequence[str] = ()) -> ForbiddenPitches:
+    def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> ForbiddenPitches:
         """What finds notes that must not sound, and bounds states for guidance=fgg; see `forbidden_pitches`."""
         return forbidden_pitches(forbidden) if forbidden else ForbiddenPitches(torch.zeros(rolls.SHAPE[1:]).bool())
 
-    def table(self, states: Tensor) -> list[dict[str, Any]]:
+    def table(self, samples: Samples) -> list[dict[str, Any]]:
         """See `SoundDomain.table`; `ghosts` are cells that were held without a note before, and are left out."""
         return [
             {**row, "ghosts": float(ghosts)}
-            for row, (_, _, ghosts) in zip(super().table(states), rolls.judged(states), strict=True)
+            for row, (_, _, ghosts) in zip(super().table(samples), rolls.judged(samples.states), strict=True)
         ]
 
     def measures(self, thing: np.ndarray) -> dict[str, float]:
@@ -93,7 +96,9 @@ class Chorales(SoundDomain):
         shown[roll[0]] = (0.1, 0.25, 0.5)
         return shown.transpose(1, 0, 2)
 
-    def reference(self, label: int | None = None, split: str = "test") -> list[np.ndarray]:
+    def reference(
+        self, label: int | None = None, *, split: str = "test", prior: Prior | None = None
+    ) -> list[np.ndarray]:
         """Excerpts of the shipped chorales of a part, one every 16 steps, of one mode where a label is given."""
         found = chorales(split)
         keep = [i for i in range(len(found.notes)) if label is None or found.labels[i] == label]
@@ -111,26 +116,33 @@ class Chorales(SoundDomain):
         self,
         objects: Sequence[np.ndarray | None],
         reference: Sequence[np.ndarray] | None = None,
+        *,
+        training: Sequence[np.ndarray] | None = None,
+        prior: Prior | None = None,
+        condition: Any = None,
+        labels: Sequence[int] | None = None,
         label: str | int | None = None,
         **options: Any,
-    ) -> dict[str, float | int]:
+    ) -> dict[str, float | int | str]:
         """Pitch classes, scales, polyphony, rhythm, memorisation; see `roll_metrics.evaluate`.
 
         Args:
             objects: notes (n, 3), None = invalid.
-            reference: real pieces; None is the shipped test part, of the wanted mode where there is one.
-            label: mode that was wanted, by name or number; None is what the condition says.
-            options: of `roll_metrics.evaluate`; `training` is the shipped training part unless given.
+            reference: real ones; None is the shipped test part, of the wanted class where there is one.
+            training: those trained on; None is the shipped training part, an empty sequence nothing.
+            prior, condition, labels: see `Domain.evaluate`.
+            label: class that was wanted, by name or number; None is what the condition says.
+            options: of `roll_metrics.evaluate`.
         """
-        wanted = self.label_wanted(label)
+        wanted = self.label_wanted(label, prior, condition)
         if reference is None:
             reference = self.reference(wanted)
             options["reference_labels"] = None if wanted is None else [wanted] * len(reference)
-        if "training" not in options:
-            options["training"] = self.reference(split="train")
-        if wanted is not None:
-            options.setdefault("labels", [wanted] * len(objects))
-        return roll_metrics.evaluate(objects, reference, **options)
+        if training is None:
+            training = self.reference(split="train")
+        if labels is None and wanted is not None:
+            labels = [wanted] * len(objects)
+        return roll_metrics.evaluate(list(objects), reference, training=training or None, labels=labels, **options)
 
     def saved(self, folder: Path, objects: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, Any]:
         """Write MIDI files; arrays are the notes (m, 3) of all pieces end to end, and `offsets`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -28,12 +28,8 @@ class SoundReward(StateReward):
 
     shapes = tuple(codec.STATES.values())
 
-    def encoded(self, thing: Any) -> Tensor:
-        """The picture of a sound."""
-        return codec.encode([thing])
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Centroid(SoundReward):
     """Spectral centroid in a window: minus the distance to [low, high], in octaves.
 
@@ -65,7 +61,7 @@ def centroids(powers: Tensor) -> Tensor:
     return (law * mel.centres().to(law)).sum(1) / law.sum(1)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Loudness(SoundReward):
     """Level in a window: minus the distance to [low, high], in dB.
 

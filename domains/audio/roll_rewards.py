@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,12 +32,8 @@ class RollReward(StateReward):
 
     shapes = (rolls.SHAPE,)
 
-    def encoded(self, thing: Any) -> Tensor:
-        """The roll of notes."""
-        return rolls.encode([thing])
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Key(RollReward):
     """Correlation (-1 to 1) of how long the pitch classes sound with the profile of a key.
 
@@ -64,7 +60,7 @@ class Key(RollReward):
         return (a * b).sum(1) / (a.square().sum(1) * b.square().sum() + 1e-12).sqrt()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class InScale(RollReward):
     """Minus the share of what sounds that lies outside a scale, of cells; 0 where nothing is.
 
@@ -86,7 +82,7 @@ class InScale(RollReward):
         return -classes[:, foreign].sum(1) / classes.sum(1).clamp_min(1e-6)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Polyphony(RollReward):
     """Mean number of notes that sound at a step in a window: minus the distance to [low, high]."""
 

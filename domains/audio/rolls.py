@@ -6,6 +6,7 @@ sixteenth note. Notes are rows (start in steps, length in steps, MIDI pitch), in
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -152,6 +153,24 @@ def judged(states: Tensor) -> list[tuple[np.ndarray, str, int]]:
         notes, ghosts = notes_of(roll)
         result.append((notes, "not finite" if not good else "no notes" if not len(notes) else "", ghosts))
     return result
+
+
+@dataclasses.dataclass(frozen=True)
+class RollCodec:
+    """The codec of piano rolls."""
+
+    @property
+    def language(self) -> str:
+        """What a state's cells are."""
+        return f"piano rolls {'x'.join(map(str, SHAPE))} from pitch {LOWEST}"
+
+    def encode(self, objects: Sequence[Any]) -> Tensor:
+        """Notes (n, 3), or voices (steps, 4), to states; see `encode`."""
+        return encode(objects)
+
+    def decode(self, states: Tensor) -> list[np.ndarray | None]:
+        """States to notes, None where a number is not finite or there is no note."""
+        return decode(states)
 
 
 def check_states(states: Tensor) -> None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
+from guidekit.core.prior import Prior
 from guidekit.evaluation.panels import Layout
 from guidekit.names import UnknownNameError
+from guidekit.samples import Samples
 
 from . import codec, files, mel, metrics, preparation
-from .codec import AudioError, Sound
+from .codec import AudioError, Sound, SoundCodec
 from .data import CLASSES, clips, fitted
 from .domain import SoundDomain
 from .library import functional
 from .rewards import REWARDS
 
 
+@dataclasses.dataclass(frozen=True)
 class Audio(SoundDomain):
     """Sounds of up to 1.024 s at 16 kHz; objects are `Sound`.
 
@@ -32,13 +35,12 @@ class Audio(SoundDomain):
         MissingExtraError: a library of the extra is not installed.
     """
 
+    state: str = "mel"
     name = "audio"
     objects = "sounds"
     suffix = ".wav"
     kinds = REWARDS
-    settings = ("state",)
     libraries = ("soundfile", "matplotlib")
-    default = "one_shots"
     known = CLASSES
     layout = Layout(
         columns=4,
@@ -48,12 +50,22 @@ class Audio(SoundDomain):
         note="each: 1.024 s; upward: 20 Hz to 8 kHz (mel), -80 dB dark to 0 dB bright",
     )
 
-    def __init__(self, state: str = "mel") -> None:
-        if state not in codec.STATES:
-            raise UnknownNameError("kind of state", str(state), codec.STATES)
-        super().__init__()
+    def __post_init__(self) -> None:
+        """Refuse another kind of state, and a lack of libraries."""
+        if self.state not in codec.STATES:
+            raise UnknownNameError("kind of state", str(self.state), codec.STATES)
+        super().__post_init__()
         functional()
-        self.state = state
+
+    @property
+    def default(self) -> str:
+        """Name of the shipped sounds, and of the prior made from them."""
+        return "one_shots"
+
+    @property
+    def codec(self) -> SoundCodec:
+        """Of the domain's kind of states."""
+        return SoundCodec(self.state)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,22 +81,10 @@ class Audio(SoundDomain):
             )
         return super().checkpoint(name)
 
-    def encode(self, objects: Sequence[Any]) -> Tensor:
-        """Sounds, or waveforms (T,) at 16 kHz, to states; see `codec.encode`."""
-        return codec.encode(objects, self.state)
-
-    def decode(self, states: Tensor) -> list[Sound | None]:
-        """States to sounds, None where a number is not finite or nothing is heard; see `codec.decode`."""
-        return codec.decode(states, self.state)
-
-    def rows(self, states: Tensor) -> tuple[list[Sound | None], list[str]]:
-        """Sounds of states and why there is none."""
-        sounds = self.decode(states)
-        reasons = [
-            "" if sound is not None else codec.reason(state) or "silent"
-            for sound, state in zip(sounds, states, strict=True)
-        ]
-        return sounds, reasons
+    def reasons(self, samples: Samples) -> list[str]:
+        """See `SoundDomain.reasons`."""
+        pairs = zip(samples.objects, samples.states, strict=True)
+        return ["" if sound is not None else codec.reason(state) or "silent" for sound, state in pairs]
 
     def measures(self, thing: Sound) -> dict[str, float]:
         """Centroid (Hz), level (dB), duration (s) and onsets of a sound."""
@@ -98,7 +98,7 @@ class Audio(SoundDomain):
         """The log-mel picture, 0 to 1."""
         return (codec.encode([thing])[0, 0].numpy() + 1) / 2
 
-    def reference(self, label: int | None = None, split: str = "test") -> list[Sound]:
+    def reference(self, label: int | None = None, *, split: str = "test", prior: Prior | None = None) -> list[Sound]:
         """Shipped sounds of a part, of one class where a label is given."""
         return self._shipped(label, split)[0]
 
@@ -120,6 +120,11 @@ class Audio(SoundDomain):
         self,
         objects: Sequence[Sound | None],
         reference: Sequence[Sound] | None = None,
+        *,
+        training: Sequence[Sound] | None = None,
+        prior: Prior | None = None,
+        condition: Any = None,
+        labels: Sequence[int] | None = None,
         label: str | int | None = None,
         **options: Any,
     ) -> dict[str, float | int | str]:
@@ -127,18 +132,20 @@ class Audio(SoundDomain):
 
         Args:
             objects: sounds, None = invalid.
-            reference: real sounds; None is the shipped test part, of the wanted class where there is one.
+            reference: real ones; None is the shipped test part, of the wanted class where there is one.
+            training: those trained on; None is the shipped training part, an empty sequence nothing.
+            prior, condition, labels: see `Domain.evaluate`.
             label: class that was wanted, by name or number; None is what the condition says.
-            options: of `metrics.evaluate`; `training` is the shipped training part unless given.
+            options: of `metrics.evaluate`.
         """
-        wanted = self.label_wanted(label)
+        wanted = self.label_wanted(label, prior, condition)
         if reference is None:
             reference, options["reference_labels"] = self._shipped(wanted)
-        if "training" not in options:
-            options["training"], options["training_labels"] = self._shipped(split="train")
-        if wanted is not None:
-            options.setdefault("labels", [wanted] * len(objects))
-        return metrics.evaluate(objects, reference, **options)
+        if training is None:
+            training, options["training_labels"] = self._shipped(split="train")
+        if labels is None and wanted is not None:
+            labels = [wanted] * len(objects)
+        return metrics.evaluate(list(objects), reference, training=training or None, labels=labels, **options)
 
     def saved(self, folder: Path, objects: Sequence[Sound], names: Sequence[str]) -> dict[str, Any]:
         """Write WAV files of 16 bits; arrays are waves (n, T) int16 and rate."""

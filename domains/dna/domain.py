@@ -118,7 +118,7 @@ class SequenceDomain(Domain):
         return rows
 
     def summary(
-        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], condition: Any = None, prior: Prior | None = None
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], samples: Samples | None = None
     ) -> dict[str, float]:
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
         figures, kept = summarised(rows, values, "sequence", tuple(STATISTICS))

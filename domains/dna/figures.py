@@ -70,7 +70,13 @@ def sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {**LITERAL, "font.family": "DejaVu Sans", "font.size": 9, "axes.edgecolor": "#888888", "axes.labelcolor": INK}
+    style = {
+        **LITERAL,
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.edgecolor": "#888888",
+        "axes.labelcolor": INK,
+    }
     with rc_context(style | {"text.color": INK, "xtick.color": INK, "ytick.color": INK}):
         top, bottom = 0.40 * len(sequences) + 0.9, 2.9
         figure = Figure(figsize=(13, top + bottom), dpi=DPI, facecolor="white", layout="constrained")

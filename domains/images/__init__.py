@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from guidekit.classes import class_names, class_number, condition_class
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
 from guidekit.domain import Domain, require
 from guidekit.evaluation.panels import Layout, Panel, best, draw, spread
 from guidekit.evaluation.summary import ranked
 from guidekit.files import write_npz
 from guidekit.names import UnknownNameError
-from guidekit.objectives import ObjectReward
-from guidekit.objectives.of_states import StateReward, state_reward
-from guidekit.priors.checkpoints import read_description
 from guidekit.reading import note, renumbered
+from guidekit.samples import Dataset, Samples
 
 from . import codec
-from .codec import ImageError
+from .codec import ImageCodec, ImageError
 from .data import ASSETS, SETS, pictures, split_name
 from .files import MOST_IN_GRID, png, read, tiled, write_folder
 from .judging import Classifier, load, shipped
@@ -30,15 +30,32 @@ from .preparation import prepare
 from .rewards import REWARDS, ImageModel
 from .tables import rows, summary
 
+FIRST = "fashion_mnist"
+"""The set that is meant where none is named."""
 LAYOUT = Layout(columns=6, size=(0.78, 0.78), shades={"cmap": "gray", "vmin": 0, "vmax": 255})
 
 
+class About(NamedTuple):
+    """What a prior, or its absence, says of images.
+
+    Attributes:
+        set: the shipped set that they are compared with; None for a prior of other data.
+        shape: (C, H, W) of states.
+        classes: what a condition may name, in the order of their numbers.
+    """
+
+    set: str | None
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Images(Domain):
     """Pictures as real numbers (B, C, H, W) in [-1, 1]; objects are uint8 arrays (H, W) or (H, W, 3).
 
     Args:
-        set: "fashion_mnist" (28 x 28, grey) or "emoji" (32 x 32, RGB); None is the set of the prior loaded last, or
-            Fashion-MNIST. With a prior of other data there is no reference, and no judge but a given one.
+        set: "fashion_mnist" (28 x 28, grey) or "emoji" (32 x 32, RGB); None is the set of the prior, or Fashion-MNIST
+            without one. With a prior of other data there is no reference, and no judge but a given one.
         judge: file of another classifier that judges, see `classifier.train_classifier`; None is that of the set.
 
     Raises:
@@ -47,149 +64,118 @@ class Images(Domain):
         MissingExtraError: a library of the extra is not installed.
     """
 
+    set: str | None = None
+    judge: str | Path | None = None
     name = "images"
     objects = "images"
     suffix = ".png"
     assets = ASSETS
     kinds = REWARDS
-    settings = ("set", "judge")
     job = "array_job"
-    shows_unguided = True
-    judges_labels = True
+    network = ImageModel
 
-    def __init__(self, set: str | None = None, judge: str | Path | None = None) -> None:
-        if set is not None and set not in SETS:
-            raise UnknownNameError("set of images", str(set), SETS)
+    def __post_init__(self) -> None:
+        """Refuse what is no set or no judge, and a lack of libraries."""
+        if self.set is not None and self.set not in SETS:
+            raise UnknownNameError("set of images", str(self.set), SETS)
         for module in ("PIL", "matplotlib"):  # say so now, not after an hour of sampling
             require(self.name, module)
-        self.set: str | None = set or "fashion_mnist"
-        self.given = set is not None
-        self.shape, self.classes = SETS[self.set].shape, SETS[self.set].classes
-        self.wanted: int | None = None
-        self._judge = None if judge is None else Path(judge)
-        if self._judge is not None:
-            load(self._judge)
-        self._read: tuple[Any, np.ndarray | None, tuple[str, ...]] = (None, None, ())
+        if self.judge is not None:
+            load(Path(self.judge))
 
     @property
     def default(self) -> str:
         """The shipped prior that "default" stands for: that of the set."""
-        return self.set or "default"
+        return self.set or FIRST
 
-    def load_prior(self, name: str = "default") -> Any:
-        """A shipped prior ("default" is that of the set), a file or a folder of diffusers; sets set and shape.
-
-        Raises:
-            CheckpointError: missing, truncated, or of another domain.
-            UnknownNameError: neither a shipped prior nor a file.
-            ValueError: a prior of another set or of another shape than the domain, or its judge, was made for.
-        """
-        from guidekit.priors.checkpoints import load_gaussian_prior
-
-        path = self.checkpoint(name)
-        prior = load_gaussian_prior(path, self.name)
-        made = None if path.is_dir() else read_description(path, self.name).get("dataset")
+    def about(self, prior: Prior | None = None) -> About:
+        """Set, shape and classes of a prior, or of the set without one."""
+        if prior is None:
+            kind = SETS[self.default]
+            return About(self.default, kind.shape, kind.classes)
         shape = tuple(prior.event_shape)
-        if self.given and made in SETS and made != self.set:
-            raise ValueError(f"prior {name} was trained on {made}, not on domain.set={self.set}; leave domain.set out")
-        if self.given and shape != self.shape:
-            raise ValueError(f"prior {name} is of states {shape}, domain.set={self.set} of {self.shape}; leave it out")
-        if self._judge is not None and load(self._judge).shape != shape:
-            raise ValueError(f"prior {name} is of states {shape}, domain.judge of {load(self._judge).shape}")
-        if not self.given:  # data of the user's own may have the name of a set
-            self.set = made if made in SETS and SETS[made].shape == shape else None
-        self.shape, self.classes = shape, class_names(prior)
-        return prior
-
-    def encode(self, objects: Sequence[np.ndarray]) -> Tensor:
-        """Images to states (B, C, H, W); ImageError for other sizes, channels or numbers."""
-        return codec.encode(objects, self.shape)
-
-    def decode(self, states: Tensor) -> list[np.ndarray | None]:
-        """States to images, None where a number is not finite."""
-        return codec.decode(states, self.shape)
-
-    def bind(self, function: Callable, name: str | None = None, **options: Any) -> StateReward | ObjectReward:
-        """A reward of states from a function of an image; rewards of states and torch modules are taken as they are."""
-        found = state_reward(function, ImageModel)
-        if found is None:
-            return super().bind(function, name, **options)
-        found.refuse_shape(self.shape)
-        return found
-
-    def compare_with(self, condition: Any) -> None:
-        """Samples of one class are judged by whether they show it, and compared with real images of it."""
-        self.wanted = condition_class(condition, self.classes)
+        same = prior.dataset in SETS and SETS[prior.dataset].shape == shape  # data of the user's own may have the name
+        return About(self.set or (prior.dataset if same else None), shape, class_names(prior))
 
     @property
-    def wanted_name(self) -> str | None:
-        """The class that samples are to show."""
-        return None if self.wanted is None else self.classes[self.wanted]
+    def codec(self) -> ImageCodec:
+        """Of pictures of the set."""
+        return ImageCodec(self.about().shape)
 
-    @property
-    def judge(self) -> Classifier | None:
-        """The classifier that judges images: the given one, or that of the set; none for other data."""
-        files = self.judges()
+    def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> ImageCodec:
+        """See `Domain.codec_for`; `set` and `judge`, where given, must be those of the prior."""
+        shape, made = tuple(prior.event_shape), prior.dataset
+        if self.set is not None and made in SETS and made != self.set:
+            raise ValueError(f"{prior.name} was trained on {made}, not on domain.set={self.set}; leave domain.set out")
+        if self.set is not None and shape != SETS[self.set].shape:
+            wanted = SETS[self.set].shape
+            raise ValueError(f"{prior.name} is of states {shape}, domain.set={self.set} of {wanted}; leave it out")
+        if self.judge is not None and load(Path(self.judge)).shape != shape:
+            raise ValueError(f"{prior.name} is of states {shape}, domain.judge of {load(Path(self.judge)).shape}")
+        return ImageCodec(shape)
+
+    def classifier(self, prior: Prior | None = None) -> Classifier | None:
+        """The classifier that judges images (of a prior): the given one, or that of the set; none for other data."""
+        files = self.judges(prior)
         return load(files[0]) if files else None
 
-    def judges(self) -> list[Path]:
+    def judges(self, prior: Prior | None = None) -> list[Path]:
         """See `Domain.judges`."""
-        path = self._judge or (None if self.set is None else shipped(self.set, "judge"))
-        return [path] if path is not None and (self._judge or path.is_file()) else []
+        kind = self.about(prior).set
+        path = Path(self.judge) if self.judge else None if kind is None else shipped(kind, "judge")
+        return [path] if path is not None and (self.judge or path.is_file()) else []
 
-    def reference(self, label: str | int | None = None, split: str = "test") -> list[np.ndarray]:
+    def reference(
+        self, label: str | int | None = None, *, split: str = "test", prior: Prior | None = None
+    ) -> list[np.ndarray]:
         """Real images of the set, of one of its classes where a label is given; none for a prior of other data."""
-        return self._pictures(label, split)[0]
+        return _pictures(self.about(prior).set, label, split)[0]
 
-    def _pictures(self, label: str | int | None = None, split: str = "test") -> tuple[list[np.ndarray], np.ndarray]:
-        """See `reference`; with the numbers of their classes in the set."""
-        if self.set is None:
-            return [], np.zeros(0, np.int64)
-        images, labels, _ = pictures(self.set, split)
-        number = None if label is None else class_number(label, SETS[self.set].classes, f"class of {self.set}")
-        keep = slice(None) if number is None else labels == number
-        return list(images[keep]), labels[keep]
+    def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
+        """Generated images of an npz, a folder or a picture, None for damaged ones.
 
-    def _known(self, name: str | None) -> str | None:
-        """A class's name where the set has it."""
-        return name if self.set is not None and name in SETS[self.set].classes else None
-
-    def read_samples(self, path: str | Path, column: str | None = None) -> tuple[list[np.ndarray | None], str]:
-        """Generated images of an npz, a folder or a picture, None for damaged ones, and a note on them.
-
-        The class wanted of each (the array `labels` of a run's samples.npz) is remembered for `evaluate`.
+        The class wanted of each is the array `labels` of a run's samples.npz.
         """
         if column is not None:
             raise ValueError(f"column={column!r} is for tables; images are read from an npz, a folder or a picture")
-        result = read(path, None if self.set is None else self.shape, on_error="skip")
+        result = read(path, self._shape(prior), on_error="skip")
         if not result.images:
             raise ValueError(f"{path}: none of {len(result.skipped)} files is an image: {result.skipped[0][1]}")
-        objects = [*result.images, *[None] * len(result.skipped)]
         labels = result.labels
         if labels is not None:
             labels = np.concatenate([labels, np.full(len(result.skipped), -1)])
-        self._read = (objects, labels, result.classes)
-        return objects, note(path, result.skipped, "count as invalid", "pictures")
+        told = note(path, result.skipped, "count as invalid", "pictures")
+        return Dataset([*result.images, *[None] * len(result.skipped)], labels, result.classes, notes=told)
 
-    def read_reference(self, path: str | Path, on_error: str = "raise") -> tuple[list[np.ndarray], str]:
+    def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """Real images: an npz, a folder, a picture, or a shipped set such as "emoji", "fashion_mnist:test".
 
         With on_error "skip" bad pictures are left out, with a note.
         """
         known = split_name(str(path))
         if known is not None:
-            return list(pictures(*known).images), ""
-        result = read(path, None if self.set is None else self.shape, on_error)
-        return result.images, note(path, result.skipped, "are left out", "pictures")
+            return Dataset(list(pictures(*known).images))
+        result = read(path, self._shape(prior), on_error)
+        return Dataset(result.images, notes=note(path, result.skipped, "are left out", "pictures"))
+
+    def _shape(self, prior: Prior | None) -> tuple[int, int, int] | None:
+        """What files must have; None is any."""
+        about = self.about(prior)
+        return None if about.set is None else about.shape
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """See `preparation.prepare`."""
-        prepare(path, data, trainer, self.set or "fashion_mnist", self.given)
+        prepare(path, data, trainer, self.default, self.set is not None)
 
     def evaluate(
         self,
         objects: Sequence[np.ndarray | None],
         reference: Sequence[np.ndarray] | None = None,
+        *,
+        training: Sequence[np.ndarray] | None = None,
+        prior: Prior | None = None,
+        condition: Any = None,
+        labels: Sequence[int] | None = None,
         label: str | int | None = None,
         judge: str | Path | Classifier | None = None,
         **options: Any,
@@ -197,104 +183,127 @@ class Images(Domain):
         """Classes, distances, precision and recall by the judge, pixels, memorisation; see `metrics.evaluate`.
 
         Args:
-            objects: images, None = invalid.
+            objects: images, None = invalid; a `Dataset` may name the class wanted of each.
             reference: real images; None is the test part of the set, of the wanted class where all samples have one.
-            label: class wanted of all of them; None is what the file they were read from says, or the condition.
+            training: images trained on; None is the training part of the set, an empty sequence none.
+            prior, condition, labels: see `Domain.evaluate`.
+            label: class wanted of all of them; None is what labels, the file they were read from, or the condition say.
             judge: another classifier, or its file; None is that of the domain.
-            options: of `metrics.evaluate`; `training` is the shipped training part unless given.
+            options: of `metrics.evaluate`.
 
         Raises:
             ValueError: `paired` without a reference, or with files among the samples that could not be read.
         """
-        one = self.judge if judge is None else judge if isinstance(judge, Classifier) else load(Path(judge))
-        names = one.classes if one else self.classes
-        same = self._read[0] is objects
+        about = self.about(prior)
+        one = self.classifier(prior) if judge is None else judge if isinstance(judge, Classifier) else load(Path(judge))
+        names, said = one.classes if one else about.classes, objects if isinstance(objects, Dataset) else None
         if options.get("paired") and reference is None:
             raise ValueError("domain.paired=true compares each sample with its own truth: give reference=")
-        if options.get("paired") and same and any(image is None for image in objects):
+        if options.get("paired") and said and any(image is None for image in said):
             raise ValueError(
                 "domain.paired=true: a file among the samples cannot be read, so no one knows what pairs are"
             )
-        labels = options.pop("labels", None)
+        wanted = _named(condition, about.classes)
         if label is not None:
             labels = [class_number(label, names, f"class of {one.name if one else self.name}")] * len(objects)
-        elif labels is None and same and self._read[1] is not None:
-            _, labels, named = self._read
-            labels = renumbered(labels, named, names) if named else labels
-        elif labels is None and self.wanted_name in names:
-            labels = [names.index(self.wanted_name)] * len(objects)
-        if reference is None and self.set is not None:
-            wanted = set() if labels is None else {names[i] if 0 <= i < len(names) else None for i in labels}
-            reference, numbers = self._pictures(self._known(wanted.pop()) if len(wanted) == 1 else None)
-            options["reference_labels"] = renumbered(numbers, SETS[self.set].classes, names)
-        if "training" not in options and self.set is not None:
-            options["training"] = self.reference(split="train")
-        return evaluate(objects, reference, judge=one, labels=labels, **options)
+        elif labels is None and said and said.labels is not None:
+            labels = renumbered(said.labels, said.classes, names) if said.classes else said.labels
+        elif labels is None and wanted in names:
+            labels = [names.index(wanted)] * len(objects)
+        if reference is None and about.set is not None:
+            asked = set() if labels is None else {names[i] if 0 <= i < len(names) else None for i in labels}
+            reference, numbers = _pictures(about.set, _known(about.set, asked.pop()) if len(asked) == 1 else None)
+            options["reference_labels"] = renumbered(numbers, SETS[about.set].classes, names)
+        if training is None:
+            training = self.reference(split="train", prior=prior)
+        return evaluate(list(objects), reference, training=training or None, judge=one, labels=labels, **options)
 
-    def write(self, folder: Path, states: Tensor, columns: Mapping[str, Sequence[float]]) -> list[str]:
+    def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
         """Write samples.npz and samples.png (a grid, pixel by pixel) into a folder; returns the file names.
 
         The npz has the valid images, uint8 (n, H, W) or (n, H, W, 3), the columns, `index` (the row of samples.csv)
         and, with a class as condition, `labels` and the names they count, `classes`.
-
-        Args:
-            folder: existing folder.
-            states: (B, C, H, W).
-            columns: numbers per sample.
         """
-        images = self.decode(states)
+        images, classes = samples.objects, self.about(samples.prior).classes
         valid = [i for i, image in enumerate(images) if image is not None]
         if not valid:
             return []
         kept: dict[str, Any] = {key: [column[i] for i in valid] for key, column in columns.items()}
-        if self.wanted is not None:
-            kept |= {"labels": np.full(len(valid), self.wanted), "classes": self.classes}
+        wanted = condition_class(samples.condition, classes)
+        if wanted is not None:
+            kept |= {"labels": np.full(len(valid), wanted), "classes": classes}
         shown = [images[i] for i in valid]
         write_npz(folder / "samples.npz", {"images": np.stack(shown), "index": valid, **kept})
         (folder / "samples.png").write_bytes(png(tiled(shown[:MOST_IN_GRID])))
         return ["samples.npz", "samples.png"]
 
-    def table(self, states: Tensor) -> list[dict[str, Any]]:
-        """One row a sample for samples.csv, see `tables.rows`."""
-        return rows(states, self.decode(states), self.judge, self.wanted_name)
+    def wanted(self, samples: Samples) -> str | None:
+        """The class that samples were made to show."""
+        return _named(samples.condition, self.about(samples.prior).classes)
 
-    def summary(self, rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
+    def table(self, samples: Samples) -> list[dict[str, Any]]:
+        """One row a sample for samples.csv, see `tables.rows`."""
+        return rows(samples.states, samples.objects, self.classifier(samples.prior), self.wanted(samples))
+
+    def summary(
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], samples: Samples | None = None
+    ) -> dict[str, float]:
         """Figures for the closing table, from the rows of `table` and the rewards; see `tables.summary`."""
-        return summary(rows, values, self.wanted_name)
+        return summary(rows, values, None if samples is None else self.wanted(samples))
 
     def figure(
         self,
-        states: Tensor,
+        samples: Samples,
         values: Sequence[float],
         label: str,
         path: Path,
         most: int = 24,
-        unguided: tuple[Tensor, Sequence[float]] | None = None,
+        *,
+        unguided: tuple[Samples, Sequence[float]] | None = None,
+        objective: Objective | None = None,
     ) -> str | None:
         """The best distinct valid images with their rewards, beside the best unguided ones, or else real ones.
 
         Args:
-            states, values: samples and their rewards, NaN for none.
-            label: what the rewards are.
-            path: file to write.
+            samples, values, label, path, unguided, objective: see `Domain.figure`.
             most: images a grid.
-            unguided: other samples and their rewards, for a second grid; None shows real images there.
-
-        Returns:
-            The file name; None without any valid image.
         """
 
-        def panel(title: str, states: Tensor, values: Sequence[float]) -> Panel:
-            found = ranked(self.decode(states), values, lambda image: None if image is None else image.tobytes())
+        def panel(title: str, samples: Samples, values: Sequence[float]) -> Panel:
+            found = ranked(samples.objects, values, lambda image: None if image is None else image.tobytes())
             return best(title, found, len(values), label, most, np.asarray)
 
-        guided = panel("samples" if unguided is None else "guided", states, values)
+        guided = panel("samples" if unguided is None else "guided", samples, values)
         if not guided.pictures:
             return None
         if unguided is not None:
             beside = panel("unguided", *unguided)
         else:
-            real = self.reference(self._known(self.wanted_name))
-            beside = spread(f"real ({SETS[self.set].title})" if real else "", real, most, np.asarray)
+            kind = self.about(samples.prior).set
+            real = self.reference(_known(kind, self.wanted(samples)), prior=samples.prior)
+            beside = spread(f"real ({SETS[kind].title})" if kind and real else "", real, most, np.asarray)
         draw([guided, beside], LAYOUT, path)
         return path.name
+
+
+def _named(condition: Any, classes: Sequence[str]) -> str | None:
+    """The class that a condition names."""
+    number = condition_class(condition, classes)
+    return None if number is None else classes[number]
+
+
+def _known(kind: str | None, name: str | None) -> str | None:
+    """A class's name where a set has it."""
+    return name if kind is not None and name in SETS[kind].classes else None
+
+
+def _pictures(
+    kind: str | None, label: str | int | None = None, split: str = "test"
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Real images of a set, of one class where a label is given, and the numbers of their classes."""
+    if kind is None:
+        return [], np.zeros(0, np.int64)
+    images, labels, _ = pictures(kind, split)
+    number = None if label is None else class_number(label, SETS[kind].classes, f"class of {kind}")
+    keep = slice(None) if number is None else labels == number
+    return list(images[keep]), labels[keep]

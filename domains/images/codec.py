@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,3 +110,27 @@ def check_states(states: Tensor, shape: Sequence[int] | None = None) -> None:
             f"states have shape {tuple(states.shape)} and type {states.dtype}; ({wanted}) of real numbers in [-1, 1] "
             "is expected"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageCodec:
+    """The codec of a prior of pictures.
+
+    Args:
+        shape: (C, H, W) of its states.
+    """
+
+    shape: tuple[int, int, int]
+
+    @property
+    def language(self) -> str:
+        """What a state's numbers are."""
+        return f"images {'x'.join(map(str, self.shape))} of 8 bits, in [-1, 1]"
+
+    def encode(self, objects: Sequence[np.ndarray]) -> Tensor:
+        """See `encode`."""
+        return encode(objects, self.shape)
+
+    def decode(self, states: Tensor) -> list[np.ndarray | None]:
+        """See `decode`."""
+        return decode(states, self.shape)

@@ -1,8 +1,8 @@
 """Rewards of pictures, most of them of states and with a gradient; higher is better.
 
-Those on states are callable on (B, C, H, W), giving (B,), and on one uint8 image, giving a float. They see numbers
-outside [-1, 1] clipped, as `decode` does, so there is no gradient there. `of_states` tells the domain to hand them
-states as they are. `name` is the key in `REWARDS`; `temperature` is what searches take where they are given none.
+Those of states are objectives: (B, C, H, W) to (B,). They see numbers outside [-1, 1] clipped, as `decode` does, so
+there is no gradient there. Black boxes are functions of one uint8 image. `name` is the key in `REWARDS`; `temperature`
+is what searches take where they are given none.
 """
 
 from __future__ import annotations
@@ -22,21 +22,12 @@ from guidekit.objectives.of_states import StateReward
 from guidekit.objectives.torch_model import column, load_module
 from guidekit.objectives.window import outside, refuse_empty
 
-from .codec import encode
 from .data import SETS
 from .judging import Classifier, load, shipped
 
 
-class PictureReward(StateReward):
-    """Base: a reward of states (B, C, H, W) that also takes one uint8 image (H, W) or (H, W, 3)."""
-
-    def encoded(self, thing: np.ndarray) -> Tensor:
-        """The state (1, C, H, W) of an image."""
-        return encode([thing])
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassLogProbability(PictureReward):
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassLogProbability(StateReward):
     """Log-probability (nats) of a class by a classifier; samples are then judged by another one.
 
     Args:
@@ -89,8 +80,8 @@ class ClassLogProbability(PictureReward):
         return self.classifier.log_probabilities(states)[:, self._number]
 
 
-@dataclasses.dataclass(frozen=True)
-class Brightness(PictureReward):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Brightness(StateReward):
     """Mean brightness (0 black, 1 white, over all channels) in a window: minus the distance to [low, high]."""
 
     low: float = 0.4
@@ -105,8 +96,8 @@ class Brightness(PictureReward):
         return outside((states.flatten(1).mean(1) + 1) / 2, self.low, self.high)
 
 
-@dataclasses.dataclass(frozen=True)
-class Symmetry(PictureReward):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Symmetry(StateReward):
     """Minus the mean squared difference to the mirror image (left and right), of brightness 0 to 1; at most 0."""
 
     name: ClassVar[str] = "symmetry"
@@ -118,7 +109,7 @@ class Symmetry(PictureReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ImageModel(PictureReward):
+class ImageModel(StateReward):
     """A network of your own on states (B, C, H, W); differentiable.
 
     Args:
@@ -150,7 +141,7 @@ class ImageModel(PictureReward):
         return column(self._module.to(x.device)(x), x, self.output)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Compressibility:
     """Minus the size of the picture as a JPEG file, bytes; a black box. Its negation asks for detail.
 

@@ -30,6 +30,7 @@ from .verifier import SmilesVerifier
 
 __all__ = ["MoleculeCodec", "Molecules", "SelfiesTokenizer", "SmilesTokenizer"]
 
+
 @dataclasses.dataclass(frozen=True)
 class Molecules(Domain):
     """SMILES or SELFIES as token sequences (B, L), padding id 0, mask id V; objects are rdkit molecules."""
@@ -165,7 +166,7 @@ class Molecules(Domain):
         return rows
 
     def summary(
-        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], condition: Any = None, prior: Prior | None = None
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], samples: Samples | None = None
     ) -> dict[str, float]:
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
         figures, kept = summarised(rows, values, "canonical")

@@ -34,7 +34,11 @@ class MoleculeCodec:
         return f"{self.tokenizer.format} {hashlib.sha256(self.tokenizer.dumps().encode()).hexdigest()[:16]}"
 
     def encode(self, objects: Sequence[str | Chem.Mol]) -> Tensor:
-        """SMILES or molecules to tokens (B, L), wider where one has more tokens; ValueError for what has no spelling."""
+        """SMILES or molecules to tokens (B, L), wider where one has more tokens.
+
+        Raises:
+            ValueError: a molecule that cannot be spelled in the vocabulary.
+        """
         tokens = self.tokenizer.encode([o if isinstance(o, str) else Chem.MolToSmiles(o) for o in objects])
         return F.pad(tokens, (0, max(0, (self.length or 0) - tokens.shape[1])), value=self.tokenizer.pad_id)
 

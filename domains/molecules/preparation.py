@@ -10,11 +10,11 @@ import numpy as np
 
 from guidekit.names import UnknownNameError
 
-from .tokenizer import SmilesTokenizer
 from .data import is_shipped, shuffled_training_smiles
 from .labels import LABELS, label_of, label_table
 from .notation import expressible
 from .selfies_tokenizer import TOKENIZERS
+from .tokenizer import SmilesTokenizer
 
 SAMPLE = 300_000  # molecules that merges are learned from
 MOST_LEFT_OUT = 0.1  # share of the molecules

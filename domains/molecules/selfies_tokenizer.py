@@ -2,8 +2,8 @@
 
 import json
 
-from .tokenizer import SmilesTokenizer
 from .notation import SELFIES
+from .tokenizer import SmilesTokenizer
 
 
 class SelfiesTokenizer(SmilesTokenizer):

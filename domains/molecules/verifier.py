@@ -11,10 +11,10 @@ import torch
 from rdkit import Chem, rdBase
 from torch import Tensor
 
-from .tokenizer import SmilesTokenizer
 from .files import chemistry_problems, parse
 from .notation import SMILES
 from .rewards import read_smarts
+from .tokenizer import SmilesTokenizer
 
 SYMBOL = re.compile(r"\[[^\[\]]*\]|Br|Cl|%\(\d+\)|%\d\d|->|<-|.", re.DOTALL)
 ORGANIC = {"B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s", "*"}
@@ -31,8 +31,8 @@ class SmilesVerifier:
     a label that closes a ring onto its own atom or along a bond that exists, an atom with too many bonds, an aromatic
     atom outside rings, and, for aromatic systems without alternating bonds, the stretch between the first and the last
     atom of the system. With several, the one that starts first is reported. A row without any atom is a violation as a
-    whole. In a valid SMILES a forbidden substructure is a violation, from its first to its last atom. Tokens of a vocabulary
-    with merges are larger than the places; the span holds every token that overlaps.
+    whole. In a valid SMILES a forbidden substructure is a violation, from its first to its last atom. Tokens
+    made of merges are larger than the places; the span holds every token that overlaps.
 
     Args:
         tokenizer: of the tokens.
@@ -58,7 +58,9 @@ class SmilesVerifier:
 
     def __call__(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, L) without masks to start and stop (B,) int64 each; both are -1 where the SMILES is valid."""
-        spans = [self._span(row, text) for row, text in zip(tokens.tolist(), self.tokenizer.decode(tokens), strict=True)]
+        spans = [
+            self._span(row, text) for row, text in zip(tokens.tolist(), self.tokenizer.decode(tokens), strict=True)
+        ]
         first, stop = torch.tensor(spans, dtype=torch.int64, device=tokens.device).reshape(-1, 2).unbind(1)
         return first, stop
 

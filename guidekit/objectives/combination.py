@@ -20,4 +20,5 @@ def weighted(terms: Sequence[Objective], weights: Sequence[float] | None = None)
     weights = [1.0] * len(terms) if weights is None else list(weights)
     if len(weights) != len(terms):
         raise ValueError(f"{len(weights)} weights for {len(terms)} rewards; one each is needed")
-    return Sum(tuple((weight * own, part) for weight, term in zip(weights, terms, strict=True) for own, part in term.terms))
+    pairs = zip(weights, terms, strict=True)
+    return Sum(tuple((weight * own, part) for weight, term in pairs for own, part in term.terms))

@@ -1,4 +1,4 @@
-"""Likelihoods of measurements with Gaussian noise, and quadratic rewards: linear ones have posteriors in closed form."""
+"""Likelihoods of measurements with Gaussian noise, and quadratic rewards: linear ones have exact posteriors."""
 
 from __future__ import annotations
 

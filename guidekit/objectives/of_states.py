@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from guidekit.core.objective import Number, Objective
@@ -57,8 +55,3 @@ class StateModel(StateReward):
     def values(self, states: Tensor) -> Tensor:
         """The network's output (B,)."""
         return column(self.module.to(states.device)(states), states, self.output)
-
-
-def is_model(function: Any) -> bool:
-    """Whether a reward is given as a torch module, which judges states."""
-    return isinstance(function, nn.Module)
