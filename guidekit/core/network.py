@@ -61,7 +61,7 @@ class Network:
                 answers.append(part.marks.plans[0].answer(part, prior))
             else:
                 answers.append(prior.predict(part.x, part.t, part.condition))
-        return take(cat(answers), slice(0, rows))
+        return take(cat(_noted(answers)), slice(0, rows))
 
     def slopes(self, scores: Tensor, x: State, *, create_graph: bool = False) -> State:
         """Gradient of the scores (B,), added up, at x (B, *S), through the network; None for parts that have none."""
@@ -73,6 +73,18 @@ class Network:
         if id(prior) not in self._moved:
             self._moved[id(prior)] = (prior, prior.to(self.device))
         return self._moved[id(prior)][1]
+
+
+def _noted(answers: list[Prediction]) -> list[Prediction]:
+    """Answers to pieces with the same notes: those that a piece lacks, as nothing was asked there, are zero."""
+    noted = {owner: note for answer in answers for owner, note in answer.notes.items()}
+    for owner, note in noted.items():
+        for place, answer in enumerate(answers):
+            if owner not in answer.notes:
+                rows = batch(answer.plain())
+                empty = map_leaves(lambda leaf, rows=rows: leaf.new_zeros(rows, *leaf.shape[1:]), note)
+                answers[place] = answer.noting(owner, empty)
+    return answers
 
 
 def slopes(scores: Tensor, x: State, *, create_graph: bool = False) -> Any:

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor
@@ -92,8 +92,13 @@ class Objective(Owner[Memory]):
         """Raise `GuidanceError` where it cannot judge states of a prior."""
 
     def spent(self) -> Ledger:
-        """What its scores have cost since it was made."""
+        """What its scores have cost since it was made, where it counts by itself."""
         return Ledger()
+
+    @property
+    def clean_terms(self) -> int:
+        """How many rewards of clean states it is made of, for counting."""
+        return int(self.on == "clean")
 
     def __call__(self, states: Any, t: Number = 0.0, rows: Any = None) -> Tensor:
         """The scores (B,), or `ScoreError` where they are none."""
@@ -125,6 +130,11 @@ class Objective(Owner[Memory]):
 
     def __sub__(self, other: Objective) -> Objective:
         return self + -other
+
+
+GOAL = "what the run obeys"
+Goal = Annotated[Objective, GOAL]
+"""The type of an optional argument that takes what the run obeys, reward or likelihood; without it others are meant."""
 
 
 class Combination(Objective[tuple[Any, ...]]):
