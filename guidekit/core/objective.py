@@ -173,6 +173,11 @@ class Combination(Objective[tuple[Any, ...]]):
         for piece in self.pieces:
             piece.check(prior)
 
+    @property
+    def clean_terms(self) -> int:
+        """See `Objective.clean_terms`."""
+        return sum(member.clean_terms for member in self.members)
+
     def spent(self) -> Ledger:
         """See `Objective.spent`."""
         return sum((member.spent() for member in self.members), Ledger())
