@@ -99,18 +99,19 @@ def test_cfg_of_parts_is_cfg_of_each(w):
 def test_apg_of_parts_sees_no_padding():
     """Each part has its own projection, over its places alone, and its own momentum, which goes with its row."""
     prior, c, w, beta = molecules(), torch.zeros(6, dtype=torch.long), 4.0, -0.6
-    plug, x = g.APG(w, momentum=beta, cap=0.05), noisy(molecules(), 0.6)
+    plug, x = g.APG(w, eta=1.0, momentum=beta, cap=0.05), noisy(molecules(), 0.6)
     population = begun(prior, plug, x, 0.6, sampler=gk.samplers.Ancestral())
     guided = population.predict()
     null, given = prior.predict(x, 0.6).parts["positions"], prior.predict(x, 0.6, c).parts["positions"]
     support = Places(x.mask, True)
     step = given.mean - null.mean
-    wanted = rules.projected(support, step, given.mean, w, 0.0, 0.05)
+    wanted = rules.projected(support, step, given.mean, w, 1.0, 0.05)
     torch.testing.assert_close(guided.parts["positions"].mean, wanted)
     longest = 0.05 * (2 * (x.mask.sum(1) - 1)).double().sqrt()  # degrees of freedom of n places without their mean
-    assert (support.norm(step).double() > longest).any()
     part = guided.parts["positions"].mean - given.mean
-    assert (support.norm(part).double() <= (w - 1) * longest * (1 + 1e-5)).all()
+    length = support.norm(step).double()
+    assert (length > longest).any()
+    torch.testing.assert_close(support.norm(part).double(), (w - 1) * torch.minimum(length, longest), rtol=1e-5, atol=1e-6)
     assert part[~x.mask].abs().max() == 0 and [len(leaf) for leaf in guided.note(plug)] == [6, 6]
     after = stepped(population, 0.5)
     chosen = torch.zeros(6, 1, dtype=torch.long)
@@ -178,6 +179,26 @@ class Spy(gk.Guidance):
 def test_contrasts_with_memory_or_draws_in_a_recurrence(plug):
     options = dict(num_samples=4, steps=8, condition=0)
     check_guidance(mixture(), g.chain(plug, g.TimeTravel(2)), **options)
+
+
+def test_who_agreed_stays_so_where_somebody_wants_both_branches():
+    """Then all rows are asked for both, and those that had agreed keep the conditional prediction."""
+    plug, x = g.AdaptiveGuidance(3.0, threshold=1.1), normal(6, 2)
+    agreed = torch.tensor([True, False] * 3)
+    population = begun(mixture(), g.chain(plug, g.Rescale(0.5)), x, 0.5).remember(plug, agreed)
+    guided = population.predict()
+    assert torch.equal(guided.note(plug), agreed) and population.setup.network.ledger.network_rows == 12
+    own = mixture().predict(x, 0.5, torch.zeros(6, dtype=torch.long)).mean
+    torch.testing.assert_close(guided.mean[agreed], own[agreed])
+    assert (guided.mean[~agreed] - own[~agreed]).abs().max() > 1e-2
+
+
+def test_the_kernel_of_cfg_plus_plus_is_the_law_that_is_wanted():
+    """A filter around it does not weigh its noise against that of another sampler."""
+    filtered = g.chain(g.CFGPlusPlus(0.6), g.FKSteering(lambda x: 0 * x[:, 0], particles=4, temperature=1.0, output="all"))
+    options = dict(num_samples=3, steps=8, condition=0, sampler=gk.samplers.Ancestral())
+    result = gk.sample(mixture(), filtered, **options)
+    assert result.log_weights.abs().max() < 1e-9 and result.log_normalizer.abs().max() < 1e-9
 
 
 # Settings that something must notice -------------------------------------------------------------------------------
@@ -285,6 +306,26 @@ def test_characteristic_guidance_converges_and_is_finite(direction, warm, w):
     assert result.samples.isfinite().all()
     share = result.info["characteristic converged"].mean()
     assert share > (0.9 if w == 2 else 0.85)
+
+
+@pytest.mark.parametrize("direction", [True, False])
+def test_a_warm_start_holds_what_was_found_along_the_present_direction(direction):
+    """Nothing found is a cold start, at its cost; what does not lie along the direction would never be taken back."""
+    x, options = normal(6, 2), dict(warm=True, direction=direction, iterations=30)
+    cold = begun(mixture(), g.CharacteristicGuidance(3.0, **options), x, 0.5)
+    wanted, rows = cold.predict(), cold.setup.network.ledger.network_rows
+    prior = mixture()
+    along = prior.predict(x, 0.5, torch.zeros(6, dtype=torch.long)).mean - prior.predict(x, 0.5).mean
+    across = torch.stack([-along[:, 1], along[:, 0]], 1)
+    for start in (torch.zeros(6, 2, dtype=torch.float64), *([3 * across] if direction else [])):
+        plug = g.CharacteristicGuidance(3.0, **options)
+        population = begun(prior, plug, x, 0.5).remember(plug, start)
+        torch.testing.assert_close(population.predict().mean, wanted.mean, rtol=1e-6, atol=1e-6)
+        assert population.setup.network.ledger.network_rows == rows
+    plug = g.CharacteristicGuidance(3.0, **options)
+    again = begun(prior, plug, x, 0.5).remember(plug, wanted.note(cold.setup.members[0]))
+    torch.testing.assert_close(again.predict().mean, wanted.mean, rtol=1e-3, atol=1e-3)
+    assert again.setup.network.ledger.network_rows < rows  # what was found here is found again at once
 
 
 def test_a_past_that_says_nothing_leaves_the_plain_step():

@@ -60,7 +60,7 @@ CLOSE = 0.03
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 0.5])
-def test_model_guidance_learns_the_guided_belief(strength):
+def test_model_guidance_learns_the_guided_prediction(strength):
     network = trained(ModelGuidance(PLAIN, strength), Linear(exact(NULL)))
     w = 1 / (1 - strength)
     expected = exact(NULL) + w * (exact(CONDITIONAL) - exact(NULL))
@@ -68,7 +68,7 @@ def test_model_guidance_learns_the_guided_belief(strength):
     assert strength == 0 or not torch.allclose(network.own.detach(), exact(CONDITIONAL), atol=3 * CLOSE)
 
 
-def test_the_guided_error_makes_the_guided_belief_the_conditional_one():
+def test_the_guided_error_makes_the_guided_prediction_the_conditional_one():
     w = 2.5
     network = trained(GuidedError(PLAIN, (w, w), mix=0.0), Linear(), 1500, null_share=0.3)
     own, null = network.own.detach(), network.null.detach()
@@ -76,7 +76,7 @@ def test_the_guided_error_makes_the_guided_belief_the_conditional_one():
     assert not torch.allclose(own, exact(CONDITIONAL), atol=3 * CLOSE)
 
 
-def test_the_plain_loss_alone_leaves_both_beliefs():
+def test_the_plain_loss_alone_leaves_both_predictions():
     network = trained(GuidedError(PLAIN, (2.5, 2.5), mix=1.0), Linear(), 800, null_share=0.3)
     assert torch.allclose(network.own.detach(), exact(CONDITIONAL), atol=CLOSE)
     assert torch.allclose(network.null.detach(), exact(NULL), atol=2 * CLOSE)
@@ -98,3 +98,13 @@ def test_settings():
         guided_loss(PLAIN, {"name": "cfg_consistant"})
     with pytest.raises(UnknownNameError, match="did you mean 'strength'"):
         guided_loss(PLAIN, {"name": "model_guidance", "strenght": 0.2})
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_the_null_learns_from_the_guided_error_unless_it_is_stopped(stop):
+    network, labels = Linear(), torch.zeros(256, 1, dtype=torch.long)
+    torch.nn.init.normal_(network.own)
+    loss = GuidedError(PLAIN, weights=(3.0, 3.0), mix=0.0, stop_null=stop)
+    loss(network, torch.randn(256, 1, generator=torch.Generator().manual_seed(0)), labels).mean().backward()
+    assert network.own.grad.abs().min() > 0
+    assert (network.null.grad is None or float(network.null.grad.abs().max()) == 0) == stop

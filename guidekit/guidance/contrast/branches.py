@@ -35,6 +35,10 @@ class Branch:
         """What is asked, for the rows of the question; draws are those of the owner."""
         return question if self.prior is None else altered(question, prior=self.prior)
 
+    def alone(self, prior: Prior) -> str | None:
+        """Why no contrast may lie inside, as the end of "<name> ... cannot wrap {inside}: ..."; None where one may."""
+        return None
+
     def check(self, name: str, prior: Prior) -> None:
         """Raise `GuidanceError` where it cannot be asked of a prior."""
         if self.prior is not None:

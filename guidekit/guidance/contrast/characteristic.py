@@ -44,7 +44,8 @@ class CharacteristicGuidance(Remembering[Tensor]):
         memory: iterates that Anderson's mixing looks back on; as many as a state has numbers is exact for Gaussians.
         rate: of the plain step in it.
         direction: whether the shift is along the direction of CFG only, one number a sample, as in the authors' code.
-            False solves for all of it: exact on Gaussians, and elsewhere it converges in fewer steps.
+            False solves for all of it: exact on Gaussians, but on a mixture of three it converged in 95 % of the steps
+            at w = 2 and 90 % at w = 5, where True did in all.
         ridge: of the projection onto that direction.
         warm: whether a step starts from the shift of the one before, scaled by the squared noise level. It saves calls,
             and costs quality where the field bends: see docs/guidance/contrast.md.
@@ -140,7 +141,8 @@ class CharacteristicGuidance(Remembering[Tensor]):
         now = anderson(history, self.rate)
         if start is not None:  # only along the present direction, which no later step would leave
             warm = self.kept(start[rows], along[rows]) * (1 + self.ridge if self.direction else 1)
-            now = torch.where(column(warm.flatten(1).any(1), now), warm, now)
+            found = EVERYWHERE.norm(warm) > 1e-9 * EVERYWHERE.norm(now)
+            now = torch.where(column(found, now), warm, now)
         for _ in range(self.iterations):
             if len(rows) == 0:
                 break
@@ -193,10 +195,10 @@ def anderson(history: Sequence[tuple[Tensor, Tensor]], rate: float = 1.0) -> Ten
     moves = torch.stack([(shift - point).flatten(1) for point, _ in history[:-1]], 2)  # (B, N, m)
     changes = torch.stack([(gap - value).flatten(1) for _, value in history[:-1]], 2)
     size = changes.abs().amax((1, 2), keepdim=True)
-    told = size > 1e-100
-    unit = torch.where(told, changes / size.where(told, 1.0), 0.0)  # of size one, so that nothing underflows
-    gram = unit.mT @ unit + 1e-14 * torch.eye(unit.shape[2]).to(unit)
-    theta = torch.linalg.solve(gram, unit.mT @ gap.flatten(1)[..., None]) / size.where(told, 1.0)
+    told = size > 1e-12 * gap.abs().flatten(1).amax(1)[:, None, None] + 1e-100  # less is rounding
+    size = size.where(told, 1.0)
+    unit = torch.where(told, changes / size, 0.0)  # of size one, so that nothing underflows
+    theta = torch.linalg.pinv(unit.mT @ unit, rtol=1e-14, hermitian=True) @ (unit.mT @ gap.flatten(1)[..., None]) / size
     flat = shift.flatten(1)[..., None] - moves @ theta - rate * (gap.flatten(1)[..., None] - changes @ theta)
     return flat[..., 0].view_as(shift)
 

@@ -22,6 +22,8 @@ from guidekit.guidance.contrast.rule import LINEAR, Answers, Rescaled, Rule, rec
 from guidekit.guidance.contrast.schedules import Number, Scheduled, Schedules, Weight, everywhere, scheduled
 from guidekit.guidance.estimate.rescale import check_share
 
+INSIDE = "write chain({outside}, {name})"
+
 
 class Remembering(Guidance[Memory]):
     """A guidance that notes on its predictions what it wants to recall, as `rule.recalled`, in the next step."""
@@ -40,14 +42,17 @@ class Remembering(Guidance[Memory]):
 
 
 def innermost(
-    guidance: Guidance, members: Sequence[Guidance], what: str = "keeps or draws something for every sample, and"
+    guidance: Guidance,
+    members: Sequence[Guidance],
+    what: str = "keeps or draws something for every sample, and",
+    remedy: str = INSIDE,
 ) -> None:
     """Raise `GuidanceError` where another contrast, which asks about several branches of a sample, lies outside."""
     outside = [each.name for each in members[members.index(guidance) + 1 :] if each.layer is Layer.CONTRAST]
     if outside:
         raise GuidanceError(
-            f"{guidance.name} {what} {outside[0]} would ask about several branches of one: write "
-            f"chain({outside[0]}, {guidance.name})"
+            f"{guidance.name} {what} {outside[0]} would ask about several branches of one: "
+            f"{remedy.format(name=guidance.name, outside=outside[0])}"
         )
 
 
@@ -93,8 +98,13 @@ class Contrast(Guidance[Memory]):
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Branches must exist; what belongs to a sample may not be asked about several branches of it."""
         if self.rule.remembers or any(branch.draws for branch in self.branches):
-            innermost(self, members)
+            alone = any(branch.alone(prior) for branch in self.branches)
+            innermost(self, members, remedy="give {name} a weight in place of {outside}" if alone else INSIDE)
+        inside = [each.name for each in members[: members.index(self)] if each.layer is Layer.CONTRAST]
         for branch in (self.own, *self.branches):
+            reason = branch.alone(prior)
+            if inside and reason is not None:
+                raise GuidanceError(f"{self.name} {reason.format(name=self.name, inside=inside[0])}")
             branch.check(self.name, prior)
         self.rule.check(self.name, prior)
 
