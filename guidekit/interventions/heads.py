@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,7 +128,9 @@ def from_multihead(
         raise SiteError("attention with added keys (add_bias_kv, add_zero_attn) cannot be perturbed")
     if query.ndim != 3:
         raise SiteError(f"attention over queries of shape {tuple(query.shape)}; a batch is needed")
-    weights = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else in_proj_weight.chunk(3)
+    weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
+    if not use_separate_proj_weight and in_proj_weight is not None:
+        weights = in_proj_weight.chunk(3)
     biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
     q, k, v = (
         F.linear(z, w, b).unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,11 @@ from guidekit.interventions.rows import Rows
 from guidekit.interventions.sites import Site, SiteError
 
 
-class Job(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Job:
     """An operator at one of its sites.
 
-    Attributes:
+    Args:
         code: of the rows it is for.
         operator, site, port: what acts where.
         index, count: number of the site among those of the operator, and how many there are.
@@ -99,10 +101,10 @@ class Installation:
     def place(self, job: Job, batch: int, call: Call, tokens: int, valid: Tensor | None = None) -> Place | None:
         """The place of a job in a call; None where no row is perturbed."""
         site, known = job.site, self.rows.of(batch, job.site, self.nodes)
-        rows = (known.code == job.code).nonzero()[:, 0]
+        rows = known.of_code(job.code)
         if len(rows) == 0:
             return None
-        mine = known.cut(rows)
+        mine = known.take(rows)
         time = None if mine.time is None else mine.time.to(call.device)
         rows, number, seed = (value.to(call.device) for value in (rows, mine.number, mine.seed))
         movable = None if valid is None else valid.expand(batch, tokens)[rows]
@@ -114,7 +116,7 @@ class Installation:
 
     def companions(self, job: Job, place: Place, heads: Heads) -> Heads | None:
         """Attention of the rows that run along with those of a job, in their order; None where there are none."""
-        rows = (self.rows.of(len(heads.q), job.site, self.nodes).code == -job.code).nonzero()[:, 0]
+        rows = self.rows.of(len(heads.q), job.site, self.nodes).of_code(-job.code)
         if len(rows) == 0:
             return None
         if len(rows) != len(place.rows):
@@ -167,7 +169,7 @@ class Installation:
         if self.nodes is None:
             raise SiteError(f"site {job.site.name} is a graph layer: give nodes=, the graph that each node belongs to")
         known = self.rows.of(len(self.nodes), job.site, self.nodes)
-        rows = (known.code == job.code).nonzero()[:, 0]
+        rows = known.of_code(job.code)
         if len(rows) == 0:
             return args, kwargs
         return changed_edges(module, args, kwargs, job.operator, rows, known.seed[rows], self.nodes, job.site)

@@ -81,4 +81,9 @@ def narrowed(network: nn.Module, rows: Tensor | slice) -> Iterator[None]:
             work.rows = before
 
 
-__all__ = ["installed", "narrowed"]
+def recording(network: nn.Module) -> bool:
+    """Whether something of a network's calls is kept, so that no tokens may be left out of them."""
+    return any(job.operator.records for work in _ACTIVE if work.network is network for job in work.jobs)
+
+
+__all__ = ["installed", "narrowed", "recording"]

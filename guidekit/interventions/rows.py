@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,8 +41,8 @@ class Rows:
         parts = (self.code, self.seed, self.time, every)
         return Rows(*(None if value is None else value[rows.to(value.device)] for value in parts))
 
-    def of(self, batch: int, site: Site, nodes: Tensor | None) -> Rows:
-        """The rows of a tensor with `batch` of them that a site sees, all but the time known.
+    def of(self, batch: int, site: Site, nodes: Tensor | None) -> Seen:
+        """The rows of a tensor with `batch` of them that a site sees.
 
         Args:
             batch: how many there should be.
@@ -53,12 +54,30 @@ class Rows:
         """
         code = torch.ones(batch, dtype=torch.int64) if self.code is None else self.code
         number = torch.arange(len(code)) if self.number is None else self.number
-        rows = Rows(code, number if self.seed is None else self.seed, self.time, number)
+        seen = Seen(code, number if self.seed is None else self.seed, number, self.time)
         if nodes is not None:
-            rows = rows.cut(nodes)
-        if len(rows.code) != batch:
+            seen = seen.take(nodes)
+        if len(seen.code) != batch:
             raise SiteError(
-                f"site {site.name} sees a batch of {batch} where the call has {len(rows.code)}: it mixes rows, or has "
+                f"site {site.name} sees a batch of {batch} where the call has {len(seen.code)}: it mixes rows, or has "
                 "its batch elsewhere than first, and rows cannot be told apart there"
             )
-        return rows
+        return seen
+
+
+class Seen(NamedTuple):
+    """The rows that a site sees; see `Rows`."""
+
+    code: Tensor
+    seed: Tensor
+    number: Tensor
+    time: Tensor | None
+
+    def take(self, rows: Tensor) -> Seen:
+        """Those of the given numbers, (b,) int64."""
+        code, seed, number = (value[rows.to(value.device)] for value in self[:3])
+        return Seen(code, seed, number, None if self.time is None else self.time[rows.to(self.time.device)])
+
+    def of_code(self, code: int) -> Tensor:
+        """Numbers of the rows with a code, (b,) int64."""
+        return torch.eq(self.code, code).nonzero()[:, 0]

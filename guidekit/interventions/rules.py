@@ -53,7 +53,7 @@ TRIPLES = (("to_q", "to_k", "to_v"), ("q_proj", "k_proj", "v_proj"), ("query", "
 
 def _separate_projections(name: str, module: nn.Module, network: nn.Module) -> Site | None:
     for triple in TRIPLES:
-        q, k, v = (getattr(module, part, None) for part in triple)
+        q, k, v = (getattr(module, part, nn.Identity()) for part in triple)
         if all(isinstance(part, nn.Linear) for part in (q, k, v)):
             port = "cross_attention" if _crosses(name) or k.in_features != q.in_features else "self_attention"
             return Site(name, {port: module, "attention_output": _output_projection(module)})

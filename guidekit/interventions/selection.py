@@ -12,6 +12,8 @@ from guidekit.interventions.rules import RULES, Rule
 from guidekit.interventions.sites import Site, Sited, SiteError
 from guidekit.names import UnknownNameError
 
+Choice = str | int | Sequence[str | int]
+"""Of sites, see `choose`."""
 WORDS = ("all", "middle", "early", "inner")
 """Selections by position, see `choose`."""
 UNET = ("down", "mid", "up")
@@ -64,7 +66,7 @@ def table(sites: Sequence[Site]) -> str:
     return "\n".join([*lines, *([] if sites else ["(no sites)"])])
 
 
-def choose(network: nn.Module, sites: Sequence[Site], ports: Sequence[str], chosen: object) -> list[tuple[Site, str]]:
+def choose(network: nn.Module, sites: Sequence[Site], ports: Sequence[str], chosen: Choice) -> list[tuple[Site, str]]:
     """The sites that a selection means, each with the port to use, in network order.
 
     Args:
@@ -81,11 +83,10 @@ def choose(network: nn.Module, sites: Sequence[Site], ports: Sequence[str], chos
         UnknownNameError: no site is called so; the message has the nearest.
     """
     able = [(site, next(port for port in ports if port in site.ports)) for site in sites if {*ports} & {*site.ports}]
-    if isinstance(chosen, str | int):
-        chosen = [chosen]
+    choices = [chosen] if isinstance(chosen, str | int) else chosen
     named = dict(network.named_modules())
     picked: list[tuple[Site, str]] = []
-    for choice in chosen:
+    for choice in choices:
         found = _matching(able, choice)
         if not found and isinstance(choice, str) and choice in named and choice not in {s.name for s in sites}:
             found = [(Site(choice, {ports[0]: named[choice]}), ports[0])]
@@ -118,4 +119,4 @@ def _matching(able: list[tuple[Site, str]], choice: str | int) -> list[tuple[Sit
     return [p for p in able if p[0].name.startswith(f"{choice}.") or fnmatch.fnmatchcase(p[0].name, choice)]
 
 
-__all__ = ["choose", "describe", "find_sites", "table"]
+__all__ = ["Choice", "choose", "describe", "find_sites", "table"]

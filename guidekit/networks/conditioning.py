@@ -22,9 +22,10 @@ class Conditioning(nn.Module, Sited):
 
     def __init__(self, width: int, labels: Sequence[int] = (), timed: bool = False) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(count + 1, width) for count in labels)
+        tables = [nn.Embedding(count + 1, width) for count in labels]
+        self.tables = nn.ModuleList(tables)
         self.level = nn.Sequential(nn.Linear(32, width), nn.GELU(), nn.Linear(width, width)) if timed else None
-        for table in self.tables:
+        for table in tables:
             nn.init.normal_(table.weight, std=0.5)
 
     def forward(self, batch: int, labels: Tensor | None, level: Tensor | None, like: Tensor) -> Tensor | float:
@@ -35,9 +36,9 @@ class Conditioning(nn.Module, Sited):
                 labels = torch.full((batch, len(self.tables)), -1, device=like.device)
             given = labels.view(batch, len(self.tables))
             for k, table in enumerate(self.tables):
-                total = total + table(torch.where(given[:, k] < 0, table.num_embeddings - 1, given[:, k]))
+                total = total + table(torch.where(given[:, k] < 0, table.num_embeddings - 1, given[:, k]))  # type: ignore[operator]
         if self.level is not None:
-            total = total + self.level(waves(level.to(like)))
+            total = total + self.level(waves(level.to(like)))  # type: ignore[union-attr]
         return total[:, None] if isinstance(total, Tensor) else total
 
     def sites(self) -> list[Site]:

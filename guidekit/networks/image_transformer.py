@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,5 +97,5 @@ class ImageTransformer(nn.Module, Sited):
     def sites(self) -> list[Site]:
         """See `Sited.sites`: the blocks, whose tokens are patches."""
         dims = (self.side, self.side)
-        parts = enumerate(self.blocks)
+        parts: Any = enumerate(self.blocks)
         return [Site(f"blocks.{i}", block_ports(block, block.out, block.down), dims=dims) for i, block in parts]

@@ -78,12 +78,13 @@ class SequenceTransformer(nn.Module):
         self.from_start = nn.Embedding(max_length, width)
         self.from_end = nn.Embedding(max_length, width)
         self.conditioning = Conditioning(width, labels, timed)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        blocks = [Block(width, heads) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.RMSNorm(width)
         self.head = nn.Linear(width, vocab_size)
         for table in (self.embed, self.from_start, self.from_end):
             nn.init.normal_(table.weight, std=0.5)
-        for block in self.blocks:
+        for block in blocks:
             nn.init.zeros_(block.out.weight)
             nn.init.zeros_(block.down.weight)
         nn.init.normal_(self.head.weight, std=0.02)

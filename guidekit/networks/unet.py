@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class ResidualBlock(nn.Module, Sited):
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.skip = nn.Conv2d(inputs, width, 1) if inputs != width else nn.Identity()
         nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, h: Tensor, told: Tensor) -> Tensor:
         """h (B, inputs, H, W) and condition (B, told) to (B, width, H, W)."""
@@ -118,7 +119,7 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(groups(width), width)
         self.head = nn.Conv2d(width, channels * patch**2, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, level: Tensor, labels: Tensor | None = None) -> Tensor:
         """Output (B, C, H, W) for noisy images x (B, C, H, W) at noise levels (B,) in [0, 1], labels (B, K) or None.
@@ -132,13 +133,13 @@ class UNet(nn.Module):
         told = F.silu(self.conditioning(len(x), labels, level, h)[:, 0])
         kept = [h]
         for stage in self.down:
-            for part in stage:
+            for part in stage:  # type: ignore[attr-defined]
                 h = part(h) if isinstance(part, nn.Conv2d) else _through(part, h, told)
                 kept.append(h)
         for part in self.middle:
             h = _through(part, h, told)
         for stage in self.up:
-            for part in stage:
+            for part in stage:  # type: ignore[attr-defined]
                 if isinstance(part, nn.Conv2d):
                     h = part(F.interpolate(h, scale_factor=2.0, mode="nearest"))
                 else:
@@ -156,6 +157,6 @@ def _stage(inputs: int, width: int, told: int, heads: int) -> nn.ModuleDict:
     return nn.ModuleDict(parts | ({"attention": ImageAttention(width, heads)} if heads else {}))
 
 
-def _through(stage: nn.ModuleDict, h: Tensor, told: Tensor) -> Tensor:
+def _through(stage: Any, h: Tensor, told: Tensor) -> Tensor:
     h = stage["block"](h, told)
     return stage["attention"](h) if "attention" in stage else h

@@ -56,13 +56,14 @@ class ValueNetwork(nn.Module):
 
     def __init__(self, trunk: Mapping[str, Any] | nn.Module, outputs: int) -> None:
         super().__init__()
+        network: Any = trunk
         if not isinstance(trunk, nn.Module):
             if trunk["name"] not in TRUNKS:
                 raise ValueError(f"no trunk {trunk['name']!r}; there are {', '.join(TRUNKS)}")
-            trunk = TRUNKS[trunk["name"]](**{"timed": True, **trunk["options"]})
-        self.trunk = trunk
-        self.trunk.head = None  # of its own outputs
-        self.judge = Judge(self.trunk.width, outputs)
+            network = TRUNKS[trunk["name"]](**{"timed": True, **trunk["options"]})
+        network.head = None  # of its own outputs
+        self.trunk: Any = network
+        self.judge = Judge(network.width, outputs)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """(B, outputs) for tokens (B, L), laws of tokens (B, L, C) or real states (B, *S), at noise levels (B,)."""

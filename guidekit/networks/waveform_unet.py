@@ -63,6 +63,7 @@ class WaveformUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.bands = bands
+        self.basis: Tensor
         self.register_buffer("basis", lapped_basis(bands), persistent=False)
         self.pictures = UNet(channels + 1, width, multipliers, blocks, attention, heads, patch, labels)
 

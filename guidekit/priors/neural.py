@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.state import State, column
 from guidekit.core.prior import Prior, Time
+from guidekit.core.state import State, column
 from guidekit.priors.denoiser import evaluating
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.parametrization import PARAMETRIZATIONS, input_scale, noise_level, to_mean
@@ -41,6 +41,8 @@ class NeuralGaussian(Prior):
     """
 
     name = "neural prior"
+    process: GaussianProcess
+    network: nn.Module
     made: Mapping[str, Any]
     """{name, options} its network was made from; known for priors of checkpoints."""
 

@@ -13,7 +13,7 @@ from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.prior import Prior, Time
 from guidekit.core.random import Draw, pick
 from guidekit.core.state import State
-from guidekit.interventions.installation import narrowed
+from guidekit.interventions.installation import narrowed, recording
 from guidekit.priors.denoiser import evaluating
 from guidekit.priors.labels import Label, label_rows
 from guidekit.processes import DiscreteProcess, Masked
@@ -140,7 +140,7 @@ class TokenPrior(Prior):
 
     def _asked(self, z: Tensor, unknown: Tensor, t: Time, labels: Tensor | None) -> Tensor:
         """Log-probabilities (N, V) of clean tokens at the N unknown positions of rows that have some."""
-        if self.pad_id is not None:
+        if self.pad_id is not None and not recording(self.network):
             width = int((z != self.pad_id).sum(1).amax())
             z, unknown = z[:, :width], unknown[:, :width]
         outputs = self.network(z, select=unknown, labels=labels, level=self._level(z, t)).float()

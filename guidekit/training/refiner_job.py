@@ -11,12 +11,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
 from guidekit.console import Console
-from guidekit.core.random import keyed_generator
 from guidekit.core.guidance import Guidance, GuidanceError
-from guidekit.domain import Domain, UnknownNameError
-from guidekit.guidance.starts import save_refiner
-from guidekit.networks import NETWORKS
 from guidekit.core.prior import Prior
+from guidekit.core.random import keyed_generator
+from guidekit.domain import Domain, UnknownNameError
+from guidekit.guidance.starts.checkpoints import save_refiner
+from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import describe_gaussian
 from guidekit.processes import GaussianProcess
 from guidekit.running.build import build_guidance, build_reward
@@ -51,7 +51,7 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
     torch.manual_seed(seed)
     network, made = network_of(trainer["network"], prior)
     if len(prior.event_shape) == 3:  # convolutions are half as quick again on a CPU with channels last
-        for module in (network, getattr(prior, "network", network)):
+        for module in (network, prior.network or network):
             module.to(memory_format=torch.channels_last)
     count = trainer["pairs"] + trainer["validation"]
     labels = labels_of(prior, config["condition"], count, seed)
@@ -112,7 +112,7 @@ def refuse_settings(config: dict[str, Any], prior: Prior) -> None:
     if config["data"] is not None:
         raise ValueError("data= is for priors and values; trainer=refiner learns from guided samples of prior=")
     if not trainer["teacher"]:
-        raise ValueError("trainer=refiner needs plugs: 'trainer.teacher=[{name: cfg, weight: 2}]'")
+        raise ValueError("trainer=refiner needs guidances: 'trainer.teacher=[{name: cfg, weight: 2}]'")
     for name in POSITIVE:
         if not trainer[name] > 0:
             raise ValueError(f"trainer.{name}={trainer[name]}; a number above 0 is needed")

@@ -9,8 +9,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from guidekit.names import UnknownNameError
-from guidekit.networks import DilatedConvolution, ImageTransformer, Perceptron, SequenceTransformer, UNet
 from guidekit.interventions.installation import installed, narrowed
 from guidekit.interventions.operators import (
     BlurQuery,
@@ -29,8 +27,10 @@ from guidekit.interventions.operators import (
 from guidekit.interventions.operators.inputs import shuffled
 from guidekit.interventions.operators.negative import extrapolated
 from guidekit.interventions.selection import choose, describe, find_sites
-from guidekit.interventions.sites import Site, SiteError
+from guidekit.interventions.sites import Site, Sited, SiteError
 from guidekit.interventions.smoothing import smoothed
+from guidekit.names import UnknownNameError
+from guidekit.networks import DilatedConvolution, ImageTransformer, Perceptron, SequenceTransformer, UNet
 
 ROWS = 5
 CODE = torch.tensor([0, 1, 0, 1, 1])
@@ -519,6 +519,27 @@ def test_names():
         SiteError, match="no self_attention or message_passing site in this network .DilatedConvolution"
     ):
         installed(NETWORKS["convolution"]()[0], IdentityAttention()).__enter__()
+
+
+def test_a_network_says_its_sites_and_parts_of_a_nested_unet_are_known():
+    class Own(nn.Module, Sited):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.extra = UNet(1, 8, (1, 2), heads=2, patch=1), nn.Linear(2, 2)
+
+        def sites(self):
+            return [Site("extra", {"feed": self.extra}), Site("inner.middle.1.block", {"feed": self.extra})]
+
+    network = Own()
+    sites = find_sites(network)
+    assert {"extra", "inner.conditioning.level"} <= {site.name for site in sites}
+    said = next(site for site in sites if site.name == "inner.middle.1.block")
+    assert set(said.ports) == {"feed"}  # what is said farther outside holds
+    rule = lambda name, module, root: Site(name, {"block": module}) if name == "extra" else None  # noqa: E731
+    assert [set(site.ports) for site in find_sites(network, [rule]) if site.name == "extra"] == [{"block"}]
+    names = lambda chosen: [site.name for site, _ in choose(network, sites, ("self_attention",), chosen)]  # noqa: E731
+    assert names("middle") == ["inner.middle.0.attention"] and names("early") == ["inner.down.1.0.attention"]
+    assert [name.split(".")[1] for name in names("all")] == ["down", "middle", "up", "up"]
 
 
 def test_the_table_of_sites(capsys):

@@ -1,5 +1,6 @@
 """Guidance away from perturbed networks: limits, one joined call, closed forms."""
 
+import dataclasses
 import itertools
 import math
 
@@ -15,7 +16,6 @@ from guidekit.core.question import jointly
 from guidekit.core.random import Draw
 from guidekit.core.state import altered, take
 from guidekit.core.step import Moment
-from guidekit.guidance.contrast.plans import marked
 from guidekit.interventions import find_sites, installed
 from guidekit.interventions.operators import DropBlock, IdentityAttention, NoiseEmbedding, Record
 from guidekit.interventions.operators.negative import extrapolated
@@ -309,7 +309,7 @@ def test_self_attention_guidance_on_networks(make):
         assert (ledger(run).network_calls, ledger(run).network_rows) == (2, 12)
         # by hand, with the null branch's noise, attention and condition in the second call
         null, conditional = prior.predict(x, t, None), prior.predict(x, t, c)
-        ((recorded, _),) = plug.plan.operators[0].chosen(prior.network, find_sites(prior.network))
+        ((recorded, _),) = plug.recording.operators[0].chosen(prior.network, find_sites(prior.network))
         site = recorded.name
         with installed(prior.network, Record(site)) as probe:
             prior.predict(x, t, None)
@@ -522,3 +522,97 @@ def test_rows_of_a_prediction_keep_their_records():
         cut = at(prior, g.SAG(0.5, weight=2.0), network_limit=4)[0].predict()  # branches in calls of their own
         torch.testing.assert_close(cut.mean, with_cfg.mean, rtol=1e-5, atol=1e-5)
         assert not whole.notes and not with_cfg.notes and len(take(whole, slice(2)).mean) == 2
+
+
+# Priors and their networks -----------------------------------------------------------------------------------------
+
+
+class Small(nn.Module):
+    """Vectors of 6 numbers as tokens that attend to each other, with dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.attention, self.head = nn.Linear(2, 8), nn.MultiheadAttention(8, 2, 0.5), nn.Linear(8, 1)
+        self.attention.batch_first = True
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x, t):
+        h = self.first(torch.stack([x, t.to(x)[:, None].expand_as(x)], -1))
+        return self.head(self.drop(h + self.attention(h, h, h)[0]))[..., 0]
+
+
+def denoiser():
+    network = randomised(Small(), 0.5)
+    return gk.priors.from_denoiser(network, gk.processes.VP("cosine"), (6,), "clean"), network
+
+
+def neural():
+    prior = dit()
+    return prior, prior.network
+
+
+@pytest.mark.parametrize("make", [denoiser, neural])
+def test_networks_of_others_are_perturbed_as_they_are_and_left_so(make):
+    prior, network = make()
+    before = {name: weight.requires_grad for name, weight in network.named_parameters()}
+    network.train()
+    run, x, t, _ = at(prior, g.PAG(0.8, sites="all"), condition=None)
+    found = run.predict().mean
+    assert all(part.training for part in network.modules())
+    assert {name: weight.requires_grad for name, weight in network.named_parameters()} == before
+    network.eval()
+    plain = prior.predict(x, t).mean
+    with installed(network, IdentityAttention()):
+        hat = prior.predict(x, t).mean
+    torch.testing.assert_close(found, plain + 0.8 * (plain - hat))
+    assert (hat - plain).abs().max() > 1e-3
+    check_guidance(prior, g.PAG(0.8), num_samples=3, steps=3)
+    with pytest.raises(ValueError, match="did you mean"):
+        gk.sample(prior, g.PAG(sites="attentoin" if make is denoiser else "blocks.O"), 2, steps=2)
+
+
+def test_a_function_around_a_network_shows_none():
+    network = denoiser()[1]
+    prior = gk.priors.from_denoiser(lambda x, t: network(x, t), gk.processes.VP("cosine"), (6,), "clean")
+    with pytest.raises(gk.GuidanceError, match="PAG needs a prior with a network.*must be a torch module"):
+        gk.sample(prior, g.PAG(), 2, steps=2)
+    with pytest.raises(gk.GuidanceError, match="NAG needs .*prior"):
+        gk.sample(prior, g.NAG(), 2, steps=2)
+
+
+@pytest.mark.parametrize("plug", ["tpg", "s2", "tsg"])
+def test_random_numbers_belong_to_their_owner_wherever_it_is(plug):
+    prior, make = sequences(timed=True), PLUGS[plug]
+    alone = gk.sample(prior, make(2.0), 4, steps=4).samples
+    ahead = dataclasses.make_dataclass("Ahead", [], bases=(Guidance,), frozen=True, eq=False, namespace={"layer": 1})()
+    for chain in (g.chain(ahead, make(2.0)), g.chain(make(2.0), ahead)):
+        assert torch.equal(gk.sample(prior, chain, 4, steps=4).samples, alone)
+
+
+def test_a_negative_condition_for_some_rows():
+    """A schedule may be on for some rows of a batch and off for others, which then are as without."""
+    prior = attending()
+    on = torch.tensor([2.0, 1.0, 1.0, 2.0])
+    with torch.no_grad():
+        run, x, t, c = at(prior, g.NAG(negative="a", schedule=lambda weight, question: on))
+        found, plain = run.predict().mean, prior.predict(x, t, c).mean
+        whole = at(prior, g.NAG(negative="a"))[0].predict().mean
+    torch.testing.assert_close(found, torch.where(on[:, None] == 2, whole, plain), rtol=1e-6, atol=1e-6)
+    assert ledger(run).network_rows == 6
+    with pytest.raises(gk.GuidanceError, match="must be an interval or steps"):
+        at(prior, g.NAG(negative="a", schedule=g.Ramp()))[0].predict()
+
+
+def test_what_is_recorded_does_not_depend_on_the_pieces_of_a_call():
+    """Lengths differ, and some pieces have nothing to ask: both had made calls differ."""
+    prior, plug, m = sequences(), g.RegionalCFG(4.0, apart=0.0, low=0.1), 6
+    x = torch.tensor([[m, m, 1, 0, 0, 0, 0], [m, 2, m, 3, 1, m, 1], [1, 2, 3, 4, 5, 1, 2], [5, 4, 3, 2, 1, 0, 0]])
+    with torch.no_grad():
+        whole = begun(prior, plug, x, 0.5).predict().probs
+        flat = begun(prior, g.CFG(4.0), x, 0.5).predict().probs
+        for limit in (1, 2, 3):
+            cut = begun(prior, plug, x, 0.5, network_limit=limit).predict().probs
+            torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-5)
+        turned = begun(prior, plug, x.flip(0), 0.5, network_limit=2).predict().probs
+    torch.testing.assert_close(turned.flip(0), whole, rtol=1e-4, atol=1e-5)
+    assert (whole - flat).abs().max() > 1e-3

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.networks.smoothing import smoothed
+from guidekit.interventions.smoothing import smoothed
 
 
 def upsampled(tokens: Tensor, dims: Sequence[int], shape: Sequence[int]) -> Tensor:

@@ -15,12 +15,19 @@ from guidekit.core.owner import Owner
 from guidekit.core.prediction import Prediction
 from guidekit.core.prior import Prior
 from guidekit.core.question import Marks, Question
+from guidekit.core.requirements import Fact, Layer
 from guidekit.core.state import State, altered, batch, cat, leaves, map_leaves, spread, take
 from guidekit.guidance.contrast.branches import Branch, condition_row
-from guidekit.networks.installation import installed
-from guidekit.networks.perturbations import Operator
-from guidekit.networks.places import Probe
-from guidekit.networks.sites import Site, SiteError, choose, find_sites
+from guidekit.interventions.installation import installed
+from guidekit.interventions.operators import Operator
+from guidekit.interventions.places import Probe
+from guidekit.interventions.selection import find_sites
+from guidekit.interventions.sites import Site, SiteError
+
+ALONE = "perturbs the network and cannot wrap {inside}: write chain({name}, {inside}), or give {name} a weight"
+DRAWN = "perturbs the network and cannot wrap {inside}: give {name} a weight in place of {inside}"
+"""Why rows would lose their meaning around another contrast, without and with numbers drawn for every row."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Records:
@@ -40,7 +47,7 @@ class Plan(Owner[Records]):
     """Operators for all rows of a branch; what they record is noted on the answer, by plan.
 
     Args:
-        operators: see `guidekit.networks.perturbations`.
+        operators: see `guidekit.interventions.operators`.
         companion: whether every row gets a companion with another condition in the same call, of which
             `NegativeExtrapolate` takes keys and values.
         negative: condition of the companions, what `Prior.condition` takes; None is the null condition.
@@ -55,8 +62,8 @@ class Plan(Owner[Records]):
         """Whether numbers are drawn for every row."""
         return any(operator.random for operator in self.operators)
 
-    def check(self, name: str, prior: Prior) -> None:
-        """Raise where the prior's network has no such sites.
+    def check(self, name: str, prior: Prior, advice: str = "") -> None:
+        """Raise where the prior's network has no such sites; advice ends the message.
 
         Raises:
             GuidanceError: no network, or one without sites of that kind.
@@ -65,17 +72,19 @@ class Plan(Owner[Records]):
         network, sites = network_sites(name, prior)
         for operator in self.operators:
             try:
-                chosen = choose(network, sites, operator.ports, operator.sites)
+                chosen = operator.chosen(network, sites)
             except SiteError as error:
-                raise GuidanceError(f"{name} cannot work with this prior ({prior.name}): {error}") from error
+                raise GuidanceError(f"{name} cannot work with this prior ({prior.name}): {error}{advice}") from error
             if not chosen:
                 raise GuidanceError(f"{name}: sites={operator.sites!r} chooses none in this prior ({prior.name})")
 
     def answer(self, question: Question, prior: Prior) -> Prediction:
         """The answer to a question with marks, of this plan and others, from one call of the prior."""
         marks, size = question.marks, batch(question.x)
+        assert marks is not None, "only questions with marks are answered under a plan"
         x, t, condition, code, seed = question.x, question.t, question.condition, marks.codes, marks.seeds
-        for number, plan in enumerate(marks.plans, 1):
+        plans = {number: plan for number, plan in enumerate(marks.plans, 1) if isinstance(plan, Plan)}
+        for number, plan in plans.items():
             if plan.companion:
                 rows = (code == number).nonzero()[:, 0]
                 question.population.setup.network.ledger.network_rows += prior.network_rows(take(x, rows))
@@ -85,15 +94,16 @@ class Plan(Owner[Records]):
                 x = cat([x, take(x, rows)])
                 code, seed = torch.cat([code, code.new_full((len(rows),), -number)]), torch.cat([seed, seed[rows]])
         network, sites = network_sites("the perturbation", prior)
-        operators = {number: plan.operators for number, plan in enumerate(marks.plans, 1)}
+        operators = {number: plan.operators for number, plan in plans.items()}
         time = torch.as_tensor(t, dtype=torch.float64).expand(len(code))
         with installed(network, operators, code, seed, sites=sites, time=time) as probe:
             prediction = prior.predict(x, t, condition)
         if len(code) > size:
             prediction = take(prediction, slice(size))
-        found = records(probe, size) if probe.records else None
-        for plan in marks.plans if found else ():
-            prediction = prediction.noting(plan, found)
+        if probe.records:
+            found = records(probe, size)
+            for plan in plans.values():
+                prediction = prediction.noting(plan, found)
         return prediction
 
     def companions(self, prior: Prior, rows: int, device: torch.device) -> State:
@@ -128,9 +138,9 @@ class Marked(Branch):
     branch: Branch = Branch()
 
     @property
-    def requires(self) -> frozenset:  # type: ignore[override]
-        """As the branch."""
-        return self.branch.requires
+    def requires(self) -> frozenset[Fact]:  # type: ignore[override]
+        """A network, and what the branch needs."""
+        return self.branch.requires | {Fact.NETWORK}
 
     @property
     def draws(self) -> bool:  # type: ignore[override]
@@ -141,27 +151,38 @@ class Marked(Branch):
         """See `Branch`."""
         return marked(self.branch(question, owner), self.plan, owner)
 
+    def alone(self, prior: Prior) -> str:
+        """See `Branch.alone`."""
+        return DRAWN if self.draws else ALONE
+
     def check(self, name: str, prior: Prior) -> None:
         """See `Branch.check`."""
         self.branch.check(name, prior)
         self.plan.check(name, prior)
 
 
-def marked(question: Question, plan: Plan, owner: Guidance) -> Question:
-    """A question all of whose rows are answered under a plan."""
-    code = torch.ones(batch(question.x), dtype=torch.int64, device=leaves(question.x)[0].device)
+def marked(question: Question, plan: Plan, owner: Guidance, code: Tensor | None = None) -> Question:
+    """A question whose rows are answered under a plan where code (B',) int64 is 1, and plainly where it is 0."""
+    if code is None:
+        code = torch.ones(batch(question.x), dtype=torch.int64, device=leaves(question.x)[0].device)
     seed = torch.zeros_like(code)
     if plan.random:
         seed = (question.uniform(owner, "perturbation") * 2.0**53).long()
     return altered(question, marks=Marks((plan,), code, seed))
 
 
+def network_alone(guidance: Guidance, members: Sequence[Guidance]) -> None:
+    """Raise `GuidanceError` where another contrast lies inside a guidance that perturbs the network."""
+    inside = [each.name for each in members[: members.index(guidance)] if each.layer is Layer.CONTRAST]
+    if inside:
+        raise GuidanceError(f"{guidance.name} {ALONE.format(name=guidance.name, inside=inside[0])}")
+
+
 def network_sites(name: str, prior: Prior) -> tuple[torch.nn.Module, list[Site]]:
     """The network of a prior and its sites."""
-    network = getattr(prior, "network", None)
-    if not isinstance(network, torch.nn.Module):
+    if Fact.NETWORK not in prior.provides or prior.network is None:
         raise GuidanceError(f"{name} acts inside a network, and this prior ({prior.name}) has none")
-    return network, sites_of(network)
+    return prior.network, sites_of(prior.network)
 
 
 @lru_cache(maxsize=4)
@@ -170,14 +191,4 @@ def sites_of(network: torch.nn.Module) -> list[Site]:
     return find_sites(network)
 
 
-def innermost_network(name: str, guidance: Guidance, members: Sequence[Guidance]) -> None:
-    """Refuse guidances inside that ask about several branches: rows would lose their meaning."""
-    for inside in members[: members.index(guidance)]:
-        if inside.layer is guidance.layer:
-            raise GuidanceError(
-                f"{name} perturbs the network and cannot wrap {inside.name}: for classifier-free guidance in the same "
-                f"call give {name} a weight, otherwise write chain({name}, {inside.name})"
-            )
-
-
-__all__ = ["Marked", "Plan", "Records", "innermost_network", "marked", "network_sites"]
+__all__ = ["DRAWN", "Marked", "Plan", "Records", "marked", "network_alone", "network_sites"]

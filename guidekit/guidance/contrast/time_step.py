@@ -13,10 +13,10 @@ from guidekit.core.state import altered, batch, leaves
 from guidekit.guidance.contrast.away import away
 from guidekit.guidance.contrast.branches import Branch
 from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.contrast.plans import Plan, marked, sites_of
+from guidekit.guidance.contrast.plans import DRAWN, Plan, marked, sites_of
 from guidekit.guidance.contrast.schedules import Schedules, Weight
 from guidekit.guidance.contrast.settings import check_finite, check_range
-from guidekit.networks.perturbations import Choice, NoiseEmbedding
+from guidekit.interventions.operators import Choice, NoiseEmbedding
 from guidekit.registry import register
 
 
@@ -40,7 +40,7 @@ def TSG(  # noqa: N802 - a preset
         scale: s, see `PAG`; the weight of the source is 1 + s.
         noise: standard deviation at t = 1, in the unit of the embedding, or of the time in [0, 1]; 0 is the prior.
         power: alpha; of the time t in [0, 1].
-        sites: embeddings of the time, see `guidekit.networks.choose`.
+        sites: embeddings of the time, see `guidekit.interventions.choose`.
         weight, schedule, rescale: see `PAG`.
 
     Raises:
@@ -77,6 +77,10 @@ class WrongTime(Branch):
         n = question.normal(owner, "time", t)
         return altered(question, t=(t + self.noise * t**self.power * n).clamp(0.0, 1.0))
 
+    def alone(self, prior: Prior) -> str | None:
+        """See `Branch.alone`."""
+        return DRAWN if embeds_time(prior) else None
+
     def check(self, name: str, prior: Prior) -> None:
         """See `Branch.check`; the prior must look at the time."""
         if prior.timeless:
@@ -89,8 +93,8 @@ class WrongTime(Branch):
 
 def embeds_time(prior: Prior) -> bool:
     """Whether a prior has a network with an embedding of the time."""
-    network = getattr(prior, "network", None)
-    return isinstance(network, torch.nn.Module) and any("time_embedding" in site.ports for site in sites_of(network))
+    network = prior.network
+    return network is not None and any("time_embedding" in site.ports for site in sites_of(network))
 
 
 __all__ = ["TSG"]

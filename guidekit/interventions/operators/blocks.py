@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class DropBlock(Operator):
             raise ValueError(f"rate={self.rate}; accepted: 0 (none) to 1 (all)")
 
     @property
-    def random(self) -> bool:
+    def random(self) -> bool:  # type: ignore[override]
         """Whether units are drawn."""
         return 0 < self.rate < 1
 
@@ -64,7 +65,8 @@ class DropBlock(Operator):
             raise SiteError(f"DropBlock at site {place.site.name}: its output {number} has no input to stand for it")
         first = first[place.rows]
         if place.site.rest == "skip":
-            first = place.site.ports["block"].skip(first)
+            skip: Any = place.site.ports["block"].skip
+            first = skip(first)
         if first.shape != x.shape:
             raise SiteError(
                 f"DropBlock at site {place.site.name}: it turns {tuple(first.shape)} into {tuple(x.shape)}, so nothing "

@@ -61,13 +61,13 @@ class NoiseEmbedding(Operator):
     random = True
 
     @property
-    def ports(self) -> tuple[str, ...]:
+    def ports(self) -> tuple[str, ...]:  # type: ignore[override]
         """The one given."""
         return (self.port,)
 
     def output(self, x: Tensor, number: int, place: Place) -> Tensor:
         """See `Operator.output`."""
-        size = self.scale
+        size: Tensor | float = self.scale
         if self.power:
             if place.time is None:
                 raise SiteError(f"NoiseEmbedding(power={self.power}) needs the time: installed(..., time=)")

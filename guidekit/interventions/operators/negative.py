@@ -50,8 +50,9 @@ class NegativeExtrapolate(Operator):
             raise SiteError(
                 f"NegativeExtrapolate at site {place.site.name} needs companion rows with the other context"
             )
-        other = dataclasses.replace(companion, q=heads.q)
-        z = extrapolated(*(join_heads(h.out()) for h in (heads, other)), self.scale, self.most, self.blend, self.norm)
+        positive, negative = heads.out(), dataclasses.replace(companion, q=heads.q).out()
+        settings = (self.scale, self.most, self.blend, self.norm)
+        z = extrapolated(join_heads(positive), join_heads(negative), *settings)
         return z.unflatten(-1, (heads.q.shape[1], -1)).transpose(1, 2)
 
 

@@ -10,11 +10,8 @@ from torch import Tensor, nn
 
 from guidekit.interventions.heads import Heads
 from guidekit.interventions.places import Place
-from guidekit.interventions.selection import choose
+from guidekit.interventions.selection import Choice, choose
 from guidekit.interventions.sites import Site
-
-Choice = str | int | Sequence[str | int]
-"""Of sites, see `guidekit.interventions.choose`."""
 
 
 class Operator:
@@ -27,12 +24,14 @@ class Operator:
         ports: where it acts; of several the first that a site has.
         sites: which sites of these ports.
         random: whether it draws numbers.
+        records: whether it keeps what flows, which then is needed at every token.
         loops: whether every node of a graph gets an edge to itself.
     """
 
     ports: ClassVar[tuple[str, ...]]
     sites: Choice
     random: ClassVar[bool] = False
+    records: ClassVar[bool] = False
     loops: ClassVar[bool] = False
 
     def chosen(self, network: nn.Module, sites: Sequence[Site]) -> list[tuple[Site, str]]:
@@ -84,12 +83,12 @@ class Custom(Operator):
     draws: bool = False
 
     @property
-    def ports(self) -> tuple[str, ...]:
+    def ports(self) -> tuple[str, ...]:  # type: ignore[override]
         """The one given."""
         return (self.port,)
 
     @property
-    def random(self) -> bool:
+    def random(self) -> bool:  # type: ignore[override]
         """As given."""
         return self.draws
 

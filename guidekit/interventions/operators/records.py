@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from guidekit.interventions.heads import Heads
 from guidekit.interventions.operators.operator import Choice, Operator
@@ -20,7 +21,8 @@ class Record(Operator):
     """
 
     sites: Choice = "middle"
-    ports = ("self_attention", "cross_attention")
+    ports: ClassVar[tuple[str, ...]] = ("self_attention", "cross_attention")
+    records = True
 
     def attention(self, heads: Heads, place: Place, companion: Heads | None) -> None:
         """See `Operator.attention`."""
@@ -40,9 +42,10 @@ class RecordMaps(Operator):
 
     sites: Choice = "middle"
     port: str = "self_attention"
+    records = True
 
     @property
-    def ports(self) -> tuple[str, ...]:
+    def ports(self) -> tuple[str, ...]:  # type: ignore[override]
         """The one given."""
         return (self.port,)
 
