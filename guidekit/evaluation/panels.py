@@ -25,7 +25,7 @@ NARROWEST = 3.4
 
 
 class Panel(NamedTuple):
-    """A grid: its title, pictures (H, W) or colours (H, W, 3), and a number below each, NaN for none."""
+    """A grid: its title, pictures (H, W) or colors (H, W, 3), and a number below each, NaN for none."""
 
     title: str
     pictures: Sequence[np.ndarray]
@@ -39,7 +39,7 @@ class Layout:
     Args:
         columns: most pictures in a row of a panel.
         size: of a picture, inches, width and height.
-        shades: options of matplotlib's imshow for pictures without colours.
+        shades: options of matplotlib's imshow for pictures without colors.
         upward: row 0 of a picture is at the bottom.
         note: line below everything.
     """

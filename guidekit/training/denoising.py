@@ -22,10 +22,10 @@ class DenoisingModule(lightning.LightningModule):
         network: maps a (noised) state to its prediction; the objective decides how it is called.
         objective: (network, states, labels) -> loss (B,), in nats where the loss is a likelihood bound; one with a true
             attribute `averaged` is also given average=, the network with averaged weights.
-        learning_rate: peak rate of both optimisers; Muon's update is scaled to the root-mean-square of AdamW's.
+        learning_rate: peak rate of both optimizers; Muon's update is scaled to the root-mean-square of AdamW's.
         warmup: steps of linear warm-up.
         decay: share of the training, in [0, 1], over which the rate falls to zero.
-        total_steps: optimiser steps the schedule is made for.
+        total_steps: optimizer steps the schedule is made for.
         ema: decay of the moving average per step; early on it averages over a tenth of the steps done.
         gradient_clip: largest global gradient norm of an update.
         label_dropout: probability with which each label of a sequence is hidden from the network, independently.
@@ -53,7 +53,7 @@ class DenoisingModule(lightning.LightningModule):
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.learning_rate, self.warmup, self.decay, self.total_steps = learning_rate, warmup, decay, total_steps
         self.ema, self.gradient_clip, self.label_dropout = ema, gradient_clip, label_dropout
-        self.automatic_optimization = False  # two optimisers step together on one loss
+        self.automatic_optimization = False  # two optimizers step together on one loss
         self.updates, self.seed = 0, seed
 
     def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:

@@ -1,4 +1,4 @@
-"""Losses of conditional priors that train for guidance: one call in place of two, or the guided belief itself."""
+"""Losses of conditional priors that train for guidance: one call in place of two, or the guided prediction itself."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from guidekit.training.regression import DenoisingError
 
 @dataclasses.dataclass(frozen=True)
 class ModelGuidance:
-    """Guidance in the target: x_0 + s (D_c - D_0) in place of x_0, with both beliefs of the averaged weights.
+    """Guidance in the target: x_0 + s (D_c - D_0) in place of x_0, with both predictions of the averaged weights.
 
-    A network that has converged believes what classifier-free guidance of weight 1 / (1 - s) would, in one call, since
-    its own belief D_c is in the target. Where the label was hidden the correction is zero.
+    A network that has converged predicts what classifier-free guidance of weight 1 / (1 - s) would, in one call, since
+    its own prediction D_c is in the target. Where the label was hidden the correction is zero.
 
     Args:
         loss: plain loss.
@@ -59,9 +59,9 @@ class ModelGuidance:
 
 @dataclasses.dataclass(frozen=True)
 class GuidedError:
-    """Error of the guided belief D_0 + w (D_c - D_0), mixed with that of D_c: trains what guidance will sample.
+    """Error of the guided prediction D_0 + w (D_c - D_0), mixed with that of D_c: trains what guidance will sample.
 
-    With mix = 0 and one weight the guided belief, not D_c, becomes the conditional one; random weights that the network
+    With mix = 0 and one weight the guided prediction, not D_c, becomes the conditional one; random weights that the network
     is not told need the plain loss beside them.
 
     Args:
@@ -101,7 +101,7 @@ class GuidedError:
         conditional, null = _both(self.loss, network, noisy, labels)
         base = null.detach() if self.stop_null else null
         guided = self.loss.error(base + w * (conditional - base), x0, noisy)
-        # Rows without a label have one belief: its plain error, which keeps the null trained.
+        # Rows without a label have one prediction: its plain error, which keeps the null trained.
         plain = self.loss.error(conditional, x0, noisy)
         hidden = (labels < 0).all(1)
         return torch.where(hidden, plain, (1 - self.mix) * guided + self.mix * plain)
@@ -137,6 +137,6 @@ def guided_loss(loss: DenoisingError, made: Mapping[str, Any] | None) -> Denoisi
 
 
 def _both(loss: DenoisingError, network: nn.Module, noisy, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Beliefs (B, *S) with and without labels, from one call."""
+    """Predictions (B, *S) with and without labels, from one call."""
     twice = type(noisy)(*(torch.cat([part, part]) for part in noisy))
     return loss.mean(network, twice, torch.cat([labels, torch.full_like(labels, -1)])).chunk(2)

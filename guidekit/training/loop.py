@@ -6,7 +6,6 @@ import json
 import platform
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from guidekit.priors.checkpoints import load_network, read_description, save_che
 from guidekit.running.signals import Stopped, terminable
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.place import Place, claimed
+from guidekit.training.quiet import quiet
 from guidekit.training.states import RecordedStates, read_state
 from guidekit.training.stopping import StopBetweenUpdates
 
@@ -67,13 +67,14 @@ def run(
     stop = StopBetweenUpdates(trainer["minutes"])
     callbacks = [KeepState(place.state, trainer["validate_every"]), stop]
     callbacks += [AtUpdate(early, lambda: write(place.early, *told))] if early else []
-    loop = lightning_loop(trainer, made, len(module.configure_optimizers()), callbacks)
-    with stop:
-        loop.fit(module, *loaders, ckpt_path=place.state if done else None, weights_only=True if done else None)
-    loop.save_checkpoint(place.state)
+    with quiet():
+        loop = lightning_loop(trainer, made, len(module.configure_optimizers()), callbacks)
+        with stop:
+            loop.fit(module, *loaders, ckpt_path=place.state if done else None, weights_only=True if done else None)
+        loop.save_checkpoint(place.state)
     if stop.signal is not None:
         raise Stopped(stop.signal)
-    with StopBetweenUpdates():  # Lightning answers signals with an exit code of its own
+    with quiet(), StopBetweenUpdates():  # Lightning answers signals with an exit code of its own
         loss = round(loop.validate(module, loaders[1], verbose=False)[0]["val/loss"], 5)
         unit = description.get("unit", "nats")
         report = {
@@ -164,9 +165,8 @@ def lightning_loop(
     trainer: dict[str, Any], made: dict[str, Any], optimizers: int, callbacks: list[lightning.Callback]
 ) -> lightning.Trainer:
     """The Lightning trainer of the settings, whose states carry a record."""
-    warnings.filterwarnings("ignore", module="lightning")
     return lightning.Trainer(
-        max_steps=optimizers * trainer["steps"],  # Lightning counts the steps of every optimiser
+        max_steps=optimizers * trainer["steps"],  # Lightning counts the steps of every optimizer
         precision=trainer["precision"],
         accelerator=trainer["accelerator"],
         devices=1,

@@ -77,16 +77,16 @@ class DiscreteObjective:
     def noised(
         self, network: nn.Module, tokens: Tensor, labels: Tensor | None, generator: torch.Generator | None
     ) -> tuple[CategoricalPrediction, Tensor]:
-        """The network's belief at noisy tokens and the times (B,) they were noised for."""
+        """The network's prediction at noisy tokens and the times (B,) they were noised for."""
         t = self.earliest + (1 - self.earliest) * strata(len(tokens), tokens.device, generator).double()
         if isinstance(self.process, Stepped):  # only its own times exist
             t = (t * len(self.process.matrices)).ceil() / len(self.process.matrices)
         u = torch.rand(tokens.shape, generator=generator, device=tokens.device, dtype=torch.float64)
         z = self.process.noise(tokens, t, u)
         level = 1 - torch.as_tensor(self.process.survival(t)).float()
-        return self.belief(network(z, labels=labels, level=level).float(), z, t), t
+        return self.prediction(network(z, labels=labels, level=level).float(), z, t), t
 
-    def belief(self, outputs: Tensor, z: Tensor, t: Tensor) -> CategoricalPrediction:
+    def prediction(self, outputs: Tensor, z: Tensor, t: Tensor) -> CategoricalPrediction:
         """Network outputs (B, L, V) as a prediction; padding is certain."""
         pinned = self.process.pinned
         if self.parametrization == "ratios":
@@ -159,7 +159,7 @@ class SteppedLikelihood(DiscreteObjective):
         noise = torch.rand(tokens.shape, generator=generator, device=tokens.device, dtype=torch.float64)
         z = self.process.noise(tokens, t, noise)
         level = 1 - torch.as_tensor(self.process.survival(t)).float()
-        prediction = self.belief(network(z, labels=labels, level=level).float(), z, t)
+        prediction = self.prediction(network(z, labels=labels, level=level).float(), z, t)
         loss = self.steps * step_divergence(self.process, prediction, tokens, t, u)
         if self.auxiliary:
             loss = loss - self.auxiliary * prediction.log_probs.gather(-1, tokens[..., None])[..., 0].sum(1)

@@ -11,28 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guidekit.core.guidance import Guidance, chain
-from guidekit.core.population import Population
-from guidekit.core.run import Progress, Run
-from guidekit.guidance.starts.refined_noise import Refiner, fingerprint
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.loop import Progress
 from guidekit.core.prior import Prior
-from guidekit.samplers import DDIM
-from guidekit.sampling import sample
+from guidekit.guidance.starts.refined_noise import Refiner, fingerprint
+from guidekit.samplers.ancestral import DDIM
+from guidekit.sampling import join, prepare
 
 PAIRS_AT_ONCE = 256
 """Guided samples drawn together."""
-
-
-class _KeepStart(Guidance):
-    """Keeps the noise that samples were made of."""
-
-    def __init__(self) -> None:
-        self.noise: list[Tensor] = []
-
-    def start(self, population: Population, run: Run) -> Population:
-        """The population as it is."""
-        self.noise.append(population.state)
-        return population
 
 
 def guided_pairs(
@@ -51,11 +38,19 @@ def guided_pairs(
         prior, guidance, steps, seed, condition, progress: as of `guidekit.sample`.
         count: pairs.
         sampler: with the time grid of the steps.
+
+    Raises:
+        GuidanceError: a guidance that makes a sample of several particles, which no one noise belongs to.
     """
-    kept = _KeepStart()
-    options = dict(condition=condition, batch_size=PAIRS_AT_ONCE, progress=progress)
-    result = sample(prior, chain(kept, guidance), count, steps, seed, sampler, **options)
-    return torch.cat(kept.noise), result.samples
+    run = prepare(prior, guidance, count, steps, seed, sampler, condition=condition, batch_size=PAIRS_AT_ONCE)
+    if run.setup.particles > 1:
+        names = ", ".join(member.name for member in run.setup.members if member.particles > 1)
+        raise GuidanceError(f"a refiner learns which noise becomes which sample; {names} chooses among several")
+    noise = prepare(prior, None, count, steps, seed, sampler).setup.begin().state
+    parts = [
+        run.draw(begin, min(begin + run.batch_size, count), progress) for begin in range(0, count, run.batch_size)
+    ]
+    return noise, join(parts).samples
 
 
 def unguided(

@@ -12,16 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.console import Console
-from guidekit.domain import Domain, UnknownNameError
-from guidekit.guidance.values import save_value
-from guidekit.networks.value_network import TRUNKS
 from guidekit.core.prior import Prior
+from guidekit.domain import Domain, UnknownNameError
+from guidekit.guidance.values.checkpoints import save_value
+from guidekit.networks.value_network import TRUNKS
 from guidekit.processes import DiscreteProcess
 from guidekit.running.build import build_reward
 from guidekit.running.independence import networks_of
 from guidekit.training.place import Place
 from guidekit.training.states import content, read_state, record_of_samples, write_state
-from guidekit.training.values import Round, Schedule, own_trunk, small_trunk, train_value
+from guidekit.training.trunks import own_trunk, small_trunk
+from guidekit.training.values import Round, Schedule, train_value
 
 
 def train(config: dict[str, Any], domain: Domain, place: Place, console: Console) -> bool:
@@ -71,7 +72,7 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
     }
     save_value(place.output, value, own_trunk(prior) if trunk == "prior" else trunk, domain.name, card)
     place.state.unlink()
-    seen = value.centres[value.centres.isfinite()]
+    seen = value.centers[value.centers.isfinite()]
     told = f"rewards from {seen.min():.4g} to {seen.max():.4g}, {card['seconds']} seconds"
     console.print(f"written to {place.output}: {told}")
     return True
@@ -83,9 +84,9 @@ def read_data(names: str, domain: Domain, prior: Prior, most: int) -> Tensor:
     Raises:
         ValueError: unreadable data, or none of them fits the prior.
     """
-    objects = domain.read_training(names)
+    objects = [one for one in domain.read_training(names, prior=prior) if one is not None]
     random.Random(0).shuffle(objects)
-    states = domain.encode(objects[:most])
+    states = prior.encode(objects[:most])
     if not isinstance(prior.process, DiscreteProcess):
         return states
     (length,), pad = prior.event_shape, prior.process.pinned

@@ -20,7 +20,7 @@ from guidekit.priors.tokens import TokenPrior
 from guidekit.running.build import build_guidance
 from guidekit.running.groups import group_choices, load_group
 from guidekit.testing import check_guidance
-from guidekit.training.values import shared_trunk, small_trunk
+from guidekit.training.trunks import shared_trunk, small_trunk
 
 VOCABULARY = 9
 

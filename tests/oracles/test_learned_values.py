@@ -12,7 +12,8 @@ from guidekit.guidance.values import LearnedValue, NoisyValue
 from guidekit.processes import Masked, Uniform
 from guidekit.samplers import Ancestral
 from guidekit.testing import exact_law
-from guidekit.training.values import Batches, Collected, Schedule, bin_edges, bin_means, bin_of, train_value
+from guidekit.training.collected import Batches, Collected, bin_edges, bin_means, bin_of
+from guidekit.training.values import Schedule, train_value
 
 LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
 REWARD = torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, -1.0], [2.0, 1.0, 1.0]], dtype=torch.float64)

@@ -5,7 +5,8 @@ import torch
 
 import guidekit as gk
 from guidekit.guidance.values.minority import MinorityGuidance, MinorityScore
-from guidekit.training.values import Collected, Schedule, _fit, bin_edges, train_value
+from guidekit.training.collected import Collected, bin_edges
+from guidekit.training.values import Schedule, fit, train_value
 
 RARE = gk.priors.GaussianMixture(
     torch.tensor([[-2.0], [2.0]]), 0.3, torch.tensor([0.95, 0.05]), gk.processes.VP("cosine")
@@ -58,6 +59,14 @@ def test_scores_of_tokens_rise_as_the_probability_falls():
     assert spearman(scores[rows], surprise.flatten()[rows]) > 0.7
 
 
+class Codec:
+    """Reads all sequences but one."""
+
+    def decode(self, states):
+        """See the class."""
+        return [None if row == [0, 1] else row for row in states.tolist()]
+
+
 def test_large_batches_are_scored_in_parts_and_broken_sequences_are_not_rare():
     mixture = gk.priors.GaussianMixture(torch.zeros(1, 2), 1.0, process=gk.processes.VP("cosine"))
     x = torch.randn(7, 2)
@@ -66,12 +75,12 @@ def test_large_batches_are_scored_in_parts_and_broken_sequences_are_not_rare():
     assert torch.allclose(MinorityScore(mixture)(x), whole)
     chain = gk.priors.CategoricalChain(torch.ones(2, 2))
     states = torch.tensor([[0, 0], [0, 1], [1, 1]])
-    decoded = lambda states: [None if row == [0, 1] else row for row in states.tolist()]  # noqa: E731
-    values = MinorityScore(chain, decode=decoded)(states)
+    chain.codec = mixture.codec = Codec()
+    values = MinorityScore(chain)(states)
     assert values[1] == -torch.inf and values[[0, 2]].isfinite().all()
-    assert MinorityScore(mixture, decode=decoded)(x).isfinite().all()  # of tokens only
+    assert MinorityScore(mixture)(x).isfinite().all()  # of tokens only
     for wrong in ({"t": 0.0}, {"t": 1.5}, {"draws": 0}):
-        with pytest.raises(ValueError, match="a time in"):
+        with pytest.raises(ValueError, match="t must be above 0 and at most 1, draws at least 1, got"):
             MinorityScore(chain, **wrong)
 
 
@@ -94,10 +103,10 @@ def test_bins_of_equal_counts_are_those_of_unguided_samples():
     x = torch.zeros(100, 1)
     noisy = (x.repeat(2, 1), torch.full((200,), 0.5), torch.full((200,), 5.0))
     trunk = {"name": "perceptron", "options": {"size": 1, "width": 8, "depth": 1}}
-    value, _ = _fit(RARE, Collected(x, rewards, *noisy), trunk, Schedule(updates=1), 4, 0, equal_counts=True)
+    value, _ = fit(RARE, Collected(x, rewards, *noisy), trunk, Schedule(updates=1), 4, 0, equal_counts=True)
     # the last bin holds a quarter of the unguided samples and all guided ones
-    assert value.centres[1:4].tolist() == pytest.approx([0.125, 0.375, 0.625], abs=0.02)
-    assert float(value.centres[4]) == pytest.approx((25 * 0.875 + 100 * 5.0) / 125, abs=0.05)
+    assert value.centers[1:4].tolist() == pytest.approx([0.125, 0.375, 0.625], abs=0.02)
+    assert float(value.centers[4]) == pytest.approx((25 * 0.875 + 100 * 5.0) / 125, abs=0.05)
 
 
 def test_guidance_finds_the_rare_component():
@@ -119,5 +128,5 @@ def test_guidance_finds_the_rare_component():
     # With the exact classifier all samples would be of it (test_learned_values); a small learned one is less sure.
     once, twice = (share(MinorityGuidance(value, 0.05, scale)) for scale in (1.0, 2.0))
     assert once > 0.4 and twice > 0.75
-    with pytest.raises(gk.GuidanceError, match="share=2"):
+    with pytest.raises(gk.GuidanceError, match="share must be between 0 and 1, got 2"):
         MinorityGuidance(value, 2)

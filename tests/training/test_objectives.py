@@ -52,7 +52,7 @@ def close(a, b, atol):
 
 
 def wrong(prediction):
-    """A belief that is off: flattened and tilted; what was certain stays so."""
+    """A prediction that is off: flattened and tilted; what was certain stays so."""
     tilt = torch.tensor([0.4, 0.0, -0.3], dtype=torch.float64)
     return CategoricalPrediction(torch.log_softmax(0.7 * prediction.log_probs + tilt, -1), prediction.z)
 
@@ -87,30 +87,29 @@ class Enumeration:
     def entropy(self):
         return -torch.special.xlogy(self.p, self.p).sum()
 
-    def expect(self, function, t, belief):
-        """Mean of function(belief, x_0) over clean and noisy sequences at t."""
+    def expect(self, function, t, change):
+        """Mean of function(prediction, x_0) over clean and noisy sequences at t."""
         x, z = self.pairs
         weight = (self.p[:, None] * self.noisy(t)).flatten()
         reachable = weight > 0
-        prediction = belief(self.chain.predict(z[reachable], t))
-        return weight[reachable] @ function(prediction, x[reachable])
+        return weight[reachable] @ function(change(self.chain.predict(z[reachable], t)), x[reachable])
 
-    def rate(self, t, belief):
+    def rate(self, t, change):
         """Expected integrand of the continuous-time bound at t."""
 
         def terms(prediction, x):
             return bound_rate(self.process, prediction, x, torch.full((len(x),), t, dtype=torch.float64))
 
-        return self.expect(terms, t, belief)
+        return self.expect(terms, t, change)
 
-    def path(self, t, belief):
+    def path(self, t, change):
         """Rate at which the reversed chain and the model's part: R log(R / S) - R + S for rates R and S, mean over z_t.
 
         R comes from the marginals by enumeration, S from `reverse_rates`.
         """
         marginal = self.p @ self.noisy(t)
         forward = self.process.rates_from(self.z, t)
-        S = self.process.reverse_rates(belief(self.chain.predict(self.z, t)), t)
+        S = self.process.reverse_rates(change(self.chain.predict(self.z, t)), t)
         total = 0.0
         for a, b in itertools.permutations(range(len(self.z)), 2):  # forward jump from a to b, reverse from b to a
             changed = (self.z[a] != self.z[b]).nonzero()[:, 0]
@@ -137,8 +136,8 @@ def integral(function, low, high, nodes=24):
 
 @laws
 @each
-def test_bound_of_an_exact_belief_is_the_information_lost(law, process):
-    """It is tight for an exact belief: between two times it integrates to I(x_0; z_u) - I(x_0; z_t)."""
+def test_bound_of_an_exact_prediction_is_the_information_lost(law, process):
+    """It is tight for an exact prediction: between two times it integrates to I(x_0; z_u) - I(x_0; z_t)."""
     known = Enumeration(law, process)
     close(integral(lambda t: known.rate(t, exact), 0.05, 0.9), known.information(0.05) - known.information(0.9), 1e-8)
 
@@ -152,7 +151,7 @@ def test_bound_from_clean_to_noise_is_the_entropy(kind, schedule):
 
 
 @each
-def test_bound_of_a_wrong_belief_exceeds_it_by_the_path_divergence(process):
+def test_bound_of_a_wrong_prediction_exceeds_it_by_the_path_divergence(process):
     known = Enumeration(TWO, process)
     excess = integral(lambda t: known.rate(t, wrong) - known.rate(t, exact), 0.05, 0.9)
     path = integral(lambda t: known.path(t, wrong), 0.05, 0.9)
@@ -162,27 +161,27 @@ def test_bound_of_a_wrong_belief_exceeds_it_by_the_path_divergence(process):
 
 
 def test_values_of_udlm_a_token():
-    """The numbers of the method card: V = 3, a = 0.5, a' = -1, belief (.5, .3, .2), clean token 0."""
+    """The numbers of the method card: V = 3, a = 0.5, a' = -1, prediction (.5, .3, .2), clean token 0."""
     process = Uniform(3, posterior="plug_in")
     z = torch.arange(3)[:, None]
-    belief = process.prediction(ONE.log().expand(3, 1, 3), z)
+    prediction = process.prediction(ONE.log().expand(3, 1, 3), z)
     t = torch.full((3,), 0.5, dtype=torch.float64)
-    values = bound_rate(process, belief, torch.zeros_like(z), t)
+    values = bound_rate(process, prediction, torch.zeros_like(z), t)
     torch.testing.assert_close(values, torch.tensor([0.258, 1.185, 0.892]).double(), atol=5e-4, rtol=0)
     certain = process.prediction(torch.tensor([1.0, 0, 0]).double().log().expand(3, 1, 3), z)
     assert bound_rate(process, certain, torch.zeros_like(z), t).abs().max() < 1e-12
 
 
 class Network(torch.nn.Module):
-    """Logits of the exact or a wrong belief."""
+    """Logits of the exact or a wrong prediction."""
 
-    def __init__(self, known, belief=exact):
+    def __init__(self, known, change=exact):
         super().__init__()
-        self.known, self.belief = known, belief
+        self.known, self.change = known, change
 
     def forward(self, tokens, select=None, labels=None, level=None):
         times = 0.5 if level is None else self.known.process.survival.inverse(1 - level.double())
-        logits = self.belief(self.known.chain.predict(tokens, times)).log_probs
+        logits = self.change(self.known.chain.predict(tokens, times)).log_probs
         return logits if select is None else logits[select]
 
 
@@ -195,7 +194,7 @@ def drawn(loss, network, law, n=4000, **options):
     return float(values.mean()), float(values.std()) / math.sqrt(n)
 
 
-def counted(known, belief):
+def counted(known, change):
     """The masked bound by counts: E over k and over sets of k masked tokens of (n / k) times their cross-entropy."""
     n, total = known.x.shape[1], 0.0
     for x, p in zip(known.x, known.p, strict=True):
@@ -203,21 +202,21 @@ def counted(known, belief):
             for hidden in itertools.combinations(range(n), k):
                 z = x.clone()
                 z[list(hidden)] = known.process.mask_id
-                nats = -belief(known.chain.predict(z[None], 0.5)).log_probs[0, hidden, x[list(hidden)]].sum()
+                nats = -change(known.chain.predict(z[None], 0.5)).log_probs[0, hidden, x[list(hidden)]].sum()
                 total += float(p * nats) / k / math.comb(n, k)
     return total
 
 
-@pytest.mark.parametrize("belief", [exact, wrong])
-def test_masked_bound_is_the_same_by_counts_and_by_time_on_every_schedule(belief):
-    expected = counted(Enumeration(TWO, Masked(V)), belief)
+@pytest.mark.parametrize("change", [exact, wrong])
+def test_masked_bound_is_the_same_by_counts_and_by_time_on_every_schedule(change):
+    expected = counted(Enumeration(TWO, Masked(V)), change)
     for schedule in (LogLinear(), CosineSurvival(), Geometric(1e-4, 12.0)):
         known = Enumeration(TWO, Masked(V, schedule))
-        by_time = integral(lambda t, known=known: known.rate(t, belief), 1e-12, 1 - 1e-7, 60)
+        by_time = integral(lambda t, known=known: known.rate(t, change), 1e-12, 1 - 1e-7, 60)
         late = isinstance(schedule, Geometric)  # starts at a(0+) = exp(-1e-4) and leaves out what comes before
         close(by_time, expected, 2e-4 if late else 1e-5)
         for loss in (MaskedLikelihood(V), DiscreteLikelihood(known.process, earliest=1e-6)):
-            mean, error = drawn(loss, Network(known, belief), TWO)
+            mean, error = drawn(loss, Network(known, change), TWO)
             close(mean, expected, 4 * error + 2e-4 * late)
             assert error < 0.1 * expected
 
@@ -232,7 +231,7 @@ def test_likelihood_loss_is_the_integral_of_the_bound(process):
     assert error < 0.1 * expected
 
 
-def stepwise(known, belief, steps):
+def stepwise(known, change, steps):
     """Sum over the steps of a grid of the expected divergence of the ancestral step."""
     total = 0.0
     for t, u in itertools.pairwise(known.process.grid(steps)):
@@ -241,15 +240,15 @@ def stepwise(known, belief, steps):
             times = (torch.full((len(x),), v, dtype=torch.float64) for v in (t, u))
             return step_divergence(known.process, prediction, x, *times)
 
-        total += known.expect(terms, t, belief)
+        total += known.expect(terms, t, change)
     return float(total)
 
 
-def path_of_steps(known, belief, steps):
+def path_of_steps(known, change, steps):
     """The same from whole kernels between sequences: E log q(z_u | z_t, x_0) - log p(z_u | z_t), Bayes for q."""
     total = 0.0
     for t, u in itertools.pairwise(known.process.grid(steps)):
-        kernel = known.process.reverse_kernel(belief(known.chain.predict(known.z, t)), t, u).categorical().log_probs
+        kernel = known.process.reverse_kernel(change(known.chain.predict(known.z, t)), t, u).table().log_probs
         log_p = torch.stack([kernel[:, i, known.z[:, i]] for i in range(known.z.shape[1])]).sum(0)  # (z_t, z_u)
         joint = known.noisy(u)[:, :, None] * known.step(t, u)  # q(z_u, z_t | x_0)
         posterior = joint / joint.sum(1, keepdim=True).clamp_min(1e-300)
@@ -258,14 +257,14 @@ def path_of_steps(known, belief, steps):
     return total
 
 
-@pytest.mark.parametrize("belief", [exact, wrong])
+@pytest.mark.parametrize("change", [exact, wrong])
 @each
-def test_stepped_bound_is_the_divergence_of_the_chain_and_tends_to_the_continuous_one(process, belief):
+def test_stepped_bound_is_the_divergence_of_the_chain_and_tends_to_the_continuous_one(process, change):
     known = Enumeration(TWO, process)
-    close(stepwise(known, belief, 5), path_of_steps(known, belief, 5), 1e-10)
-    if isinstance(process, Masked) or belief is exact:  # for a wrong mix the continuous bound diverges at t = 0
-        limit = integral(lambda t: known.rate(t, belief), 1e-12, 1 - 1e-7, 60)
-        gaps = [stepwise(known, belief, steps) - limit for steps in (20, 40, 80)]
+    close(stepwise(known, change, 5), path_of_steps(known, change, 5), 1e-10)
+    if isinstance(process, Masked) or change is exact:  # for a wrong mix the continuous bound diverges at t = 0
+        limit = integral(lambda t: known.rate(t, change), 1e-12, 1 - 1e-7, 60)
+        gaps = [stepwise(known, change, steps) - limit for steps in (20, 40, 80)]
         assert gaps[0] / gaps[1] == pytest.approx(2, abs=0.35) and gaps[1] / gaps[2] == pytest.approx(2, abs=0.35)
 
 
@@ -315,14 +314,14 @@ def test_score_entropy_is_least_at_the_exact_ratios(process):
         total = 0.0
         for x, row in zip(known.x, weight, strict=True):
             times = t.expand(len(z))
-            belief = objective.belief(outputs, z, times)
-            total = total + row @ bound_rate(known.process, belief, x.expand(len(z), 1), times)
+            prediction = objective.prediction(outputs, z, times)
+            total = total + row @ bound_rate(known.process, prediction, x.expand(len(z), 1), times)
         return total
 
     at = outputs.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(at), at)
     assert gradient.abs().max() < 1e-9
-    close(loss(outputs), known.rate(0.6, exact), 1e-9)  # and is there the bound of the exact belief
+    close(loss(outputs), known.rate(0.6, exact), 1e-9)  # and is there the bound of the exact prediction
     for seed in range(3):
         other = outputs + 0.1 * torch.randn(outputs.shape, generator=torch.Generator().manual_seed(seed)).double()
         other = torch.where(torch.arange(V) == z[..., None], outputs, other)  # the present token's entry is not read
@@ -339,8 +338,8 @@ def test_cross_entropy_is_least_at_the_exact_posterior(process):
         z, q = z[-1:], q[:, -1:]
     posterior = (known.p[:, None] * q / (known.p @ q)).T[:, None]
     logits = posterior.log().clone().requires_grad_()
-    belief = objective.belief(logits, z, t.expand(len(z)))
-    loss = -(known.p[:, None] * q * belief.log_probs[:, 0].T).sum()
+    prediction = objective.prediction(logits, z, t.expand(len(z)))
+    loss = -(known.p[:, None] * q * prediction.log_probs[:, 0].T).sum()
     (gradient,) = torch.autograd.grad(loss, logits)
     assert gradient.abs().max() < 1e-12
     mean, error = drawn(objective, Network(Enumeration(TWO, process), exact), TWO, 400 if len(z) == V else 4000)
@@ -400,7 +399,7 @@ def test_objectives_by_name():
     with pytest.raises(ValueError, match="ratios needs likelihood"):
         objective_for(Uniform(V), "cross_entropy", "ratios")
     steps = Stepped(matrices=discretized_gaussian(V, [0.2, 0.4]))
-    belief = DenoisingCrossEntropy(steps)(
+    loss = DenoisingCrossEntropy(steps)(
         lambda z, labels, level: F.one_hot(z, V).float(), torch.zeros(50, 2, dtype=torch.long)
     )
-    assert belief.isfinite().all()  # drew only times that exist
+    assert loss.isfinite().all()  # drew only times that exist

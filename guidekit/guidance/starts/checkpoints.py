@@ -10,6 +10,7 @@ import torch
 from guidekit.guidance.starts.refined_noise import Refiner
 from guidekit.priors.checkpoints import CheckpointError, load_network, read_description, save_checkpoint
 from guidekit.priors.descriptions import describe_gaussian, gaussian_process_from
+from guidekit.registry import register
 
 
 def save_refiner(path: str | Path, refiner: Refiner, network: dict[str, Any], domain: str, card: dict) -> None:
@@ -40,6 +41,7 @@ def save_refiner(path: str | Path, refiner: Refiner, network: dict[str, Any], do
     save_checkpoint(path, refiner.network, description)
 
 
+@register("tool", "load_refiner")
 def load_refiner(path: str | Path) -> Refiner:
     """A refiner from a file.
 

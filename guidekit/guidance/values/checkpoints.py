@@ -12,6 +12,7 @@ from guidekit.guidance.values.learned import LearnedValue
 from guidekit.priors.checkpoints import CheckpointError, load_network, read_description, save_checkpoint
 from guidekit.priors.descriptions import describe, describe_gaussian, gaussian_process_from, process_from
 from guidekit.processes import DiscreteProcess
+from guidekit.registry import register
 
 
 def save_value(path: str | Path, value: LearnedValue, trunk: dict[str, Any], domain: str, card: dict[str, Any]) -> None:
@@ -44,6 +45,7 @@ def save_value(path: str | Path, value: LearnedValue, trunk: dict[str, Any], dom
     save_checkpoint(path, value.network, description)
 
 
+@register("tool", "load_value")
 def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -> LearnedValue:
     """A value from a file.
 

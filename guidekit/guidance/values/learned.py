@@ -12,8 +12,10 @@ from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior, Time
 from guidekit.core.state import column
 from guidekit.processes import DiscreteProcess, GaussianProcess
+from guidekit.registry import register
 
 
+@register("tool", "learned_value")
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedValue(Objective[None]):
     """f(x, t) = log sum_b p(r(x_0) in bin b | x_t) exp(log_weights_b), in nats, differentiable in x.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,19 +21,20 @@ from guidekit.processes import DiscreteProcess
 from guidekit.registry import register
 
 
+@register("tool", "minority_score")
 @dataclasses.dataclass(frozen=True, eq=False)
 class MinorityScore(Objective[None]):
     """m(x_0) = E d(x_0, D(x_t, t)) at one time: high where the prior falls back on what is common.
 
     d is the mean squared difference of real-valued states, and of tokens -log p(x_0 | z_t), nats a sequence. All
-    states get the same noise, so the score of a state does not depend on its batch.
+    states get the same noise, so the score of a state does not depend on its batch. Token sequences that the prior's
+    codec decodes to nothing score minus infinity: broken ones are rare, too.
 
     Args:
         prior: whose law tells what is common.
         t: time of the noise; small times measure texture, large ones global rarity.
         draws: of the noise.
         distance: (x_0, D) (B, *S) -> (B,) in place of the squared difference, for real-valued states.
-        decode: states to objects; token sequences that decode to None score minus infinity: broken ones are rare, too.
 
     Raises:
         ValueError: a time outside (0, 1], or no draws.
@@ -45,7 +46,6 @@ class MinorityScore(Objective[None]):
     t: float = 0.6
     draws: int = 5
     distance: Callable[[Tensor, Tensor], Tensor] | None = None
-    decode: Callable[[Tensor], Sequence[Any]] | None = None
     by_rank = True
     """Says little but which of two states is rarer: bins of a learned value are to hold equal numbers of samples."""
     floor = 0.0
@@ -54,7 +54,7 @@ class MinorityScore(Objective[None]):
     def __post_init__(self) -> None:
         """Refuse settings outside their range."""
         if not 0 < self.t <= 1 or self.draws < 1:
-            raise ValueError(f"t={self.t}, draws={self.draws}; a time in (0, 1] and at least one draw are needed")
+            raise ValueError(f"t must be above 0 and at most 1, draws at least 1, got t={self.t}, draws={self.draws}")
 
     def scores(self, states: Tensor, t: Time, rows: None) -> Tensor:
         """Scores (B,) float64 of clean states (B, *S)."""
@@ -62,9 +62,9 @@ class MinorityScore(Objective[None]):
         parts = states.split(prior.network_batch or max(1, len(states)))
         with torch.no_grad():
             scores = torch.cat([self._scores(prior, part) for part in parts])
-        if self.decode is None or not isinstance(prior.process, DiscreteProcess):
+        if prior.codec is None or not isinstance(prior.process, DiscreteProcess):
             return scores
-        broken = torch.tensor([thing is None for thing in self.decode(states)], device=states.device)
+        broken = torch.tensor([thing is None for thing in prior.decode(states)], device=states.device)
         return scores.masked_fill(broken, -math.inf)
 
     def _scores(self, prior: Prior, states: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def MinorityGuidance(  # noqa: N802 - a preset
     if not isinstance(value, LearnedValue):
         raise GuidanceError(f"MinorityGuidance needs a learned value, and got {type(value).__name__}: see train_value")
     if not 0 < share < 1:
-        raise GuidanceError(f"share={share}; a number between 0 and 1 is needed")
+        raise GuidanceError(f"share must be between 0 and 1, got {share}")
     seen = value.centers[value.centers.isfinite()].sort().values
     event = value.above(float(seen[-max(1, round(share * len(seen)))]))
     if isinstance(value.process, DiscreteProcess):

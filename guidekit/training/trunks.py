@@ -1,0 +1,41 @@
+"""Networks that values are learned by."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+from guidekit.core.prior import Prior
+from guidekit.networks import ValueNetwork
+from guidekit.processes import DiscreteProcess
+
+
+def small_trunk(prior: Prior) -> dict[str, Any]:
+    """A network that suits a prior's states and is cheap beside its own: {name, options}, see `ValueNetwork`."""
+    process = prior.process
+    if not isinstance(process, DiscreteProcess):
+        if len(prior.event_shape) == 3:
+            return {"name": "image_encoder", "options": {"channels": prior.event_shape[0]}}
+        return {"name": "perceptron", "options": {"size": math.prod(prior.event_shape)}}
+    tokens = {"vocab_size": process.vocab_size, "max_length": prior.event_shape[0]}
+    if process.pinned is None:
+        return {"name": "dilated_convolution", "options": {**tokens, "width": 64, "dilations": [1, 1, 4, 16]}}
+    padded = {**tokens, "pad_id": process.pinned}
+    return {"name": "sequence_transformer", "options": {**padded, "width": 96, "depth": 2}}
+
+
+def own_trunk(prior: Prior) -> dict[str, Any]:
+    """{name, options} of a prior's network, as a trunk."""
+    return {"name": prior.made["name"], "options": {"timed": False, **prior.made["options"]}}
+
+
+def shared_trunk(prior: Prior, outputs: int) -> ValueNetwork:
+    """A value network on the prior's own features, which stay as they are.
+
+    Raises:
+        ValueError: the prior has none.
+    """
+    if not hasattr(prior, "from_features"):
+        raise ValueError(f"{prior.name} has no features to learn a value from")
+    return ValueNetwork(copy.deepcopy(prior.network).requires_grad_(False), outputs)
