@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from guidekit.core.prior import Prior
 from guidekit.core.random import keyed_generator
 from guidekit.core.state import State, take
 from guidekit.domain import require
-from guidekit.core.prior import Prior
 from guidekit.processes import GaussianProcess
 from guidekit.sampling import per_group
 
@@ -117,7 +118,8 @@ def _solve(
 ) -> tuple[Tensor, Tensor, int]:
     from torchdiffeq import odeint
 
-    process, calls = prior.process, 0
+    process: Any = prior.process
+    calls = 0
 
     def field(tau: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal calls

@@ -28,6 +28,7 @@ Ask = Callable[[Tensor, Step], GaussianPrediction]
 MOST_LEVEL = 1e3
 """s / a at which inversion starts where the process starts without signal, whose step has no inverse."""
 
+
 class InvertibleError(ValueError):
     """A way back that would lose what it carries; the message says why, and what does not."""
 
@@ -45,6 +46,13 @@ class Latent:
     state: Tensor
     partner: Tensor | None
     times: tuple[float, ...]
+
+    @property
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Both states; `ValueError` where there is one."""
+        if self.partner is None:
+            raise ValueError("this latent has one state: decode it with the method that made it, DDIMInversion")
+        return self.state, self.partner
 
 
 class Invertible(TimedSampler[Memory]):
@@ -81,8 +89,8 @@ def encode(
         method: `EDICT`, `BDIA` or `DDIMInversion`; None is `EDICT()`.
         steps: of its time grid.
         condition: see `guidekit.sample`: one for all states, or one row a state.
-        guidance: what acts on the prediction (CFG, say), of `DDIMInversion` also on the step (CFG++); other guidance has
-            no effect here. What it remembers from step to step (the momentum of `APG`) is not kept on the way back.
+        guidance: what acts on the prediction (CFG, say), of `DDIMInversion` also on the step (CFG++); other guidance
+            has no effect here. What it remembers from step to step (the momentum of `APG`) is not kept on the way back.
 
     Returns:
         the latent, for `decode` with the same method.
@@ -148,8 +156,8 @@ def check_growth(method: Invertible, growth: float, steps: int, most: float, set
     if steps * math.log(growth) > math.log(most):
         count = int(math.log(most) / math.log(growth))
         raise InvertibleError(
-            f"{type(method).__name__}({setting}) cannot undo {steps} steps: on the way back errors grow {growth:.3g}-fold "
-            f"a step; take at most {count} steps, or {setting.split('=')[0]}=1"
+            f"{type(method).__name__}({setting}) cannot undo {steps} steps: on the way back errors grow "
+            f"{growth:.3g}-fold a step; take at most {count} steps, or {setting.split('=')[0]}=1"
         )
 
 
@@ -159,9 +167,7 @@ def _default() -> Invertible:
     return EDICT()
 
 
-def _setup(
-    prior: Prior, x: Tensor, method: Invertible, steps: int, condition: Any, guidance: Guidance | None
-) -> Setup:
+def _setup(prior: Prior, x: Tensor, method: Invertible, steps: int, condition: Any, guidance: Guidance | None) -> Setup:
     if steps < 1:
         raise ValueError(f"steps={steps}; at least 1 is needed")
     rows = per_group(prior.condition(condition), len(x), x.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +17,6 @@ from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here
 from guidekit.samplers.dpm_solver import exponential_step
 from guidekit.samplers.history import Earlier
-
 
 MOST_GROWTH = 5e3
 """What the way back may make of the error of its first step; with more, that would be all that is left of a latent."""
@@ -65,7 +65,7 @@ class BDIA(Invertible[Earlier]):
             return forward
         return forward + self.gamma * (before.value - ddim(process, prediction, step.t, before.t))
 
-    def encode(self, begun: Population, steps: tuple[Step, ...]) -> Latent:
+    def encode(self, begun: Population, steps: Sequence[Step]) -> Latent:
         """See `Invertible.encode`. The state next to the clean one is as by an inverted DDIM step; any is exact."""
         check_growth(self, 1 / self.gamma, len(steps), MOST_GROWTH, f"gamma={self.gamma}")
         process, ask, last = begun.process, asking(begun), steps[-1]
@@ -79,10 +79,11 @@ class BDIA(Invertible[Earlier]):
             now, after = ddim(process, prediction, step.t, previous.t) + gap / self.gamma, now
         return Latent(now, after, times_of(steps))
 
-    def decode(self, begun: Population, latent: Latent, steps: tuple[Step, ...]) -> Tensor:
+    def decode(self, begun: Population, latent: Latent, steps: Sequence[Step]) -> Tensor:
         """See `Invertible.decode`."""
         process, ask = begun.process, asking(begun)
-        before, now = Earlier(steps[0].t, latent.state), latent.partner
+        first, now = latent.pair
+        before = Earlier(steps[0].t, first)
         for step in steps[1:]:
             now, before = self.next(process, ask(now, step), before, step), Earlier(step.t, now)
         return now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -52,7 +52,7 @@ class DDIMInversion(Invertible[None], DDIM):
     eta: float = dataclasses.field(default=0.0, init=False)
     requires = frozenset({Fact.FLOW})
 
-    def encode(self, begun: Population, steps: tuple[Step, ...]) -> Latent:
+    def encode(self, begun: Population, steps: Sequence[Step]) -> Latent:
         """See `Invertible.encode`."""
         process, x = begun.process, begun.state
         for step in reversed(steps):
@@ -66,7 +66,7 @@ class DDIMInversion(Invertible[None], DDIM):
             x = inverted_step(stepped, x, process.coefficients(step.t), process.coefficients(step.u))
         return Latent(x, None, times_of(steps))
 
-    def decode(self, begun: Population, latent: Latent, steps: tuple[Step, ...]) -> Tensor:
+    def decode(self, begun: Population, latent: Latent, steps: Sequence[Step]) -> Tensor:
         """See `Invertible.decode`."""
         return walk(begun, steps).state
 

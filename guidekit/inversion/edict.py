@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here
 from guidekit.samplers.history import Earlier
 
-
 LEFT = 1e-3
 """What rounding may have grown to at the end of the way back."""
 
@@ -26,9 +26,9 @@ LEFT = 1e-3
 class EDICT(Invertible[Earlier]):
     """Two coupled states, each moved by DDIM with the noise predicted at the other and then mixed; invertible.
 
-    y' = c y + d eps(x), x' = c x + d eps(y'), then y'' = p y' + (1 - p) x', x'' = p x' + (1 - p) y'', with c = b / a and
-    d = r - c s from (a, s) to (b, r); the roles change with every step, so that y'' is the next x. Two calls a step.
-    Undoing the mixture divides by p, so rounding grows by up to p^-2 a step. The memory is the other state, y.
+    y' = c y + d eps(x), x' = c x + d eps(y'), then y'' = p y' + (1 - p) x', x'' = p x' + (1 - p) y'', with c = b / a
+    and d = r - c s from (a, s) to (b, r); the roles change with every step, so that y'' is the next x. Two network
+    calls a step. Undoing the mixture divides by p, so rounding grows by up to p^-2 a step. The memory is y.
 
     Args:
         mixing: p in (0, 1]; 1 leaves the states uncoupled but for the predictions.
@@ -69,7 +69,7 @@ class EDICT(Invertible[Earlier]):
         y = self.mixing * y + (1 - self.mixing) * x
         return y, self.mixing * x + (1 - self.mixing) * y
 
-    def encode(self, begun: Population, steps: tuple[Step, ...]) -> Latent:
+    def encode(self, begun: Population, steps: Sequence[Step]) -> Latent:
         """See `Invertible.encode`: every step undone."""
         process, ask, p = begun.process, asking(begun), self.mixing
         most = LEFT / torch.finfo(begun.state.dtype).eps
@@ -84,10 +84,10 @@ class EDICT(Invertible[Earlier]):
             state, partner = x, y
         return Latent(state, partner, times_of(steps))
 
-    def decode(self, begun: Population, latent: Latent, steps: tuple[Step, ...]) -> Tensor:
+    def decode(self, begun: Population, latent: Latent, steps: Sequence[Step]) -> Tensor:
         """See `Invertible.decode`."""
         process, ask = begun.process, asking(begun)
-        x, y = latent.state, latent.partner
+        x, y = latent.pair
         for step in steps:
             y = self.other(process, step, x, y, ask(x, step).noise)
             x, y = self.mixed(process, step, x, y, ask(y, step).noise)

@@ -41,6 +41,7 @@ class PositionsAndTypes(Prior):
     """
 
     name = "positions and types"
+    process: CompositeProcess
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class PositionsAndTypes(Prior):
 
     def condition(self, value: Any) -> Tensor | None:
         """Classes by number, one or one a sample; see `Prior.condition`."""
-        return super().condition(value) if self.null_condition is None else class_numbers(value, self.classes, self.name)
+        return class_numbers(value, self.classes, self.name) if self.classes else super().condition(value)
 
     @property
     def classes(self) -> int:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from guidekit.core.prediction import Prediction
-from guidekit.core.state import put
 from guidekit.core.prior import Prior, Time
+from guidekit.core.state import put
 
 
 class ByClass(Prior):

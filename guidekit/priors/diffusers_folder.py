@@ -18,9 +18,9 @@ from guidekit.archives import reason
 from guidekit.contents import ordinary
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.prediction import GaussianPrediction
+from guidekit.core.prior import Prior, Time
 from guidekit.core.state import State
 from guidekit.names import UnknownNameError
-from guidekit.core.prior import Prior, Time
 from guidekit.priors.described import refuse_odd_process
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.neural import NUMBERS_A_CALL
@@ -49,6 +49,8 @@ class DiffusersPrior(Prior):
     """
 
     name = "diffusers prior"
+    process: GaussianProcess
+    network: nn.Module
 
     def __init__(
         self,
@@ -61,9 +63,10 @@ class DiffusersPrior(Prior):
     ) -> None:
         self.network, self.process = network.eval().requires_grad_(False), process
         self.parametrization, self.labels, self.null_class, self.card = parametrization, labels, null_class, card or {}
-        size = network.config.sample_size
+        config: Any = network.config
+        size = config.sample_size
         height, width = size if isinstance(size, list | tuple) else (size, size)
-        self.event_shape = (network.config.in_channels, height, width)
+        self.event_shape = (config.in_channels, height, width)
         self.network_batch = max(1, NUMBERS_A_CALL // (self.event_shape[0] * height * width))
         if labels:
             self.null_condition = torch.full((1,), -1)
@@ -82,7 +85,8 @@ class DiffusersPrior(Prior):
             GuidanceError: no class is given, and the network was trained without a null class.
         """
         a, s = self.process.coefficients(t)
-        index = torch.as_tensor(self.process.schedule.index(t), dtype=torch.float32, device=x.device).expand(len(x))
+        table: Any = self.process.schedule
+        index = torch.as_tensor(table.index(t), dtype=torch.float32, device=x.device).expand(len(x))
         output = self.network(x, index, **self._classes(x, condition)).sample[:, : x.shape[1]]  # without the variance
         return GaussianPrediction(to_mean(self.parametrization, output, x, a, s), x, a, s)
 

@@ -35,6 +35,7 @@ class GaussianMixture(Prior):
     """
 
     name = "gaussian mixture"
+    process: GaussianProcess
 
     def __init__(
         self,
@@ -46,7 +47,9 @@ class GaussianMixture(Prior):
     ) -> None:
         self.means = torch.as_tensor(means)
         if self.means.ndim != 2 or not self.means.is_floating_point():
-            raise ValueError(f"means have shape {tuple(self.means.shape)}; expected (components, dimensions) of real numbers")
+            raise ValueError(
+                f"means have shape {tuple(self.means.shape)}; expected (components, dimensions) of real numbers"
+            )
         count, size = self.means.shape
         if (stds is None) == (covariances is None):
             raise ValueError("give either stds or covariances")
@@ -145,8 +148,8 @@ class GaussianMixture(Prior):
     def log_normalizer(self, reward: QuadraticReward, temperature: float = 1.0) -> Tensor:
         """log E[exp(reward / temperature)] in nats, float64 scalar."""
         likelihood = reward.likelihood(temperature)
-        size = len(likelihood.y)
-        return self.log_evidence(likelihood) + size * torch.log(likelihood.noise_std.double()) + 0.5 * size * _LOG_2PI
+        size, noise_std = len(likelihood.y), torch.as_tensor(likelihood.noise_std).double()
+        return self.log_evidence(likelihood) + size * torch.log(noise_std) + 0.5 * size * _LOG_2PI
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Exact draws of x_0, (n, D)."""
@@ -171,7 +174,7 @@ _LOG_2PI = torch.log(torch.tensor(2 * torch.pi, dtype=torch.float64))
 def _condition(mean: Tensor, covariance: Tensor, likelihood: LinearGaussian) -> tuple[Tensor, Tensor, Tensor]:
     """Posterior mean (D,), covariance (D, D) and log-evidence of one Gaussian, in float64."""
     m, c, a, y = (v.double() for v in (mean, covariance, likelihood.a, likelihood.y))
-    noise = likelihood.noise_std.double() ** 2 * torch.eye(len(y), dtype=torch.float64)
+    noise = torch.as_tensor(likelihood.noise_std).double() ** 2 * torch.eye(len(y), dtype=torch.float64)
     law = MultivariateNormal(a @ m, a @ c @ a.T + noise)
     gain = torch.linalg.solve(law.covariance_matrix, a @ c).T
     # Joseph's form stays symmetric positive definite when the measurement is nearly exact.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.state import column
 from guidekit.core.prior import Prior, Time
+from guidekit.core.state import column
 from guidekit.processes.reflected import ReflectedProcess
 
 
@@ -31,6 +31,7 @@ class BoxHistogram(Prior):
     """
 
     name = "histogram in a box"
+    process: ReflectedProcess
 
     def __init__(self, weights: Tensor, process: ReflectedProcess | None = None) -> None:
         weights = torch.as_tensor(weights)

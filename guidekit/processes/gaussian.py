@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from guidekit.core.random import Draw
 from guidekit.core.kernel import GaussianKernel
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.process import Process
+from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact
 from guidekit.core.state import column
 from guidekit.core.support import EVERYWHERE, Support
@@ -169,7 +169,9 @@ def check_time(t: Number) -> None:
     """Raise `ValueError` for times outside [0, 1]; tensors on a GPU are not waited for."""
     if isinstance(t, Tensor):
         if t.device.type == "cpu" and not bool(((t >= 0) & (t <= 1)).all()):
-            raise ValueError(f"times from {float(t.min()):g} to {float(t.max()):g}; they run from 0 (clean) to 1 (noise)")
+            raise ValueError(
+                f"times from {float(t.min()):g} to {float(t.max()):g}; they run from 0 (clean) to 1 (noise)"
+            )
     elif not 0 <= t <= 1:
         raise ValueError(f"t={t:g}; times run from 0 (clean) to 1 (noise)")
 

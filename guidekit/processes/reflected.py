@@ -8,10 +8,10 @@ import math
 import torch
 from torch import Tensor
 
-from guidekit.core.random import Draw
 from guidekit.core.kernel import GaussianKernel
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.process import Process
+from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact
 from guidekit.core.state import column
 from guidekit.core.support import EVERYWHERE, Support
@@ -156,8 +156,8 @@ class ReflectedProcess(Process):
 
     def target(self, x: Tensor, x0: Tensor, t: Number) -> Tensor:
         """Score of x given x0, (B, *S), what a score network learns by regression (weight its square by s^2)."""
-        unit = [(v - self.low) / self.width for v in (x, x0)]
-        return reflected_score(*unit, self.schedule(t)[1]) / self.width
+        at, clean = ((v - self.low) / self.width for v in (x, x0))
+        return reflected_score(at, clean, self.schedule(t)[1]) / self.width
 
     def prediction(self, mean: Tensor, x: Tensor, t: Number) -> GaussianPrediction:
         """The prediction with Tweedie mean x + s^2 score (B, *S) at state x and time t."""

@@ -11,11 +11,13 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Number = float | Tensor
+Number = Any
+"""A number, or a tensor of numbers; answers are of the kind of what was given."""
 
 
 def _ops(t: Number):
@@ -53,8 +55,8 @@ class LinearVP(_VariancePreserving):
         """Check the rates."""
         if not (0 <= self.beta_min < math.inf and 0 <= self.beta_max < math.inf and self.beta_min + self.beta_max > 0):
             raise ValueError(
-                f"beta_min={self.beta_min}, beta_max={self.beta_max}; noise rates are at least 0 and finite, and one is "
-                "above 0"
+                f"beta_min={self.beta_min}, beta_max={self.beta_max}; noise rates are at least 0 and finite, and one "
+                "is above 0"
             )
 
     def __call__(self, t: Number) -> tuple[Number, Number]:
@@ -146,9 +148,9 @@ class RateVP(_VariancePreserving):
         """(a, s) at t."""
         if isinstance(t, Tensor):
             place = t.double() * self._cells
-            cell = place.detach().floor().long().clamp(0, self._cells - 1)
-            integral, rate = (knot.to(t.device) for knot in self._knots)
-            log_a = -0.5 * _hermite(integral[cell], integral[cell + 1], rate[cell], rate[cell + 1], place - cell)
+            left = place.detach().floor().long().clamp(0, self._cells - 1)
+            sums, slopes = (knot.to(t.device) for knot in self._knots)
+            log_a = -0.5 * _hermite(sums[left], sums[left + 1], slopes[left], slopes[left + 1], place - left)
             return log_a.exp().to(t), (-torch.expm1(2 * log_a)).clamp_min(0).sqrt().to(t)
         integral, rate = self._numbers
         cell = min(max(int(t * self._cells), 0), self._cells - 1)
@@ -201,7 +203,7 @@ class TableVP(_VariancePreserving):
         return f"TableVP({_table(self.betas)}, zero_terminal_snr={self.zero_terminal_snr})"
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> int:  # type: ignore[override]
         """N, number of indices."""
         return len(self.betas)
 

@@ -40,7 +40,11 @@ class TimedSampler(Sampler[Memory]):
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """See `Sampler.grid`."""
-        return times_of(self.times, prior.process, steps)
+        return self.plain(prior.process, steps)
+
+    def plain(self, process: Any, steps: int) -> list[float]:
+        """The times of its grid on a process."""
+        return times_of(self.times, process, steps)  # type: ignore[arg-type]
 
 
 def at_least(value: float, least: float, name: str) -> None:

@@ -13,6 +13,7 @@ from guidekit import registry
 from guidekit.core.kernel import CompositeKernel
 from guidekit.core.prediction import Prediction
 from guidekit.core.prior import Prior
+from guidekit.core.process import Process
 from guidekit.core.requirements import GuidanceError
 from guidekit.core.state import Composite, altered
 from guidekit.registry import register
@@ -76,7 +77,7 @@ class Each(TimedSampler[dict[str, Any]]):
 
     def check(self, prior: Prior) -> None:
         """See `Sampler.check`: the prior has these parts, and they are what their samplers need."""
-        there = prior.process.parts
+        there: Mapping[str, Process] = prior.process.parts  # type: ignore[attr-defined]
         unknown = [name for name in self.parts if name not in there]
         if unknown:
             raise GuidanceError(f"there is no part {unknown[0]!r}; states of this prior have {', '.join(there)}")

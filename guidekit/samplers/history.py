@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-
 from collections.abc import Sequence
 
 from torch import Tensor

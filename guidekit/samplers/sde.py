@@ -9,7 +9,6 @@ from typing import Any
 
 from guidekit.core.kernel import GaussianKernel
 from guidekit.core.prior import Prior
-from guidekit.processes.grids import times_of
 from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here, TimedSampler, at_least
 from guidekit.samplers.ode import euler_step, heun_step
@@ -132,7 +131,7 @@ class StochasticHeun(TimedSampler[None]):
 @functools.lru_cache(maxsize=16)
 def _plain_times(sampler: StochasticHeun, process: Any, steps: int) -> dict[float, float]:
     """The times before they were lifted, by the lifted ones."""
-    return {sampler.lifted(process, t, steps): t for t in times_of(sampler.times, process, steps)}
+    return {sampler.lifted(process, t, steps): t for t in sampler.plain(process, steps)}
 
 
 @register("sampler", "langevin")

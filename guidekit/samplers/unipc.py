@@ -111,8 +111,8 @@ class UniPC(TimedSampler[Track]):
     def step(self, here: Here, memory: Track | None) -> tuple[GaussianKernel, Track]:
         """See `Sampler.step`."""
         process, prediction, t, u = here.process, here.prediction, here.step.t, here.step.u
-        x, now, past = prediction.x, Earlier(t, prediction.mean), before(memory and memory.past, t)
-        stride = memory and memory.stride
+        x, now = prediction.x, Earlier(t, prediction.mean)
+        past, stride = ((), None) if memory is None else (before(memory.past, t), memory.stride)
         if self.corrector and stride and stride.target == t and past and past[0].t == stride.time:
             corrected = multistep(process, stride.x, (*past[: stride.order], now), stride.time, t, self.variant)
             x = x + (corrected - stride.led_to)

@@ -101,7 +101,9 @@ def test_parts_without_noise_are_not_shifted_where_particles_are_weighed():
     delta = Composite({"quiet": torch.ones(3, 2), "loud": torch.ones(3, 2)})
     free, weighed = both.shift(delta), both.shift(delta, reversible=True)
     assert free.parts["quiet"].mean.all() and not weighed.parts["quiet"].mean.any() and weighed.parts["loud"].mean.all()
-    assert not both.deterministic and quiet.deterministic and both.shift(Composite({"loud": None})).parts["loud"] is loud
+    assert (
+        not both.deterministic and quiet.deterministic and both.shift(Composite({"loud": None})).parts["loud"] is loud
+    )
     point = Composite({"quiet": torch.zeros(3, 2), "loud": torch.zeros(3, 2)})
     torch.testing.assert_close(both.log_prob(point), loud.log_prob(point.parts["loud"]))
     assert both.log_prob(Composite({"quiet": torch.ones(3, 2), "loud": torch.zeros(3, 2)})).isneginf().all()
@@ -111,6 +113,8 @@ def test_rows_may_have_their_own_noise():
     std = torch.tensor([0.1, 2.0], dtype=torch.float64)
     kernel = GaussianKernel(torch.zeros(2, 4), std)
     x = kernel.sample(Draw(KeyedRandom(0, 0, 2), (0,), "move"))
-    expected = torch.stack([torch.distributions.Normal(0, v).log_prob(r).sum() for v, r in zip(std, x.double(), strict=True)])
+    expected = torch.stack(
+        [torch.distributions.Normal(0, v).log_prob(r).sum() for v, r in zip(std, x.double(), strict=True)]
+    )
     torch.testing.assert_close(kernel.log_prob(x), expected)
     assert x.dtype is torch.float32 and float(x[1].abs().max()) > float(x[0].abs().max())

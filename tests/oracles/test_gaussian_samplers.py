@@ -288,7 +288,8 @@ def test_single_and_double_precision_follow_one_path(sampler):
             return population
 
     options = dict(num_samples=8, steps=6, sampler=sampler)
-    double, single = (gk.sample(prior, Look(), dtype=each, **options).samples for each in (torch.float64, torch.float32))
+    types = (torch.float64, torch.float32)
+    double, single = (gk.sample(prior, Look(), dtype=each, **options).samples for each in types)
     assert double.dtype is torch.float64 and starts[0].dtype is torch.float64
     torch.testing.assert_close(single.double(), double, atol=2e-4, rtol=1e-4)
     noise = Draw(KeyedRandom(0, 0, 8), (-1,), "start").normal(torch.empty(8, 1, dtype=torch.float64))
@@ -321,6 +322,7 @@ CALLS = {  # in 10 steps
     S.EDICT(): 20,
     S.BDIA(): 10,
 }
+
 
 @pytest.mark.parametrize("sampler", CALLS, ids=lambda sampler: type(sampler).__name__)
 def test_network_calls_and_the_contract(sampler):

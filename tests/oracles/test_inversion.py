@@ -11,7 +11,7 @@ from guidekit.core.loop import populate, prepare
 from guidekit.core.random import Draw, KeyedRandom
 from guidekit.inversion.ddim import inverted_step
 
-S, P, I = gk.samplers, gk.processes, gk.inversion
+S, P, INV = gk.samplers, gk.processes, gk.inversion
 PROCESSES = {
     "vp": P.VP(),
     "cosine": P.VP("cosine"),
@@ -35,8 +35,8 @@ def test_round_trip(process, method, bound):
     prior = mixture(PROCESSES[process])
     x = prior.sample(50, torch.Generator().manual_seed(0)).double()
     for steps in (1, 10, 50):
-        latent = I.encode(prior, x, method, steps)
-        error = float((I.decode(prior, latent, method) - x).abs().max())
+        latent = INV.encode(prior, x, method, steps)
+        error = float((INV.decode(prior, latent, method) - x).abs().max())
         print(process, method, steps, error)
         assert error < bound
 
@@ -48,7 +48,7 @@ def test_latents_of_a_gaussian_are_those_of_its_flow(method, bound, order):
     x = torch.linspace(-1, 2, 30, dtype=torch.float64)[:, None]
     errors = []
     for steps in (25, 50, 100):
-        latent = I.encode(prior, x, method, steps)
+        latent = INV.encode(prior, x, method, steps)
         a, s = prior.process.coefficients(latent.times[0])
         expected = 0.5 * a + (x - 0.5) * ((0.49 * a * a + s * s) / 0.49) ** 0.5
         errors.append(float((latent.state - expected).abs().max()))
@@ -69,13 +69,13 @@ def test_a_way_back_that_would_lose_the_latent_is_refused(method, most):
     x = torch.linspace(-1, 2, 30, dtype=torch.float64)[:, None]
 
     def error(method, steps):
-        latent = I.encode(prior, x, method, steps)
+        latent = INV.encode(prior, x, method, steps)
         a, s = prior.process.coefficients(latent.times[0])
         return float((latent.state - 0.5 * a - (x - 0.5) * ((0.49 * a * a + s * s) / 0.49) ** 0.5).abs().max())
 
     assert error(method, most) < 0.2
-    with pytest.raises(I.InvertibleError, match=f"at most {most} steps, or (gamma|mixing)=1"):
-        I.encode(prior, x, method, most + 1)
+    with pytest.raises(INV.InvertibleError, match=f"at most {most} steps, or (gamma|mixing)=1"):
+        INV.encode(prior, x, method, most + 1)
     assert error(type(method)(1.0), 2 * most) < 0.02
 
 
@@ -89,8 +89,8 @@ def test_sampling_is_decoding(method):
         partner = start
     else:
         partner = prior.process.reverse_kernel(prior.predict(start, 1.0), 1.0, grid[1], eta=0.0).mean
-    latent = I.Latent(start, partner, tuple(grid))
-    torch.testing.assert_close(I.decode(prior, latent, method), x, atol=1e-10, rtol=0)
+    latent = INV.Latent(start, partner, tuple(grid))
+    torch.testing.assert_close(INV.decode(prior, latent, method), x, atol=1e-10, rtol=0)
 
 
 def test_gamma_and_mixing_at_their_limits():
@@ -109,12 +109,12 @@ def test_editing_under_another_condition(method):
     """Encoded as component 0 and decoded as component 1, a sample keeps its place within its component."""
     prior = mixture(PROCESSES["vp"])
     x = torch.tensor([[1.5, 0.0], [1.9, -0.3]], dtype=torch.float64)
-    latent = I.encode(prior, x, method, 200, condition=0)
-    torch.testing.assert_close(I.decode(prior, latent, method, condition=0), x, atol=1e-7, rtol=0)
+    latent = INV.encode(prior, x, method, 200, condition=0)
+    torch.testing.assert_close(INV.decode(prior, latent, method, condition=0), x, atol=1e-7, rtol=0)
     moved = torch.tensor([[-1.5, 1.0], [-1.1, 0.7]], dtype=torch.float64)
-    torch.testing.assert_close(I.decode(prior, latent, method, condition=1), moved, atol=0.1, rtol=0)
-    guided = I.encode(prior, x, method, 20, condition=0, guidance=gk.guidance.CFG(2.0))
-    back = I.decode(prior, guided, method, condition=0, guidance=gk.guidance.CFG(2.0))
+    torch.testing.assert_close(INV.decode(prior, latent, method, condition=1), moved, atol=0.1, rtol=0)
+    guided = INV.encode(prior, x, method, 20, condition=0, guidance=gk.guidance.CFG(2.0))
+    back = INV.decode(prior, guided, method, condition=0, guidance=gk.guidance.CFG(2.0))
     torch.testing.assert_close(back, x, atol=1e-7, rtol=0)
 
 
@@ -128,9 +128,9 @@ def by_class(process, mean=1.0, variance=0.25):
 
 def round_trip(prior, x, guidance, steps, condition=0):
     """Root mean square error of clean states that were encoded and decoded by DDIM under a guidance."""
-    method = I.DDIMInversion()
-    latent = I.encode(prior, x, method, steps, condition, guidance)
-    return float((I.decode(prior, latent, method, condition, guidance) - x).square().mean().sqrt())
+    method = INV.DDIMInversion()
+    latent = INV.encode(prior, x, method, steps, condition, guidance)
+    return float((INV.decode(prior, latent, method, condition, guidance) - x).square().mean().sqrt())
 
 
 @pytest.mark.parametrize("process", [P.VP("cosine"), P.EDM()])
@@ -140,7 +140,7 @@ def test_inverted_ddim_is_of_first_order(process):
     x = torch.linspace(-1, 2, 30, dtype=torch.float64)[:, None]
     errors, trips = [], []
     for steps in (100, 200, 400):
-        latent = I.encode(prior, x, I.DDIMInversion(), steps)
+        latent = INV.encode(prior, x, INV.DDIMInversion(), steps)
         a, s = process.coefficients(latent.times[0])
         expected = 0.5 * a + (x - 0.5) * ((0.49 * a * a + s * s) / 0.49) ** 0.5
         errors.append(float((latent.state - expected).abs().max()) / s)
@@ -175,8 +175,8 @@ def test_guidance_costs_accuracy_and_little_of_cfg_plus_plus_costs_less():
     halves = [round_trip(prior, x, gk.guidance.CFG(2.0), steps) for steps in (100, 200, 400)]
     assert math.log2(halves[0] / halves[2]) / 2 == pytest.approx(1, abs=0.25)
     zero = gk.guidance.CFGPlusPlus(0.0)
-    latent = I.encode(prior, x, I.DDIMInversion(), 20, 0, zero)
-    assert torch.equal(latent.state, I.encode(prior, x, I.DDIMInversion(), 20).state)
+    latent = INV.encode(prior, x, INV.DDIMInversion(), 20, 0, zero)
+    assert torch.equal(latent.state, INV.encode(prior, x, INV.DDIMInversion(), 20).state)
 
 
 def test_decoding_by_ddim_is_sampling():
@@ -184,7 +184,7 @@ def test_decoding_by_ddim_is_sampling():
     start = begin(prior)
     for plug in (gk.guidance.CFG(2.0), gk.guidance.CFGPlusPlus(0.5), gk.guidance.APG(3.0)):
         grid = tuple(S.DDIM().grid(prior, 20))
-        found = I.decode(prior, I.Latent(start, None, grid), I.DDIMInversion(times=grid), 0, plug)
+        found = INV.decode(prior, INV.Latent(start, None, grid), INV.DDIMInversion(times=grid), 0, plug)
         assert torch.equal(found, gk.sample(prior, plug, sampler=S.DDIM(), **options).samples)
 
 
@@ -197,14 +197,15 @@ class Noisy(gk.Guidance):
 
 
 def test_refusals():
-    prior = mixture(P.VP())
+    prior, tokens = mixture(P.VP()), gk.priors.CategoricalChain(torch.ones(2, 2))
     for make, words in [
-        (lambda: I.encode(prior, torch.zeros(3, 2), I.DDIMInversion(), guidance=Noisy()), "draws noise"),
+        (lambda: INV.encode(prior, torch.zeros(3, 2), INV.DDIMInversion(), guidance=Noisy()), "draws noise"),
         (lambda: S.EDICT(0.0), "mixing=0.0"),
         (lambda: S.BDIA(1.5), "gamma=1.5"),
-        (lambda: I.encode(prior, torch.zeros(3, 5)), "expected (B, *(2,))"),
-        (lambda: I.encode(prior, torch.zeros(3, 2), steps=0), "steps=0"),
-        (lambda: I.encode(gk.priors.CategoricalChain(torch.ones(2, 2)), torch.zeros(1, 2).long()), "EDICT needs a Gaussian process"),
+        (lambda: INV.encode(prior, torch.zeros(3, 5)), "expected (B, *(2,))"),
+        (lambda: INV.encode(prior, torch.zeros(3, 2), steps=0), "steps=0"),
+        (lambda: INV.encode(tokens, torch.zeros(1, 2).long()), "EDICT needs a Gaussian process"),
+        (lambda: INV.decode(prior, INV.Latent(torch.zeros(1, 2), None, (0.9, 0.0))), "has one state"),
     ]:
         with pytest.raises(ValueError) as refusal:
             make()

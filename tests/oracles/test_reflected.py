@@ -147,7 +147,10 @@ def test_refusals():
         (lambda: ReflectedProcess(gk.processes.VP().schedule), "GeometricVE or KarrasVE"),
         (lambda: gk.priors.BoxHistogram(torch.tensor([[1.0, 0.0]])), "positive"),
         (lambda: from_simplex(torch.tensor([0.5, 0.6])), "sum to 1"),
-        (lambda: gk.sample(gk.priors.BoxHistogram(torch.ones(1, 3)), sampler=gk.samplers.Heun()), "samplers for it: Ancestral, DDIM"),
+        (
+            lambda: gk.sample(gk.priors.BoxHistogram(torch.ones(1, 3)), sampler=gk.samplers.Heun()),
+            "samplers for it: Ancestral, DDIM",
+        ),
     ]:
         with pytest.raises(ValueError) as refusal:
             make()
