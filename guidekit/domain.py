@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from guidekit import registry
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
 from guidekit.core.state import leaves
@@ -329,34 +330,37 @@ class Rewards(Mapping[str, Objective]):
     Those of other packages are entry points of the group "guidekit.rewards", named "domain.reward".
     """
 
-    def __init__(self, domain: Domain) -> None:
+    def __init__(self, domain: Domain | type[Domain]) -> None:
         self.domain = domain
 
     @property
-    def kinds(self) -> dict[str, Callable[..., Any]]:
-        """What makes each of them, by name."""
-        found: dict[str, Callable[..., Any]] = dict(self.domain.kinds)
-        for entry in entry_points(group="guidekit.rewards"):
-            domain, _, name = entry.name.rpartition(".")
-            if domain == self.domain.name:
-                found.setdefault(name, entry.load())
-        return found
+    def _others(self) -> dict[str, registry.Entry]:
+        """Those of other packages."""
+        own = f"{self.domain.name}."
+        found = registry.external("guidekit.rewards", "reward", [own + name for name in self.domain.kinds])
+        return {name.removeprefix(own): entry for name, entry in found.items() if name.startswith(own)}
+
+    def kind(self, name: str) -> Callable[..., Any]:
+        """What makes one of them; raises `UnknownNameError`, or `BrokenError` where another package cannot be loaded."""
+        if name in self.domain.kinds:
+            return self.domain.kinds[name]
+        others = self._others
+        if name not in others:
+            raise UnknownNameError("reward", name, [*self.domain.kinds, *others])
+        return others[name].load()
 
     def __getitem__(self, name: str) -> Objective:
         return self.make(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.kinds)
+        return iter([*self.domain.kinds, *self._others])
 
     def __len__(self) -> int:
-        return len(self.kinds)
+        return len(list(iter(self)))
 
     def function(self, name: str, **options: Any) -> Any:
         """The reward as it is written down: a function of an object, or an objective where it judges states."""
-        kinds = self.kinds
-        if name not in kinds:
-            raise UnknownNameError("reward", name, kinds)
-        return kinds[name](**options)
+        return self.kind(name)(**options)
 
     def make(self, name: str, **options: Any) -> Objective:
         """The reward as an objective, with options."""

@@ -97,9 +97,8 @@ def _hydra(command: str, settings: list[str]) -> int:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from guidekit.cli.compose import refuse_choices, refuse_hydra, rewrite
-    from guidekit.running.groups import CONFIGS, check_types, load_command
-    from guidekit.running.targets import refuse_targets
+    from guidekit.cli.compose import refuse_choices, refuse_classes, refuse_hydra, rewrite, search_path, store
+    from guidekit.running.groups import CONFIGS, check_registered, check_types, load_command
 
     refused = []
 
@@ -107,7 +106,8 @@ def _hydra(command: str, settings: list[str]) -> int:
         given = OmegaConf.to_container(config, resolve=True)
         try:
             check_types(load_command(command, HydraConfig.get().runtime.choices), given)
-            refuse_targets(given)
+            refuse_classes(given)
+            check_registered(given)
             _job(command)(given)
         except (ValueError, ImportError, OSError) as error:  # the other runs of a sweep go on
             if os.environ.get("GUIDEKIT_TRACEBACK"):
@@ -116,9 +116,11 @@ def _hydra(command: str, settings: list[str]) -> int:
             refused.append(error)
 
     refuse_hydra(settings)
+    refuse_classes(settings)
     refuse_choices(rewrite(settings))
+    store(rewrite(settings))
     settings.sort(key=lambda setting: setting not in ("--multirun", "-m"))  # argparse takes no flag between settings
-    sys.argv = [f"guidekit {command}", *rewrite(settings)]
+    sys.argv = [f"guidekit {command}", *rewrite(settings), *search_path()]
     hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base=None)(task)()
     return 2 if refused else 0
 

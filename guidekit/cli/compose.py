@@ -7,8 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guidekit.names import UnknownNameError
-from guidekit.running.groups import CONFIGS, check_types, group_choices, groups
-from guidekit.running.targets import refuse_targets
+from guidekit.running.catalog import shipped
+from guidekit.running.groups import (
+    CONFIGS,
+    DOMAIN,
+    SPECIAL,
+    check_registered,
+    check_types,
+    config_packages,
+    group_choices,
+    groups,
+    has_file,
+    load_group,
+)
 
 
 class UsageError(ValueError):
@@ -47,6 +58,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     refuse_hydra(arguments)
+    refuse_classes(arguments)
     chosen, keyed = [], []
     for argument in rewrite(arguments):
         key, equals, value = argument.partition("=")
@@ -54,12 +66,11 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
             raise UsageError(
                 f"{argument!r} is no setting; write key=value, such as num_samples=64 (quote values with blanks)"
             )
-        if key in groups():
-            if value not in group_choices(key):
-                raise UnknownNameError(key, value, group_choices(key))
-            chosen.append(argument)
-        else:
-            keyed.append(argument)
+        (chosen if key in groups() else keyed).append(argument)
+    for argument in chosen:
+        refuse_choice(*argument.split("=", 1), domains_of(chosen))
+    store(chosen)
+    chosen = [*chosen, *search_path()]
     with hydra.initialize_config_module(CONFIGS, version_base=None):
         try:
             config = OmegaConf.to_container(hydra.compose(command, [*chosen, *keyed]), resolve=True)
@@ -74,7 +85,8 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
             shipped = OmegaConf.to_container(hydra.compose(command, chosen), resolve=True)
             refuse_added(command, keyed, flat_keys(shipped))
             check_types(shipped, config)
-            refuse_targets(config)
+            refuse_classes(config)
+        check_registered(config)
         return config
 
 
@@ -94,8 +106,81 @@ def refuse_choices(settings: Sequence[str]) -> None:
         if not equals or group not in groups() or value.startswith("glob("):
             continue
         for name in re.findall(r"[^,()\s]+(?=[,)\s]|$)", value):  # not the function in choice(svdd,fk_steering)
-            if name not in group_choices(group):
-                raise UnknownNameError(group, name, group_choices(group))
+            refuse_choice(group, name, domains_of(settings))
+
+
+def refuse_choice(group: str, name: str, domains: Sequence[str]) -> None:
+    """Raise UnknownNameError for a member that a group has not; of rewards, one that none of the domains has."""
+    if group != "reward" or has_file(group, name):
+        if name not in group_choices(group):
+            raise UnknownNameError(group, name, group_choices(group))
+    elif not any(name in group_choices(group, domain) for domain in domains):
+        others = [one for one in shipped()["domains"] if name in group_choices(group, one)]
+        if others:
+            raise UsageError(f"reward {name!r} is of domain {' or '.join(others)}: give domain={others[0]}")
+        raise UnknownNameError(group, name, {one for domain in domains for one in group_choices(group, domain)})
+
+
+def mentioned(group: str, settings: Sequence[str]) -> list[str]:
+    """Members of a group that are chosen; all of them by a pattern."""
+    found: list[str] = []
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key.lstrip("+").partition("@")[0] == group:
+            names = group_choices(group) if "glob(" in value else re.findall(r"[^,()\s]+(?=[,)\s]|$)", value)
+            found += [name for name in names if name in group_choices(group) or group == "reward"]
+    return found
+
+
+def domains_of(settings: Sequence[str]) -> list[str]:
+    """The domains that are chosen, or the one that stands for none."""
+    return mentioned("domain", settings) or [DOMAIN]
+
+
+def store(settings: Sequence[str]) -> None:
+    """Tell Hydra of what has no file: what is chosen with its settings, all else by name.
+
+    Raises:
+        BrokenError: something chosen cannot be loaded.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    for group in (*SPECIAL, "domain", "reward"):
+        wanted = mentioned(group, settings)
+        for name in {*group_choices(group), *wanted}:
+            if has_file(group, name):
+                continue
+            node: dict[str, Any] = {"name": name}
+            if name in wanted or name in SPECIAL.get(group, ()):
+                owners = [one for one in domains_of(settings) if group != "reward" or name in group_choices(group, one)]
+                node = load_group(group, name, *owners[:1])
+            ConfigStore.instance().store(name, node, group)
+
+
+def search_path() -> list[str]:
+    """Where Hydra finds files of other packages, as a setting of its own."""
+    others = [f"pkg://{package}" for package in config_packages()[1:]]
+    return [f"hydra.searchpath=[{','.join(others)}]"] if others else []
+
+
+def refuse_classes(given: Sequence[str] | Mapping[str, Any], place: str = "") -> None:
+    """Refuse a class named by `_target_`, in settings as they were written or in what they have become.
+
+    Raises:
+        UsageError: with where it stands.
+    """
+    if isinstance(given, str):
+        found = given if "_target_" in given else None
+    elif isinstance(given, Mapping):
+        found = next((f"{place}{key}" for key in given if "_target_" in str(key)), None)
+        for key, value in given.items():
+            refuse_classes(value, f"{place}{key}.") if isinstance(value, Mapping | list | tuple) else None
+    else:
+        found = None
+        for value in given:
+            refuse_classes(value, place) if isinstance(value, Mapping | list | tuple | str) else None
+    if found is not None:
+        raise UsageError(f"{found}: settings name no classes; choose by name, as in guidance=svdd or {{name: svdd, ...}}")
 
 
 FLAGS = (

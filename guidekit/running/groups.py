@@ -1,63 +1,197 @@
-"""The groups of configuration files that ship with guidekit."""
+"""The groups of settings of the commands: files of configs/, here and in other packages, and what is registered.
+
+A group's member is the file of its name, or else what the signature of the registered class or function says.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import entry_points
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
+
+from guidekit import registry
+from guidekit.running.catalog import shipped
 
 CONFIGS = "guidekit.configs"
 
+NONE: dict[str, Any] = {"name": None}
+SPECIAL: dict[str, dict[str, dict[str, Any]]] = {
+    "guidance": {"none": NONE, "chain": {"name": "chain", "of": []}},
+    "sampler": {"default": NONE},
+}
+"""Members of groups of the registry that stand for no class: nothing, and several guidances, inside first."""
+
+DOMAIN = "molecules"
+"""The domain where none is named."""
+
 
 @cache
-def group_choices(group: str) -> list[str]:
-    """Names of the YAML files of a configuration group."""
-    folder = files(CONFIGS).joinpath(group)
-    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
+def config_packages() -> tuple[str, ...]:
+    """Packages with files for groups: this one, then those that others name in the entry point group guidekit.configs."""
+    return (CONFIGS, *sorted({point.value for point in entry_points(group="guidekit.configs")}))
+
+
+@cache
+def _files(group: str) -> dict[str, Traversable]:
+    """The files of a group by name; the first package that has one counts."""
+    found: dict[str, Traversable] = {}
+    for package in config_packages():
+        folder = files(package).joinpath(group)
+        for item in folder.iterdir() if folder.is_dir() else ():
+            if item.name.endswith(".yaml"):
+                found.setdefault(item.name[:-5], item)
+    return found
+
+
+@cache
+def group_choices(group: str, domain: str | None = None) -> list[str]:
+    """Names of the members of a group.
+
+    Args:
+        group: its name.
+        domain: whose rewards are meant; None are those of all domains that ship.
+    """
+    found = {*_files(group), *SPECIAL.get(group, ())}
+    if group in SPECIAL:
+        found.update(registry.entries(group))
+    if group == "domain":
+        found.update(point.name for point in entry_points(group="guidekit.domains"))
+    if group == "reward":
+        found.update(_rewards(domain))
+    return sorted(found)
+
+
+def _rewards(domain: str | None) -> set[str]:
+    """Names of the rewards of a domain; of one that ships without importing it."""
+    points = (point.name.rpartition(".") for point in entry_points(group="guidekit.rewards"))
+    found = {name for of, _, name in points if domain in (None, of)}
+    for known, told in shipped()["domains"].items():
+        if domain in (None, known):
+            found.update(told["rewards"])
+    if domain is not None and domain not in shipped()["domains"]:
+        from guidekit.domain import domain_class
+
+        found.update(domain_class(domain).kinds)
+    return found
 
 
 @cache
 def groups() -> list[str]:
-    """Names of all configuration groups."""
-    return sorted(item.name for item in files(CONFIGS).iterdir() if item.is_dir() and not item.name.startswith("_"))
+    """Names of all groups."""
+    folders = {item.name for item in files(CONFIGS).iterdir() if item.is_dir() and not item.name.startswith("_")}
+    return sorted({*folders, *SPECIAL})
 
 
-def load_group(group: str, name: str) -> dict[str, Any]:
-    """The content of one YAML file of a group."""
-    from omegaconf import OmegaConf
+def has_file(group: str, name: str) -> bool:
+    """Whether a member of a group has its settings in a file."""
+    return name in _files(group)
 
-    return OmegaConf.to_container(OmegaConf.create(files(CONFIGS).joinpath(group, f"{name}.yaml").read_text()))
+
+def load_group(group: str, name: str, domain: str = DOMAIN) -> dict[str, Any]:
+    """The settings of a member of a group; what is registered is imported for it.
+
+    Args:
+        group, name: of the member.
+        domain: whose rewards are meant.
+    """
+    if has_file(group, name):
+        from omegaconf import OmegaConf
+
+        return OmegaConf.to_container(OmegaConf.create(_files(group)[name].read_text()))
+    if name in SPECIAL.get(group, ()):
+        return dict(SPECIAL[group][name])
+    from guidekit.running.settings import configuration
+
+    return {"name": name, **configuration(_kind(group, name, domain))}
+
+
+def _kind(group: str, name: str, domain: str) -> Any:
+    """The class or function behind a member of a group without a file."""
+    if group in SPECIAL:
+        return registry.get(group, name)
+    from guidekit.domain import Rewards, domain_class
+
+    return domain_class(name) if group == "domain" else Rewards(domain_class(domain)).kind(name)
 
 
 def load_command(name: str, choices: Mapping[str, str]) -> dict[str, Any]:
-    """The shipped settings of a command, with those of the chosen files of its groups."""
+    """The shipped settings of a command, with those of the chosen members of its groups."""
     from omegaconf import OmegaConf
 
     content = OmegaConf.to_container(OmegaConf.create(files(CONFIGS).joinpath(f"{name}.yaml").read_text()))
     own = {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
-    return own | {group: load_group(group, choices[group]) for group in groups() if choices.get(group)}
+    domain = choices.get("domain") or DOMAIN
+    return own | {group: load_group(group, choices[group], domain) for group in groups() if choices.get(group)}
 
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a mapping"}
 """What a value may be, by the type of the shipped one. Where that is null or text, anything may stand."""
 
-MAY_BE_NULL = ("ess_threshold", "timeout")
+MAY_BE_NULL = ("timeout",)
 """Numbers that may be left out."""
 
 
 def check_types(shipped: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> None:
     """Refuse values that are no number, no list, ... where the shipped configuration has one.
 
+    What is registered has types of its own, see `check_registered`.
+
     Raises:
         ValueError: with the setting, the value and what is accepted.
     """
     for key, default in shipped.items():
         value, kind = given.get(key, default), type(default)
-        if kind not in KINDS or (value is None and key in MAY_BE_NULL):
+        if kind not in KINDS or (value is None and key in MAY_BE_NULL) or (not prefix and key in SPECIAL):
             continue
         accepted = {float: (int, float), list: (list, tuple)}.get(kind, kind)
         if not isinstance(value, accepted) or (kind is bool) != isinstance(value, bool):
             raise ValueError(f"{prefix}{key}={value!r}; {KINDS[kind]} is needed (shipped: {default})")
         if kind is dict:
             check_types(default, value, f"{prefix}{key}.")
+
+
+def check_registered(config: Mapping[str, Any]) -> None:
+    """Refuse settings of guidance and sampler that their classes do not take; nothing is built, no file is read.
+
+    Raises:
+        ValueError: with the setting and what is accepted.
+    """
+    for group in SPECIAL:
+        given = config.get(group)
+        if not isinstance(given, Mapping) or given.get("name") is None:
+            if given is not None and not isinstance(given, Mapping):
+                raise ValueError(f"{group}={given!r}; one of {', '.join(group_choices(group))} is needed")
+            continue
+        check_member(group, given, f"{group}.")
+
+
+def check_member(group: str, given: str | Mapping[str, Any], place: str = "") -> None:
+    """See `check_registered`; of a chain every member."""
+    from guidekit.running.settings import check
+
+    options = dict(given) if isinstance(given, Mapping) else {"name": given}
+    name = options.pop("name", None)
+    if name == "chain" and group == "guidance":
+        for one in chained(options):
+            check_member(group, one)
+    else:
+        check(registry.get(group, str(name)), options, f"{group}={name}", place)
+
+
+def chained(options: Mapping[str, Any]) -> list[str | Mapping[str, Any]]:
+    """The members of a chain, from its settings.
+
+    Raises:
+        ValueError: none, or no list.
+    """
+    members = options.get("of")
+    unknown = [key for key in options if key not in ("of", "name")]
+    if unknown or not isinstance(members, list | tuple) or not members:
+        raise ValueError("guidance=chain needs guidance.of=[svdd,best_of_n], names or {name: ..., setting: ...}")
+    for member in members:
+        if not isinstance(member, str | Mapping):
+            raise ValueError(f"guidance.of: {member!r} is no guidance; write its name, or {{name: ..., setting: ...}}")
+    return list(members)

@@ -18,6 +18,7 @@ from guidekit.core.question import Denoise, Question
 from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.support import Support
+from guidekit.objectives.verifiers import Verifier
 from guidekit.registry import register
 
 Bound = float | Tensor | Callable[[Tensor], Tensor] | None
@@ -124,7 +125,7 @@ class FGG(ClampCleanEstimate):
     lower: Bound = dataclasses.field(default=None, init=False)
     upper: Bound = dataclasses.field(default=None, init=False)
     mask: Tensor | Callable[[Tensor], Tensor] | None = dataclasses.field(default=None, init=False)
-    verifier: Any = None
+    verifier: Verifier | None = None
     rhythm: Sequence[int | None] = ()
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:

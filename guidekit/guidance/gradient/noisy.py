@@ -16,6 +16,7 @@ from guidekit.core.objective import Objective
 from guidekit.core.prediction import Prediction
 from guidekit.core.question import Denoise, Question
 from guidekit.core.state import altered, batch, column
+from guidekit.guidance.values.learned import LearnedValue
 from guidekit.objectives.reward import Value, objective_of
 from guidekit.registry import register
 
@@ -38,7 +39,7 @@ class ClassifierGuidance(Guidance[None]):
     Source: Dhariwal & Nichol 2021, arXiv:2105.05233, eq. 10; for values Oertell et al. 2025, arXiv:2505.21666, eq. 6.
     """
 
-    value: Objective
+    value: LearnedValue | Objective
     scale: float | Callable[[float], float] = 1.0
     layer = Layer.ESTIMATE
     requires = frozenset({Fact.FLOW, Fact.GRADIENT})

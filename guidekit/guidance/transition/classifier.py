@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Propose
-from guidekit.core.objective import Objective
+from guidekit.core.objective import Goal, Objective
 from guidekit.core.population import Population
 from guidekit.core.proposal import Proposal
 from guidekit.core.step import Step
@@ -25,7 +25,7 @@ from guidekit.samplers.ctmc import EulerCTMC
 class EditGuidance(Guidance[None]):
     """What guidances that weigh single-token edits share; see `DCBG` for the settings."""
 
-    reward: Objective | None = None
+    reward: Goal | None = None
     scale: float | Callable[[float], float] = 1.0
     first_order: bool = False
     value: Objective | None = None
@@ -123,7 +123,7 @@ class PredictorGuidance(EditGuidance):
 
 @register("guidance", "tag")
 def TAG(  # noqa: N802 - a preset
-    reward: Objective | None = None,
+    reward: Goal | None = None,
     scale: float | Callable[[float], float] = 1.0,
     value: Objective | None = None,
 ) -> PredictorGuidance:

@@ -17,6 +17,7 @@ from guidekit.core.requirements import GuidanceError
 from guidekit.core.state import cat
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.objectives.reward import objective_of
+from guidekit.registry import register
 
 FINEST = 0.01
 """Least temperature of a learned value, in units of the reward: its law has no finer bins to offer."""
@@ -42,6 +43,7 @@ class Estimate:
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement value(population)")
 
 
+@register("estimate", "posterior_mean")
 @dataclasses.dataclass(frozen=True, eq=False)
 class PosteriorMean(Estimate):
     """Reward of the clean estimate: of E[x_0 | x_t], or of the most probable token at every position.
@@ -68,6 +70,7 @@ class PosteriorMean(Estimate):
         return population.score(self.reward) / self.temperature
 
 
+@register("estimate", "relaxed")
 @dataclasses.dataclass(frozen=True, eq=False)
 class Relaxed(PosteriorMean):
     """Relaxed reward of the predicted laws of all tokens: what independent tokens of these laws are worth.
@@ -92,6 +95,7 @@ class Relaxed(PosteriorMean):
         return self.reward.relaxed(population.predict().probs).double() / self.temperature  # type: ignore[attr-defined]
 
 
+@register("estimate", "monte_carlo")
 @dataclasses.dataclass(frozen=True, eq=False)
 class MonteCarlo(PosteriorMean):
     """Soft value log mean exp(reward / temperature) over draws of x_0 from the predicted laws of tokens.

@@ -1,0 +1,157 @@
+"""What `guidekit list` says of each thing, written down in catalog.json so that it can be told without loading torch.
+
+`python -m guidekit.running.catalog` writes the file anew from the code; a test says when that is due. What other packages
+bring, and what is not in the file, is looked at when it is asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points, requires
+from pathlib import Path
+from typing import Any
+
+from guidekit import registry
+
+FILE = Path(__file__).with_name("catalog.json")
+
+
+@cache
+def shipped() -> dict[str, Any]:
+    """The content of the file."""
+    return json.loads(FILE.read_text())
+
+
+def catalog() -> dict[str, Any]:
+    """The content of the file, with what is registered now: other packages' things too, and why some cannot be loaded."""
+    content = shipped()
+    known = content["domains"]
+    return {
+        "domains": {entry.name: _domain(entry, known.get(entry.name)) for entry in _entries()},
+        "guidance": _members("guidance", content["guidance"]),
+        "samplers": _members("sampler", content["samplers"]),
+        "rewards": content["rewards"],
+    }
+
+
+def _members(group: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of the members of a group of the registry."""
+    found = {}
+    for name, entry in registry.entries(group).items():
+        if name in known and not entry.package and not entry.fault:
+            found[name] = known[name]
+            continue
+        try:
+            found[name] = described(group, name, entry.load())
+        except registry.BrokenError as error:
+            found[name] = {"what": str(error), "settings": {}} | dict.fromkeys(("needs", "on", "place", "noise"), "-")
+    return found
+
+
+def described(group: str, name: str, kind: Callable[..., Any]) -> dict[str, Any]:
+    """What is told of a guidance or a sampler."""
+    from guidekit.running.facts import guidance_facts, sampler_facts
+    from guidekit.running.settings import configuration
+
+    told = (guidance_facts if group == "guidance" else sampler_facts)(name, kind)
+    return {"what": first_line(kind), **told, "settings": configuration(kind)}
+
+
+def _entries() -> list[EntryPoint]:
+    return sorted(entry_points(group="guidekit.domains"), key=lambda entry: entry.name)
+
+
+def _domain(entry: EntryPoint, known: dict[str, Any] | None) -> dict[str, Any]:
+    if known is not None and known["class"] == entry.value:
+        gone = lacking(entry.name)
+        if not gone:
+            return {**known, "rewards": known["rewards"] | _others(entry.name)}
+        told = f'{known["objects"]} (not installed: {", ".join(gone)}; pip install "guidekit[{entry.name}]")'
+        return {**known, "objects": told}
+    from guidekit.domain import load_domain
+
+    try:
+        return of_domain(load_domain(entry.name))
+    except Exception as error:  # a domain of another package: that it is broken is all that can be said of it
+        return {"objects": f"{type(error).__name__}: {error}", "rewards": {}, "tasks": {}, "priors": {}}
+
+
+def _others(domain: str) -> dict[str, Any]:
+    """Rewards of other packages for a domain."""
+    found = {}
+    for point in entry_points(group="guidekit.rewards"):
+        of, _, name = point.name.rpartition(".")
+        if of == domain:
+            try:
+                found[name] = of_reward(point.load())
+            except Exception as error:
+                found[name] = {"what": f"{type(error).__name__}: {error}", "settings": {}}
+    return found
+
+
+def lacking(extra: str) -> list[str]:
+    """Packages of an extra of guidekit, and of the extras it stands for, that are not installed."""
+    from packaging.requirements import Requirement
+
+    gone = []
+    for requirement in map(Requirement, requires("guidekit") or ()):
+        if requirement.marker is None or not requirement.marker.evaluate({"extra": extra}):
+            continue
+        if requirement.name == "guidekit":
+            gone += [one for inner in sorted(requirement.extras) for one in lacking(inner)]
+            continue
+        try:
+            distribution(requirement.name)
+        except PackageNotFoundError:
+            gone.append(requirement.name)
+    return gone
+
+
+def made() -> dict[str, Any]:
+    """The content of the file as the code says it; needs every extra."""
+    from guidekit.domain import load_domain
+    from guidekit.running.build import OF_PRIORS
+
+    def members(group: str) -> dict[str, Any]:
+        found = {name: entry for name, entry in registry.entries(group).items() if not entry.package}
+        return {name: described(group, name, entry.load()) for name, entry in found.items()}
+
+    return {
+        "domains": {
+            entry.name: {"class": entry.value, **of_domain(load_domain(entry.name))}
+            for entry in _entries()
+            if entry.value.startswith("guidekit.")
+        },
+        "guidance": members("guidance"),
+        "samplers": members("sampler"),
+        "rewards": {name: first_line(kind) for name, kind in OF_PRIORS.items()},
+    }
+
+
+def of_domain(domain: Any) -> dict[str, Any]:
+    """What is told of a domain."""
+    return {
+        "objects": domain.objects,
+        "rewards": {name: of_reward(domain.rewards.kind(name)) for name in sorted(domain.rewards)},
+        "tasks": {name: first_line(make) for name, make in domain.tasks.items()},
+        "priors": domain.priors(),
+    }
+
+
+def of_reward(kind: Callable[..., Any]) -> dict[str, Any]:
+    """What is told of a reward."""
+    from guidekit.running.settings import configuration
+
+    return {"what": first_line(kind), "settings": configuration(kind)}
+
+
+def first_line(target: object) -> str:
+    """The first paragraph of a docstring, in one line."""
+    return (inspect.getdoc(target) or "").split("\n\n")[0].replace("\n", " ")
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(made(), indent=1, sort_keys=True, ensure_ascii=False) + "\n")

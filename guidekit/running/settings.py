@@ -1,0 +1,370 @@
+"""Settings of registered methods: what a configuration holds of them, and how its values become arguments.
+
+Both follow from the types in a method's signature, never from the names of its arguments:
+
+  `Objective` without a default, or `Goal`         what the run obeys (reward= or task=); no setting
+  `Prior`                                          the name of a prior of the domain, or the file of a checkpoint
+  `LearnedValue`, `Objective | None`               the file of a learned value
+  `Estimate`                                       {name: monte_carlo, draws: 4}
+  `Refiner`                                        the file of a refiner
+  `Verifier`                                       the setting `forbidden`, which goes to `Domain.verifier`
+  `Schedule`                                       {name: ramp, start: 2}; [low, high] where a list is taken as well
+  functions, tensors and all other classes         given from Python
+  bool, int, float, str, lists, tuples, mappings   as they are
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any
+
+from guidekit import registry
+from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.objective import GOAL, Objective
+from guidekit.core.prior import Prior
+from guidekit.core.sampler import Sampler
+from guidekit.guidance.contrast.schedules import Schedule
+from guidekit.guidance.starts.checkpoints import load_refiner
+from guidekit.guidance.starts.refined_noise import Refiner
+from guidekit.guidance.values.checkpoints import load_value
+from guidekit.guidance.values.estimates import Estimate
+from guidekit.guidance.values.learned import LearnedValue
+from guidekit.names import UnknownNameError
+from guidekit.objectives.verifiers import Verifier
+from guidekit.priors.checkpoints import load_any_prior
+from guidekit.registry import Setting
+
+MISSING = "???"
+"""What stands in a configuration for a setting that has to be given."""
+
+FORBIDDEN = "forbidden"
+"""The setting of whatever takes a verifier."""
+
+BASES = {"guidance": Guidance, "sampler": Sampler, "estimate": Estimate, "schedule": None}
+"""What members of a group make; None is anything."""
+
+
+LISTS = (Sequence, Set, set)
+"""Types that a list is taken for; text is none of them here."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a run gives to methods that ask for it.
+
+    Args:
+        objective: reward, or likelihood of the task; None where there is none.
+        prior: by name or path of a checkpoint.
+        verifier: makes a verifier, given what is forbidden; None where no domain could.
+    """
+
+    objective: Objective | None = None
+    prior: Callable[[str], Prior] = load_any_prior
+    verifier: Callable[[Sequence[str]], Any] | None = None
+
+
+def members(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union, None among them as NoneType; one type by itself."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return tuple(member for one in typing.get_args(annotation) for member in members(one))
+    return (annotation,)
+
+
+def is_goal(setting: Setting) -> bool:
+    """Whether the run says what it is."""
+    found = members(setting.annotation)
+    if any(GOAL in getattr(member, "__metadata__", ()) for member in found):
+        return True
+    return setting.required and all(map(_of_objectives, found)) and not any(map(_read_from_files, found))
+
+
+def takes_verifier(setting: Setting) -> bool:
+    """Whether the domain's verifier is what it wants."""
+    return Verifier in members(setting.annotation)
+
+
+def configuration(kind: Callable[..., Any]) -> dict[str, Any]:
+    """The settings of a method with their defaults, as a configuration has them; `MISSING` for those without one."""
+    found: dict[str, Any] = {}
+    for setting in registry.settings(kind):
+        if takes_verifier(setting):
+            found[FORBIDDEN] = []
+        elif not is_goal(setting):
+            found[setting.name] = MISSING if setting.required else _plain(setting.default)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A default as a configuration has it; a mapping without entries is null, as it could not be filled."""
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def build(group: str, config: str | Mapping[str, Any], context: Context, place: str = "") -> Any:
+    """What a configuration of a group stands for: a guidance, a sampler, an estimate or a schedule.
+
+    Args:
+        group: of the registry.
+        config: its name, or {name: ..., settings}.
+        context: of the run.
+        place: of its settings on the command line, such as "guidance."; empty within lists.
+
+    Raises:
+        UnknownNameError: no such name or setting.
+        ValueError: a value that is none of those accepted, or out of range.
+        GuidanceError: something is needed that the run has not.
+    """
+    options = dict(config) if isinstance(config, Mapping) else {"name": config}
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError(f"{config!r} names no {group}; write its name, or {{name: ..., setting: ...}}")
+    kind, where = registry.get(group, name), f"{group}={name}"
+    given = arguments(kind, options, context, where, place)
+    try:
+        made = kind(**given)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+    base = BASES[group]
+    if base is not None and not isinstance(made, base):
+        raise GuidanceError(f"{where} makes a {type(made).__name__}, which is no {group}")
+    return made
+
+
+def arguments(
+    kind: Callable[..., Any], options: Mapping[str, Any], context: Context, where: str, place: str = ""
+) -> dict[str, Any]:
+    """The arguments of a method, from its settings and the run; raises as `build`."""
+    check(kind, options, where, place)
+    given: dict[str, Any] = {}
+    for setting in registry.settings(kind):
+        name, optional = setting.name, type(None) in members(setting.annotation)
+        if is_goal(setting):
+            if context.objective is None and not optional:
+                raise GuidanceError(f"{where} needs something to obey: give reward=")
+            given[name] = context.objective
+        elif takes_verifier(setting):
+            words = options.get(FORBIDDEN) or []
+            if context.verifier is None:
+                if optional and not words:
+                    continue
+                raise GuidanceError(f"{where} needs a verifier, and there is no domain that could give one")
+            given[name] = context.verifier(list(words))
+        elif _is_given(setting, options):
+            given[name] = converted(setting, options[name], context, f"{place}{name}")
+    return given
+
+
+def check(kind: Callable[..., Any], options: Mapping[str, Any], where: str, place: str = "") -> None:
+    """Raise ValueError for settings of a method that it has not, that are missing or of a wrong type; reads no file."""
+    known = configuration(kind)
+    for name in options:
+        if name not in known:
+            raise UnknownNameError(f"setting of {where}", str(name), known)
+    for setting in registry.settings(kind):
+        if is_goal(setting) or takes_verifier(setting):
+            continue
+        if _is_given(setting, options):
+            converted(setting, options[setting.name], None, f"{place}{setting.name}")
+        elif setting.required:
+            raise ValueError(f"{where} needs {place}{setting.name}=, {accepted(setting)}")
+    words = options.get(FORBIDDEN)
+    if words is not None and not (_listed(words) and all(isinstance(word, str) for word in words)):
+        raise ValueError(f"{place}{FORBIDDEN}={words!r}; a list of texts is needed")
+
+
+def _is_given(setting: Setting, options: Mapping[str, Any]) -> bool:
+    """Whether there is a value; null is none where null stands in a configuration for a default that it cannot say."""
+    value = options.get(setting.name, MISSING)
+    if value is None and type(None) not in members(setting.annotation) and setting.annotation is not Any:
+        return _plain(setting.default) is not None
+    return not (isinstance(value, str) and value == MISSING)
+
+
+def converted(setting: Setting, value: Any, context: Context | None, name: str) -> Any:
+    """The argument behind a value of a configuration, by the type it should have.
+
+    Args:
+        setting: whose value it is.
+        value: from a configuration; objects from Python pass through.
+        context: of the run; None only checks, and reads no file.
+        name: for messages.
+
+    Raises:
+        ValueError: a value of another kind.
+    """
+    for member in sorted(members(setting.annotation), key=_rank):
+        try:
+            return _taken(member, value, context, name)
+        except _OtherKind:
+            continue
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name}={value}; a finite number is needed")
+    given = "null" if value is None else repr(value)
+    raise ValueError(f"{name}={given}; accepted: {accepted(setting)}")
+
+
+class _OtherKind(Exception):
+    """A value is not of the type that was tried."""
+
+
+def _rank(member: Any) -> int:
+    """Exact types before open ones."""
+    order = (type(None), bool, int, float, str)
+    return order.index(member) if member in order else len(order) + (member is Any)
+
+
+def _taken(member: Any, value: Any, context: Context | None, name: str) -> Any:
+    """A value as one type has it."""
+    origin = typing.get_origin(member) or member
+    inner = typing.get_args(member)
+    if member is Any or isinstance(member, typing.TypeVar):
+        return value
+    if origin in (type(None), bool, str):
+        if isinstance(value, origin):
+            return value
+    elif origin is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif origin is float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    elif origin is tuple:
+        return _tuple(inner, value, context, name)
+    elif inspect.isclass(origin) and issubclass(origin, Mapping):
+        if isinstance(value, Mapping):
+            each = inner[1] if len(inner) == 2 else Any
+            return {key: _any_of(each, one, context, f"{name}.{key}") for key, one in value.items()}
+    elif inspect.isclass(origin) and issubclass(origin, LISTS):
+        if _listed(value):
+            each = inner[0] if inner else Any
+            return tuple(_any_of(each, one, context, f"{name}[{i}]") for i, one in enumerate(value))
+    elif origin is typing.Literal:
+        if value in inner:
+            return value
+    elif isinstance(value, bool | int | float | str | Mapping | Sequence | None):
+        return _read(origin, value, context, name)
+    elif origin is Callable or not inspect.isclass(origin) or _is_protocol(origin) or isinstance(value, origin):
+        return value  # from Python, and judged there
+    raise _OtherKind
+
+
+def _any_of(annotation: Any, value: Any, context: Context | None, name: str) -> Any:
+    return converted(Setting(name, annotation, None, True), value, context, name)
+
+
+def _tuple(inner: tuple[Any, ...], value: Any, context: Context | None, name: str) -> tuple[Any, ...]:
+    if not _listed(value):
+        raise _OtherKind
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        inner = (inner[0],) * len(value)
+    if len(value) != len(inner):
+        raise _OtherKind
+    return tuple(_any_of(each, one, context, name) for each, one in zip(inner, value, strict=True))
+
+
+def _read(kind: Any, value: Any, context: Context | None, name: str) -> Any:
+    """What text or a mapping stands for where an object is wanted."""
+    if inspect.isclass(kind) and issubclass(kind, Prior) and isinstance(value, str):
+        return value if context is None else context.prior(value)
+    if kind is Refiner and isinstance(value, str):
+        return value if context is None else load_refiner(value)
+    if kind is Schedule and isinstance(value, str | Mapping):
+        return _registered("schedule", value, context)
+    if kind is Sampler and isinstance(value, str | Mapping):
+        return _registered("sampler", value, context)
+    if kind is Estimate and (isinstance(value, Mapping) or value in registry.entries("estimate")):
+        return _registered("estimate", value, context)
+    if _of_objectives(kind) and isinstance(value, str):
+        return value if context is None else load_value(value)
+    raise _OtherKind
+
+
+def _registered(group: str, value: str | Mapping[str, Any], context: Context | None) -> Any:
+    if context is not None:
+        return build(group, value, context)
+    options = dict(value) if isinstance(value, Mapping) else {"name": value}
+    name = options.pop("name", None)
+    if name is None:
+        raise _OtherKind
+    check(registry.get(group, str(name)), options, f"{group}={name}")
+    return value
+
+
+def _listed(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_protocol(kind: Any) -> bool:
+    return bool(getattr(kind, "_is_protocol", False))
+
+
+def _of_objectives(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, Objective)
+
+
+def _read_from_files(kind: Any) -> bool:
+    return kind in (Estimate, LearnedValue)
+
+
+PLAIN = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Any: "anything",
+}
+
+
+def accepted(setting: Setting) -> str:
+    """What a setting may be, in words."""
+    found = list(dict.fromkeys(_words(member) for member in members(setting.annotation)))
+    found.sort(key=lambda words: (words == "null", words.endswith("from Python")))
+    return " or ".join(found) + ("" if setting.required else f" (default: {_shown(setting.default)})")
+
+
+def _shown(value: Any) -> str:
+    plain = _plain(value)
+    return "null" if plain is None else str(plain).lower() if isinstance(plain, bool) else str(plain)
+
+
+def _words(member: Any) -> str:
+    """One type, in words."""
+    origin, inner = typing.get_origin(member) or member, typing.get_args(member)
+    if origin in PLAIN:
+        return PLAIN[origin]
+    if origin is tuple and Ellipsis not in inner:
+        return f"a list of {len(inner)} {'numbers' if set(inner) <= {int, float} else 'values'}"
+    if origin is typing.Literal:
+        return ", ".join(map(str, inner))
+    if inspect.isclass(origin) and issubclass(origin, Prior):
+        return "a prior (its name, or the file of a checkpoint)"
+    if origin is Refiner:
+        return "a refiner (a file made by guidekit train trainer=refiner)"
+    if _of_objectives(origin):
+        return "a value (a file made by guidekit train trainer=value)"
+    if origin is Estimate:
+        return f"an estimate ({_named('estimate')})"
+    if origin is Schedule:
+        return f"a schedule ({_named('schedule')})"
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return "a mapping"
+    if inspect.isclass(origin) and issubclass(origin, LISTS):
+        return "a list"
+    if origin is Callable:
+        return "a function, from Python"
+    return f"a {getattr(origin, '__name__', origin)}, from Python"
+
+
+def _named(group: str) -> str:
+    """How a member of a group is written."""
+    return " | ".join(f"{{name: {name}, ...}}" for name in registry.entries(group))
+
+
+__all__ = ["Context", "accepted", "arguments", "build", "check", "configuration", "converted", "is_goal"]
