@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from guidekit.console import Console
-from guidekit.domain import Domain, configured
+from guidekit.core.prior import Prior
+from guidekit.domain import configured
 from guidekit.evaluation.likelihood import bits_per_token
 from guidekit.evaluation.table import comparison
 from guidekit.files import write_atomic
-from guidekit.core.prior import Prior
 from guidekit.running.independence import caution, recorded
 
 BOUND, ERROR = "bits per token (bound)", "standard error of the bound"
 
 
-def likelihood(domain: Domain, prior: Prior, objects: Sequence[Any], draws: int, condition: Any) -> dict[str, float]:
+def likelihood(prior: Prior, objects: Sequence[Any], draws: int, condition: Any) -> dict[str, float]:
     """Bound on the bits a token of objects (None = invalid, left out), for the table; NaN when there are none."""
     valid = [one for one in objects if one is not None]
     if not valid:
         return {BOUND: math.nan, ERROR: math.nan}
-    made = bits_per_token(prior, domain.encode(valid), draws, condition)
+    made = bits_per_token(prior, prior.encode(valid), draws, condition)
     return {BOUND: made["bits_per_token"], ERROR: made["standard_error"]}
 
 
@@ -35,19 +35,18 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     refuse_settings(config)
     (domain, given), console = configured(config["domain"]), Console()
     prior = None if config["prior"] is None else domain.load_prior(config["prior"])
-    domain.compare_with(config["condition"])
-    objects, note = domain.read_samples(config["samples"], config["column"])
-    notes = [note]
-    for name in ("reference", "training"):
+    objects = domain.read_samples(config["samples"], config["column"], prior)
+    notes = [objects.notes]
+    for name, read in (("reference", domain.read_reference), ("training", domain.read_training)):
         if config[name]:
-            given[name], note = domain.read_reference(config[name], config["on_error"])
-            notes.append(note)
+            given[name] = read(config[name], config["on_error"], prior)
+            notes.append(given[name].notes)
     for note in filter(None, notes):
         console.print(note, soft_wrap=True)
-    bound = {} if prior is None else likelihood(domain, prior, objects, config["draws"], config["condition"])
-    figures = {**domain.evaluate(objects, **given), **bound}
+    bound = {} if prior is None else likelihood(prior, objects, config["draws"], config["condition"])
+    figures = {**domain.evaluate(objects, prior=prior, condition=config["condition"], **given), **bound}
     console.print(comparison({Path(config["samples"]).name: figures}, f"{len(objects)} {domain.objects}"))
-    told = caution(domain, recorded(config["samples"], domain.name))
+    told = caution(domain, prior, recorded(config["samples"], domain.name))
     if told:
         console.print(told, soft_wrap=True)
     if config["output"]:

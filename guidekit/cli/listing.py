@@ -2,40 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
-from guidekit.cli.catalog import catalog
+from guidekit import registry
 from guidekit.console import Console
 from guidekit.names import UnknownNameError
-from guidekit.running.groups import group_choices, load_group
+from guidekit.running.catalog import catalog
+from guidekit.running.groups import has_file, load_group
+
+GROUPS = {"guidance": "guidance", "sampler": "samplers"}
+"""Groups of the registry, and where the catalog has them."""
 
 SECTIONS = ("domains", "guidance", "rewards", "tasks", "samplers", "priors")
 
 
 def run(settings: Sequence[str]) -> int:
-    """Print all sections, or those named."""
+    """Print all sections, those named, or all that is known of a guidance or sampler."""
     for name in settings:
-        if name not in SECTIONS:
-            raise UnknownNameError("section", name, SECTIONS)
+        if name not in SECTIONS and not _groups_of(name):
+            raise UnknownNameError("section, guidance or sampler", name, [*SECTIONS, *_names()], most=12)
     console, content = Console(), catalog()
     for section in settings or SECTIONS:
-        console.print(globals()[f"_{section}"](content))
+        if section in SECTIONS:
+            console.print(globals()[f"_{section}"](content))
+        for group in _groups_of(section) if section not in SECTIONS else ():
+            _explain(console, group, section, content)
     return 0
 
 
+def _names() -> list[str]:
+    return [name for group in GROUPS for name in registry.entries(group)]
+
+
+def _groups_of(name: str) -> list[str]:
+    return [group for group in GROUPS if name in registry.entries(group)]
+
+
+def _explain(console: Console, group: str, name: str, content: dict[str, Any]) -> None:
+    """The documentation of a guidance or sampler, what it needs, and its settings."""
+    told = content[GROUPS[group]][name]
+    doc = inspect.getdoc(registry.get(group, name)) or ""
+    console.print(f"{group}={name}\n\n{doc}\n", markup=False, highlight=False, soft_wrap=True)
+    facts = {"needs": "needs", "on": "works on", "place": "place", "noise": "draws noise"}
+    rows = [(words, told[key]) for key, words in facts.items() if key in told]
+    table = _table("", "", "")
+    table.show_header = False
+    for row in [*rows, *((f"{group}.{key}=", _value(value)) for key, value in told["settings"].items())]:
+        table.add_row(*row)
+    console.print(table)
+
+
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    """A table whose first column is not broken."""
+    table = Table(title=title or None, title_justify="left")
+    for place, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
     return table
 
 
-def _settings(group: str, name: str) -> str:
-    config = load_group(group, name) if name in group_choices(group) else {}
-    return ", ".join(f"{key}={value}" for key, value in config.items() if key not in ("_target_", "name"))
+def _settings(config: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_value(value)}" for key, value in config.items() if key != "name")
+
+
+def _value(value: Any) -> str:
+    """As it is written on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_value, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _of_file(group: str, name: str) -> str:
+    return _settings(load_group(group, name)) if has_file(group, name) else ""
 
 
 def _domains(content: dict[str, Any]) -> Table:
@@ -46,28 +87,32 @@ def _domains(content: dict[str, Any]) -> Table:
 
 
 def _guidance(content: dict[str, Any]) -> Table:
-    table = _table("guidance", "guidance=", "what it does", "needs", "settings")
+    table = _table("guidance", "guidance=", "what it does", "needs", "works on", "place")
+    table.caption = "guidekit list svdd says more of one, and names its settings"
     for name, one in content["guidance"].items():
-        table.add_row(name, one["what"], one["needs"], _settings("guidance", name))
+        table.add_row(name, one["what"], one["needs"], one["on"], one["place"])
+    table.add_row("chain", "Several, inside first, in the order of their places: guidance.of=[svdd,best_of_n]", "-", "-", "-")
     return table
 
 
 def _samplers(content: dict[str, Any]) -> Table:
-    table = _table("samplers", "sampler=", "what it does", "states")
+    table = _table("samplers", "sampler=", "what it does", "states", "draws noise")
     for name, one in content["samplers"].items():
-        table.add_row(name, one["what"], one["states"])
+        table.add_row(name, one["what"], one["on"], one["noise"])
     return table
 
 
 def _rewards(content: dict[str, Any]) -> Table:
     table = _table("rewards", "reward=", "domain=", "what it is", "settings")
-    made = [(name, key, what) for key, domain in content["domains"].items() for name, what in domain["rewards"].items()]
-    for name, domain, what in [*made, *((name, "any", what) for name, what in content["rewards"].items())]:
-        table.add_row(name, domain, what, _settings("reward", name))
-    table.add_row("module:function", "any", "A function of your own: object -> number, higher is better.", "")
+    for domain, told in content["domains"].items():
+        for name, one in told["rewards"].items():
+            table.add_row(name, domain, one["what"], _settings(one["settings"]))
+    for name, what in content["rewards"].items():
+        table.add_row(name, "any", what, _of_file("reward", name))
+    function = _of_file("reward", "function").partition(", ")[2]
+    table.add_row("module:function", "any", "A function of your own: object -> number, higher is better.", function)
     for name in ("sum", "product", "negation"):
-        settings = ", ".join(key for key in load_group("reward", name) if key != "name")
-        table.add_row(name, "any", "Combination of other rewards.", settings)
+        table.add_row(name, "any", "Combination of other rewards.", _of_file("reward", name))
     return table
 
 
@@ -75,7 +120,7 @@ def _tasks(content: dict[str, Any]) -> Table:
     table = _table("tasks", "task=", "domain=", "what it is", "settings")
     for key, domain in content["domains"].items():
         for name, what in domain["tasks"].items():
-            table.add_row(name, key, what, _settings("task", name))
+            table.add_row(name, key, what, _of_file("task", name))
     return table
 
 

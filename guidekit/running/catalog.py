@@ -154,4 +154,4 @@ def first_line(target: object) -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(made(), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    FILE.write_text(json.dumps(made(), indent=1, ensure_ascii=False) + "\n")

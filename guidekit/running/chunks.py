@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.ledger import Ledger
-from guidekit.core.run import Progress
+from guidekit.core.loop import Progress
 from guidekit.files import write_atomic
 from guidekit.running.scores import Memory
 from guidekit.sampling import Result, Sampling, join
@@ -50,7 +50,7 @@ def save_chunk(folder: Path, name: str, chunk: Chunk) -> None:
 
     result = chunk.result
     if not isinstance(result.samples, Tensor):
-        raise TypeError(f"only tensor states can be kept on disk; these are {type(result.samples).__name__}")
+        raise ValueError(f"only states that are one tensor can be kept on disk; these are {type(result.samples).__name__}")
     tensors = {"samples": result.samples, "log_weights": result.log_weights, "log_normalizer": result.log_normalizer}
     tensors |= {f"info/{key}": value for key, value in result.info.items()}
     tensors = {key: value.contiguous() for key, value in tensors.items()}

@@ -20,7 +20,7 @@ from guidekit.domain import Domain
 from guidekit.files import sha256
 from guidekit.names import UnknownNameError
 
-NOT_COMPARED = ("output", "overwrite", "resume", "batch_size")
+NOT_COMPARED = ("output", "overwrite", "resume", "batch_size", "threads")
 """Settings that do not change what is sampled."""
 
 

@@ -6,34 +6,36 @@ from them, and no file is opened that they name.
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guidekit.core.guidance import chain
+from guidekit import registry
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.files import sha256
 from guidekit.priors.checkpoints import CheckpointError, read_description
-from guidekit.running.build import OBJECTIVES, named_guidance
-from guidekit.running.targets import target
+from guidekit.running.groups import chained
+from guidekit.running.settings import is_goal
 
 Network = dict[str, str]
 """Record of a network: {"file": its name, "sha256": of its content} and, in that of a run, "setting"."""
 
 
-def caution(domain: Domain, guides: Sequence[Network]) -> str:
+def caution(domain: Domain, prior: Prior | None, guides: Sequence[Network]) -> str:
     """A sentence where a judge of the domain is among the networks that guided a run.
 
     Args:
         domain: that judges.
+        prior: whose samples it judges; None is any.
         guides: of the run, see `guides_of` and `recorded`.
 
     Returns:
         The sentence; empty where judge and guide differ, or nothing was guided.
     """
-    judges = {sha256(path): path.name for path in domain.judges()}
+    judges = {sha256(path): path.name for path in domain.judges(prior)}
     for one in guides:
         if one["sha256"] in judges:
             return (
@@ -43,7 +45,7 @@ def caution(domain: Domain, guides: Sequence[Network]) -> str:
     return ""
 
 
-def guides_of(config: Mapping[str, Any], reward: Any) -> list[Network]:
+def guides_of(config: Mapping[str, Any], reward: Objective | None) -> list[Network]:
     """The networks whose opinion guides a run.
 
     Args:
@@ -51,37 +53,32 @@ def guides_of(config: Mapping[str, Any], reward: Any) -> list[Network]:
         reward: made from them.
     """
     guides = []
-    for plug in plugs_of(config.get("guidance") or {}):
-        if any(key in OBJECTIVES for key in inspect.signature(target(plug["_target_"])).parameters):
+    for member in members_of(config.get("guidance") or {}):
+        if any(is_goal(setting) for setting in registry.settings(registry.get("guidance", member["name"]))):
             guides += [{"setting": "reward", **one} for one in networks_of(reward)]
-        value = plug.get("value")
-        if isinstance(value, str):
-            setting = f"by way of guidance.value={value}"
-            guides += [{"setting": setting, **one} for one in _networks(_card(value).get("reward_networks"))]
+        for key, value in member.items():
+            if isinstance(value, str):
+                setting = f"by way of guidance.{key}={value}"
+                guides += [{"setting": setting, **one} for one in _networks(_card(value).get("reward_networks"))]
     return guides
 
 
-def plugs_of(guidance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The settings of every plug of a guidance, those in a chain one by one."""
-    if guidance.get("_target_") is None:
+def members_of(guidance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The settings of every guidance, those in a chain one by one."""
+    if guidance.get("name") is None:
         return []
-    if target(guidance["_target_"]) is chain:
-        return [one for plug in guidance.get("plugs") or [] for one in plugs_of(named_guidance(plug))]
+    if guidance["name"] == "chain":
+        return [one if isinstance(one, Mapping) else {"name": one} for one in chained(guidance)]
     return [guidance]
 
 
-def networks_of(reward: Any) -> list[Network]:
-    """Records of the networks in a reward, which has them as `file`, and in the terms of one that combines others."""
-    files = dict.fromkeys(_files(reward))
+def networks_of(reward: Objective | None) -> list[Network]:
+    """Records of the networks in a reward, which it or its function has as `file`, and in those that it combines."""
+    members = () if reward is None else reward.members
+    parts = [part for member in members for part in (member, getattr(member, "function", None))]
+    named = [getattr(part, "file", None) for part in parts]
+    files = dict.fromkeys(Path(file) for file in named if isinstance(file, str | Path))
     return [{"file": path.name, "sha256": sha256(path)} for path in files if path.is_file()]
-
-
-def _files(reward: Any) -> Iterator[Path]:
-    if isinstance(getattr(reward, "file", None), str | Path):
-        yield Path(reward.file)
-    for part in (getattr(reward, "function", None), getattr(reward, "term", None), *getattr(reward, "terms", ())):
-        if part is not None:
-            yield from _files(part)
 
 
 def _card(value: str) -> Mapping[str, Any]:

@@ -15,19 +15,23 @@ import torch
 
 import guidekit
 from guidekit.console import Console
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.evaluation.table import comparison
-from guidekit.objectives.rewards import score
+from guidekit.objectives.objects import score
 from guidekit.objectives.scoring import failures, remark
 from guidekit.running.tasks import Given
+from guidekit.samples import Samples
 from guidekit.sampling import Result
 
 
 def write(
     folder: Path,
     domain: Domain,
+    prior: Prior,
     results: dict[str, Result],
-    reward: Any,
+    reward: Objective | None,
     config: dict,
     label: str,
     given: Given | None = None,
@@ -38,13 +42,14 @@ def write(
         The record of the run.
     """
     figures: dict[str, Any] = {}
+    drawn = {name: Samples(result.samples, prior, config["condition"]) for name, result in results.items()}
+    values = {name: _values(prior, result, reward) for name, result in results.items()}
     for name, result in results.items():
         main = name == next(iter(results))
-        values = _values(result, reward)
-        rows = domain.table(result.samples)
-        figures[name] = domain.summary(rows, values)
+        rows = domain.table(drawn[name])
+        figures[name] = domain.summary(rows, values[name], drawn[name])
         weights = result.log_weights.flatten().tolist()
-        extra = {"log_weight": weights} if reward is None else {"reward": values, "log_weight": weights}
+        extra = {"log_weight": weights} if reward is None else {"reward": values[name], "log_weight": weights}
         if given is not None:
             judged = given.judged(result.samples)
             figures[name] |= {key: statistics.fmean(column) for key, column in judged.items()}
@@ -52,25 +57,21 @@ def write(
         for i, row in enumerate(rows):
             row.update({key: column[i] for key, column in extra.items()})
         write_csv(folder / ("samples.csv" if main else "unguided.csv"), rows)
-        if main:
-            domain.write(folder, result.samples, extra)
-            if given is not None:
-                drawn = {key: other.samples for key, other in results.items()}
-                domain.compared(given.panels() | drawn, folder / "figure.png")
-                continue
-            shown = values if reward is not None else [math.nan] * len(rows)
-            title = "" if reward is None else reward.name
-            beside = {}
-            if domain.shows_unguided and len(results) > 1:
-                other = results["unguided"]
-                beside["unguided"] = (other.samples, _values(other, reward))
-            domain.figure(result.samples, shown, title, folder / "figure.png", **beside)
+        if not main:
+            continue
+        domain.write(folder, drawn[name], extra)
+        if given is not None:
+            domain.compared(given.panels() | drawn, folder / "figure.png")
+            continue
+        beside = {other: (drawn[other], values[other]) for other in results if other == "unguided" != name}
+        title = "" if reward is None else reward.name
+        domain.figure(drawn[name], values[name], title, folder / "figure.png", objective=reward, **beside)
     return {
         "label": label,
         "config": config,
         "prior": config["prior"],
         "figures": figures,
-        "remark": remark(reward.scores(), reward.name, domain.objects) if hasattr(reward, "scores") else "",
+        "remark": remarks(reward, domain.objects),
         "ledger": {name: dataclasses.asdict(result.ledger) for name, result in results.items()},
         "log_normalizer": {name: result.log_normalizer.tolist() for name, result in results.items()},
         "versions": {"guidekit": guidekit.__version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -79,12 +80,18 @@ def write(
     }
 
 
-def _values(result: Result, reward: Any) -> list[float]:
-    rows = result.log_weights.numel()
+def remarks(reward: Objective | None, kind: str) -> str:
+    """Sentences on rewards whose scores tell nothing apart; empty where all do."""
+    members = () if reward is None else reward.members
+    told = (remark(one.remembered(), one.name, kind) for one in members if hasattr(one, "remembered"))
+    return "; ".join(filter(None, told))
+
+
+def _values(prior: Prior, result: Result, reward: Objective | None) -> list[float]:
+    """Rewards of samples, NaN for none; what they cost only fills the tables and is not counted."""
     if reward is None:
-        return [math.nan] * rows
-    # Counted apart from what the guidance asked: these calls only fill the tables.
-    return score(reward, result.samples, type(result.ledger)()).tolist()
+        return [math.nan] * result.log_weights.numel()
+    return score(prior, reward, result.samples).tolist()
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from guidekit.console import Console
+from guidekit.core.guidance import Guidance
+from guidekit.core.objective import Objective
 from guidekit.domain import configured
 from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.chunks import load_chunks, sample_on_disk
 from guidekit.running.folder import OutputError, RunFolder
 from guidekit.running.identity import digest, identity
 from guidekit.running.independence import caution, guides_of
+from guidekit.running.machine import use_threads
 from guidekit.running.made import missing
 from guidekit.running.output import report, write
 from guidekit.running.scores import Journal, Memory
@@ -37,28 +41,26 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         KeyboardInterrupt: a line has said where finished samples or results are.
     """
     console = console or Console()
+    use_threads(config["threads"])
     domain, _ = configured(config["domain"])
-    prior = domain.load_prior(config["prior"])  # first, as a verifier reads its tokens, and a reward may look at it
+    prior = domain.load_prior(config["prior"])
     reward = build_reward(domain, config["reward"], prior)
-    given = build_task(domain, config["task"], tuple(prior.event_shape))
+    given = build_task(domain, config["task"], prior)
     if given is not None and reward is not None:
         raise ValueError(f"task={given.task.name} is what the guidance obeys; leave reward= out")
     wanted = reward if given is None else given.likelihood
-    guidance = build_guidance(config["guidance"], wanted, domain.verifier, domain.checkpoint)
+    guidance = build_guidance(config["guidance"], wanted, partial(domain.verifier, prior=prior), domain.checkpoint)
     if given is not None:
         guidance = given.guided(guidance)
-    plugs: dict[str, Any] = {} if guidance is None else {"guided": guidance}
+    guidances: dict[str, Guidance | None] = {} if guidance is None else {"guided": guidance}
     if config["baseline"] or guidance is None:
-        plugs["unguided"] = None
+        guidances["unguided"] = None
     sampler = build_sampler(config["sampler"])
     arguments = {key: config[key] for key in ("num_samples", "steps", "seed", "condition", "device", "batch_size")}
     parts = {
-        name: prepare(
-            prior, plug, sampler=sampler, particles=config["particles"] if plug is not None else 1, **arguments
-        )
-        for name, plug in plugs.items()
+        name: prepare(prior, one, sampler=sampler, particles=1 if one is None else config["particles"], **arguments)
+        for name, one in guidances.items()
     }
-    domain.compare_with(config["condition"])
     made_by, label = identity(domain, config), label_of(config)
     path = str(config["output"]) if config["output"] is not None else Path("outputs") / f"{label}-{digest(made_by)[:8]}"
     with terminable():
@@ -71,13 +73,13 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         try:
             results = draw(console, folder, parts, reward, cut=config["batch_size"] is None)
             folder.begin_results()
-            record = write(folder.results, domain, results, reward, config, label, given)
+            record = write(folder.results, domain, prior, results, reward, config, label, given)
             record["guided_by"] = guides_of(config, reward)
             folder.complete(record)
             for note in [] if given is None else given.notes:
                 console.print(note)
             report(console, domain, results, record, folder.placed)
-            if told := caution(domain, record["guided_by"]):
+            if told := caution(domain, prior, record["guided_by"]):
                 console.print(told, soft_wrap=True)
         except BaseException:  # an interrupt, a full disk, a failure deep inside: nothing that is finished is lost
             console.print(standing(folder), **PLAIN)
@@ -88,7 +90,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
 
 
 def draw(
-    console: Console, folder: RunFolder, parts: Mapping[str, Sampling], reward: Any, cut: bool
+    console: Console, folder: RunFolder, parts: Mapping[str, Sampling], reward: Objective | None, cut: bool
 ) -> dict[str, Result]:
     """Every part of a run, from its folder as far as it is there."""
     memory = Memory(reward, Journal(folder.scores))
@@ -130,7 +132,7 @@ def standing(folder: RunFolder) -> str:
 def label_of(config: Mapping[str, Any]) -> str:
     """domain-reward-guidance, or domain-task-guidance, for folder names."""
     reward = config["reward"].get("name") or config["task"].get("name")
-    guidance = (config["guidance"].get("_target_") or "").rpartition(".")[2].lower()
+    guidance = config["guidance"].get("name")
     return "-".join(part for part in (config["domain"]["name"], reward, guidance) if part)
 
 

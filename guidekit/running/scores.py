@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from guidekit.core.objective import Objective
 
 
 class Remembering(Protocol):
@@ -73,30 +75,53 @@ class Memory:
     """What a reward remembers before each chunk of a run, whichever chunks are drawn now and whichever were before.
 
     Args:
-        reward: of the run; one without a memory is left alone.
+        reward: of the run, perhaps a combination; those without a memory are left alone.
         journal: outcomes that an interrupted run has paid for.
     """
 
-    def __init__(self, reward: Any, journal: Journal) -> None:
-        self.reward: Remembering | None = reward if hasattr(reward, "restore") else None
+    def __init__(self, reward: Objective | None, journal: Journal) -> None:
+        members: Sequence[Any] = () if reward is None else reward.members
+        self.rewards: list[Remembering] = [member for member in members if hasattr(member, "restore")]
         self.known: dict[str, float] = {}
-        if self.reward is not None:
-            self.reward.paid = journal
+        for i, one in enumerate(self.rewards):
+            one.paid = Share(journal, f"{i} ")
 
     def recall(self) -> None:
         """Before a chunk is drawn."""
-        if self.reward is not None:
-            self.reward.restore(self.known)
+        for i, one in enumerate(self.rewards):
+            one.restore({key.partition(" ")[2]: value for key, value in self.known.items() if key.startswith(f"{i} ")})
 
     def learned(self) -> dict[str, Any]:
         """After it: what came in, and whether all before was forgotten."""
-        now = {} if self.reward is None else self.reward.export()
+        now = {f"{i} {key}": value for i, one in enumerate(self.rewards) for key, value in one.export().items()}
         forgot = any(key not in now for key in self.known)
         return {"forgot": forgot, "scores": {k: v for k, v in now.items() if forgot or k not in self.known}}
 
     def add(self, learned: Mapping[str, Any]) -> None:
         """What a chunk has learned."""
         self.known = ({} if learned["forgot"] else self.known) | learned["scores"]
+
+
+class Share(MutableMapping[str, Any]):
+    """What is in a journal of one of several rewards: names with a prefix."""
+
+    def __init__(self, journal: MutableMapping[str, Any], prefix: str) -> None:
+        self.journal, self.prefix = journal, prefix
+
+    def __getitem__(self, name: str) -> Any:
+        return self.journal[self.prefix + name]
+
+    def __setitem__(self, name: str, outcome: Any) -> None:
+        self.journal[self.prefix + name] = outcome
+
+    def __delitem__(self, name: str) -> None:
+        del self.journal[self.prefix + name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removeprefix(self.prefix) for name in self.journal if name.startswith(self.prefix))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 def _check(text: str) -> str:

@@ -10,9 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from guidekit.core.guidance import Guidance, GuidanceError, chain
+from guidekit.core.prior import Prior
 from guidekit.domain import Domain
-from guidekit.guidance import FromSample
-from guidekit.objectives.measurements import Measured, Task, make, observe
+from guidekit.guidance.starts.from_sample import FromSample
+from guidekit.objectives.gaussian import GaussianLikelihood
+from guidekit.objectives.measurements import Task, make, observe
+from guidekit.samples import Samples
 
 COMMON = ("name", "input", "second", "noise_std", "damaged")
 """Settings that all tasks share; the others go to the task."""
@@ -28,13 +31,15 @@ class Given:
         likelihood: of what was measured of it.
         truth: what results are compared with, (1, *S); None where nobody knows it.
         notes: what is to be known about the files that were read.
+        prior: whose states these are.
     """
 
     task: Task
     original: Tensor
-    likelihood: Measured
+    likelihood: GaussianLikelihood
     truth: Tensor | None
     notes: list[str]
+    prior: Prior
 
     def guided(self, guidance: Guidance | None) -> Guidance:
         """The guidance, from where the task starts."""
@@ -48,21 +53,23 @@ class Given:
         found = self.task.judge(samples, self.likelihood.y.to(samples), truth)
         return {name: column.tolist() for name, column in found.items()}
 
-    def panels(self) -> dict[str, Tensor]:
+    def panels(self) -> dict[str, Samples]:
         """States (1, *S) to draw beside the results."""
-        known = self.task.shown(self.likelihood.y)
+        shown = {"known": self.task.shown(self.likelihood.y)}
         if self.task.join is not None:
-            return {"cross-fade": self.original, "known": known}
-        return {"known": known} if self.truth is None else {"original": self.original, "known": known}
+            shown = {"cross-fade": self.original, **shown}
+        elif self.truth is not None:
+            shown = {"original": self.original, **shown}
+        return {name: Samples(states, self.prior) for name, states in shown.items()}
 
 
-def build_task(domain: Domain, config: Mapping[str, Any] | None, shape: tuple[int, ...]) -> Given | None:
+def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior) -> Given | None:
     """A task from configuration; None without one.
 
     Args:
         domain: whose reader and tasks are used.
         config: of the task group.
-        shape: of the prior's states, without the batch.
+        prior: that is sampled.
 
     Raises:
         UnknownNameError: the domain has no such task.
@@ -72,29 +79,29 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, shape: tuple[in
         return None
     if not domain.tasks:
         raise ValueError(f"domain {domain.name} has no tasks; leave task= out")
-    task = make(domain.tasks, config["name"], shape, {k: v for k, v in config.items() if k not in COMMON})
-    original, notes = _read(domain, config, "input")
+    task = make(domain.tasks, config["name"], tuple(prior.event_shape), {k: v for k, v in config.items() if k not in COMMON})
+    original, notes = _read(domain, config, "input", prior)
     truth = None if config["damaged"] else original
     if task.join is not None:
-        second, more = _read(domain, config, "second")
+        second, more = _read(domain, config, "second", prior)
         original, truth, notes = task.join(original, second), None, notes + more
-    measured = Measured(task.operator, observe(original, task), config["noise_std"])
-    return Given(task, original, measured, truth, notes)
+    measured = GaussianLikelihood(task.operator, observe(original, task), config["noise_std"])
+    return Given(task, original, measured, truth, notes, prior)
 
 
-def _read(domain: Domain, config: Mapping[str, Any], key: str) -> tuple[Tensor, list[str]]:
+def _read(domain: Domain, config: Mapping[str, Any], key: str, prior: Prior) -> tuple[Tensor, list[str]]:
     """The state (1, *S) of the object named by a setting, and notes on it."""
     value, setting = config.get(key), f"task.{key}"
-    shipped = domain.reference()
+    shipped = domain.reference(prior=prior)
     numbers = f"a number from 0 to {len(shipped) - 1} (shipped test {domain.objects})"
     if value is None:
         raise ValueError(f"task={config['name']} needs {setting}=, a file of {domain.objects} or {numbers}")
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value < len(shipped):
             raise ValueError(f"{setting}={value}; a file of {domain.objects} or {numbers} is expected")
-        return domain.encode([shipped[value]]), []
-    objects, note = domain.read_reference(Path(str(value)))
-    notes = [note] if note else []
+        return prior.encode([shipped[value]]), []
+    objects = domain.read_reference(Path(str(value)), prior=prior)
+    notes = [objects.notes] if objects.notes else []
     if len(objects) > 1:
         notes.append(f"{value} holds {len(objects)} {domain.objects}; the first is taken")
-    return domain.encode(objects[:1]), notes
+    return prior.encode(objects[:1]), notes

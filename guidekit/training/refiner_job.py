@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,6 @@ from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import describe_gaussian
 from guidekit.processes import GaussianProcess
 from guidekit.running.build import build_guidance, build_reward
-from guidekit.running.groups import load_group
 from guidekit.samplers import DDIM
 from guidekit.training.place import Place
 from guidekit.training.refiner import RefinerRound, guided_pairs, refined, train_refiner, unguided
@@ -122,9 +122,9 @@ def refuse_settings(config: dict[str, Any], prior: Prior) -> None:
 
 def teacher_of(config: dict[str, Any], domain: Domain, prior: Prior) -> Guidance:
     """The guidance that is to be paid in advance."""
-    plugs = {**load_group("guidance", "chain"), "plugs": config["trainer"]["teacher"]}
     reward = build_reward(domain, config["reward"], prior)
-    return build_guidance(plugs, reward, domain.verifier, domain.checkpoint)
+    teacher = {"name": "chain", "of": config["trainer"]["teacher"]}
+    return build_guidance(teacher, reward, partial(domain.verifier, prior=prior), domain.checkpoint)
 
 
 def network_of(wanted: dict[str, Any] | str | None, prior: Prior) -> tuple[nn.Module, dict[str, Any]]:
