@@ -8,6 +8,7 @@ import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ import torch
 from rich.table import Table
 
 from guidekit.console import Console
+from guidekit.core.guidance import Guidance
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
 from guidekit.core.state import State
 from guidekit.domain import Domain, configured
 from guidekit.evaluation.table import text
 from guidekit.files import write_atomic
 from guidekit.names import UnknownNameError
-from guidekit.objectives.rewards import score
-from guidekit.core.prior import Prior
-from guidekit.running.build import build_guidance, build_reward, build_sampler, named_guidance
+from guidekit.objectives.objects import score
+from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.folder import OutputError
 from guidekit.running.sample_job import progress_bar
 from guidekit.sampling import prepare, sample
@@ -46,7 +49,7 @@ class Plan:
 
     domain: Domain
     prior: Prior
-    reward: Any
+    reward: Objective | None
     given: Mapping[str, Any]
     condition: State | None
     labels: Sequence[int] | None
@@ -61,41 +64,42 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     Raises:
         ValueError: settings that cannot work, before anything is sampled.
     """
-    rows = {title(plug): plug for plug in config["guidances"]}
+    rows = {title(one): one for one in config["guidances"]}
     if len(rows) < len(config["guidances"]) or not rows:
         raise ValueError(f"guidances={config['guidances']}: a list of different ones is needed")
     for name in ("seeds", "each"):
         if config[name] < 1:
             raise ValueError(f"{name}={config[name]}; at least 1 is needed")
     plan = planned(config)
-    plugs = {}
-    for name, plug in rows.items():
-        settings = None if name == "none" else named_guidance(plug)
-        plugs[name] = build_guidance(settings, plan.reward, plan.domain.verifier, plan.domain.checkpoint)
-        prepare(plan.prior, plugs[name], condition=plan.condition, **plan.arguments)  # refuses, samples nothing
+    guidances = {}
+    verifier = partial(plan.domain.verifier, prior=plan.prior)
+    for name, one in rows.items():
+        guidances[name] = build_guidance(one, plan.reward, verifier, plan.domain.checkpoint)
+        prepare(plan.prior, guidances[name], condition=plan.condition, **plan.arguments)  # refuses, samples nothing
     record = opened(config)
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     with progress_bar(console) as bar:
         task = bar.add_task("", text="")
-        for name, plug in plugs.items():
+        for name, guidance in guidances.items():
             for seed in seeds:
                 if str(seed) in record["figures"].setdefault(name, {}):
                     continue
                 bar.update(task, description=name, text=f"seed {seed} of {seeds[0]}-{seeds[-1]}")
-                record["figures"][name][str(seed)] = measured(plan, plug, seed)
+                record["figures"][name][str(seed)] = measured(plan, guidance, seed)
                 if config["output"]:
                     write_atomic(config["output"], json.dumps(record, indent=1).encode())
                 columns_of(record["figures"][name][str(seed)], config["figures"])  # a wrong name is told at once
-    found = {name: [record["figures"][name][str(seed)] for seed in seeds] for name in plugs}
+    found = {name: [record["figures"][name][str(seed)] for seed in seeds] for name in guidances}
     console.print(table(found, config["figures"], f"{plan.arguments['num_samples']} {plan.domain.objects} each"))
     return record
 
 
-def title(plug: str | Mapping[str, Any]) -> str:
+def title(guidance: str | Mapping[str, Any]) -> str:
     """A guidance with its settings, as the table names it."""
-    if isinstance(plug, str):
-        return plug
-    return " ".join([str(plug["name"]), *(f"{key}={value}" for key, value in plug.items() if key != "name")])
+    if isinstance(guidance, str):
+        return guidance
+    settings = (f"{key}={value}" for key, value in guidance.items() if key != "name")
+    return " ".join([str(guidance.get("name")), *settings])
 
 
 def planned(config: Mapping[str, Any]) -> Plan:
@@ -103,7 +107,8 @@ def planned(config: Mapping[str, Any]) -> Plan:
     domain, given = configured(config["domain"])
     prior = domain.load_prior(config["prior"])
     reward = build_reward(domain, config["reward"], prior)
-    known, wanted = getattr(prior, "labels", ()), config["conditions"]
+    known: Any = getattr(prior, "labels", ())
+    wanted = config["conditions"]
     if wanted is None and len(known) > 1:
         names = ", ".join(label.name for label in known)
         raise ValueError(f"prior {config['prior']} has the labels {names}; name values: 'conditions=[{{qed: high}}]'")
@@ -111,7 +116,7 @@ def planned(config: Mapping[str, Any]) -> Plan:
         wanted = list(known[0].values)
     rows = [prior.condition(one) for one in wanted or ()]
     condition = torch.cat(rows).repeat_interleave(config["each"], 0) if rows else None
-    labels = condition[:, 0].tolist() if rows and len(known) == 1 and domain.judges_labels else None
+    labels = condition[:, 0].tolist() if rows and len(known) == 1 else None
     arguments = dict(
         sampler=build_sampler(config["sampler"]),
         steps=config["steps"],
@@ -145,14 +150,14 @@ def opened(config: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def measured(plan: Plan, plug: Any, seed: int) -> dict[str, Any]:
+def measured(plan: Plan, guidance: Guidance | None, seed: int) -> dict[str, Any]:
     """Figures of one guidance and one seed."""
-    result = sample(plan.prior, plug, seed=seed, condition=plan.condition, **plan.arguments)
+    result = sample(plan.prior, guidance, seed=seed, condition=plan.condition, **plan.arguments)
     ledger = result.ledger
     labels = {} if plan.labels is None else {"labels": plan.labels}
-    figures = dict(plan.domain.evaluate(plan.domain.decode(result.samples), **plan.given, **labels))
+    figures = dict(plan.domain.evaluate(result.objects(), prior=plan.prior, **plan.given, **labels))
     if plan.reward is not None:
-        values = score(plan.reward, result.samples, type(ledger)())
+        values = score(plan.prior, plan.reward, result.samples)
         figures["reward"] = float(values[values.isfinite()].mean())
     return figures | {"network rows": ledger.network_rows / plan.arguments["num_samples"], "seconds": ledger.seconds}
 
