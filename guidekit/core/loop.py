@@ -61,7 +61,7 @@ class Setup:
         weighted: whether somebody weighs particles, so that changed kernels must be accounted for.
         wanted: facts that some guidance requires.
         timeless: whether predictions depend on the state alone.
-        rows: what objectives hold for every group, trees with P rows.
+        rows: what guidances and objectives hold for every group, trees with P rows.
         labels: by which every owner's draws are named: its name, and its number among those of its name.
         denoise, propose, move: the hooks of all guidances around their innermost versions.
     """
@@ -210,7 +210,7 @@ def prepare(
     network = Network(network_limit, network_fixed, device)
     denoise, propose, move = wrapped(members, network)
     samples = groups[1] - groups[0]
-    held = {objective: objective.rows(samples) for member in members for objective in member.objectives}
+    held = {owner: owner.rows(samples) for member in members for owner in (member, *member.objectives)}
     names = [member.name for member in members]
     wanted: frozenset[Fact] = frozenset().union(*(member.requires for member in members))
     return Setup(
@@ -227,7 +227,7 @@ def prepare(
         weighted=any(Fact.WEIGHTS in member.provides for member in members),
         wanted=wanted,
         timeless=prior.timeless and all(member.timeless for member in members if overrides(member, "denoise")),
-        rows={objective: moved(rows, device) for objective, rows in held.items() if rows is not None},
+        rows={owner: moved(rows, device) for owner, rows in held.items() if rows is not None},
         labels={member: f"{names[i]} {names[:i].count(names[i])}" for i, member in enumerate(members)},
         denoise=denoise,
         propose=propose,

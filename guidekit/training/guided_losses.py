@@ -61,8 +61,8 @@ class ModelGuidance:
 class GuidedError:
     """Error of the guided prediction D_0 + w (D_c - D_0), mixed with that of D_c: trains what guidance will sample.
 
-    With mix = 0 and one weight the guided prediction, not D_c, becomes the conditional one; random weights that the network
-    is not told need the plain loss beside them.
+    With mix = 0 and one weight the guided prediction, not D_c, becomes the conditional one; random weights that the
+    network is not told need the plain loss beside them.
 
     Args:
         loss: plain loss.

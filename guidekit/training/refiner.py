@@ -47,9 +47,7 @@ def guided_pairs(
         names = ", ".join(member.name for member in run.setup.members if member.particles > 1)
         raise GuidanceError(f"a refiner learns which noise becomes which sample; {names} chooses among several")
     noise = prepare(prior, None, count, steps, seed, sampler).setup.begin().state
-    parts = [
-        run.draw(begin, min(begin + run.batch_size, count), progress) for begin in range(0, count, run.batch_size)
-    ]
+    parts = [run.draw(begin, min(begin + run.batch_size, count), progress) for begin in range(0, count, run.batch_size)]
     return noise, join(parts).samples
 
 

@@ -62,6 +62,10 @@ def test_each_sample_may_start_from_its_own():
     starts = torch.tensor([[-3.0], [0.0], [3.0]])
     whole = gk.sample(prior, FromSample(starts, 0.1), 3, 100, sampler=gk.samplers.DDIM()).samples
     assert torch.allclose(whole, starts, atol=0.6) and len(whole.round().unique()) == 3
+    for options in ({"batch_size": 2}, {"batch_size": 1}):  # a chunk takes its own rows
+        assert torch.equal(gk.sample(prior, FromSample(starts, 0.1), 3, 100, sampler="ddim", **options).samples, whole)
+    many = gk.sample(prior, FromSample(starts, 0.1), 3, 100, sampler="ddim", particles=4, batch_size=2).samples
+    assert torch.allclose(many, starts.repeat_interleave(4, 0), atol=1)
     with pytest.raises(GuidanceError, match="2 samples to start from for 3"):
         gk.sample(prior, FromSample(starts[:2], 0.1), 3, 100)
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.guidance.values.learned import LearnedValue
 from guidekit.guidance.values.minority import MinorityGuidance, MinorityScore
+from guidekit.networks import ValueNetwork
 from guidekit.training.collected import Collected, bin_edges
 from guidekit.training.values import Schedule, fit, train_value
 
@@ -107,6 +109,18 @@ def test_bins_of_equal_counts_are_those_of_unguided_samples():
     # the last bin holds a quarter of the unguided samples and all guided ones
     assert value.centers[1:4].tolist() == pytest.approx([0.125, 0.375, 0.625], abs=0.02)
     assert float(value.centers[4]) == pytest.approx((25 * 0.875 + 100 * 5.0) / 125, abs=0.05)
+
+
+@pytest.mark.parametrize(("share", "bins"), [(0.01, 1), (0.1, 1), (0.25, 2), (0.5, 5), (0.99, 10)])
+@pytest.mark.parametrize("process", [gk.processes.VP("cosine"), gk.processes.Masked(2)], ids=["real", "tokens"])
+def test_the_event_is_the_rarest_share_of_the_bins(process, share, bins):
+    centers = torch.tensor([-torch.inf, 3.0, 1.0, 2.0, 0.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0]).double()
+    trunk = {"name": "perceptron", "options": {"size": 1, "width": 8, "depth": 1}}
+    value = LearnedValue(ValueNetwork(trunk, 11), process, centers)
+    (event,) = MinorityGuidance(value, share).objectives
+    assert isinstance(event, LearnedValue)
+    assert centers[event.log_weights == 0].sort().values.tolist() == [*range(10 - bins, 10)]
+    assert (event.log_weights[centers < 10 - bins] == -torch.inf).all()
 
 
 def test_guidance_finds_the_rare_component():

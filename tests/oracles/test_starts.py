@@ -8,6 +8,7 @@ import torch
 
 import guidekit as gk
 from guidekit.core.guidance import GuidanceError
+from guidekit.core.loop import prepare
 from guidekit.guidance.starts.boost_and_skip import BoostAndSkip
 from guidekit.guidance.starts.refined_noise import RefinedNoise, Refiner, fingerprint
 from guidekit.processes.grids import Karras
@@ -34,6 +35,22 @@ def test_a_boost_is_remembered_where_there_is_signal(skipped, process):
     error = 4 / math.sqrt(2 * N) + 0.01
     assert spread(prior, plug, gk.samplers.Ancestral()) == pytest.approx(stochastic, rel=error)
     assert spread(prior, plug, gk.samplers.DDIM()) == pytest.approx(deterministic, rel=error)
+
+
+@pytest.mark.parametrize("skip", [0, 3])
+@pytest.mark.parametrize("process", [gk.processes.VP("cosine"), gk.processes.EDM(), gk.processes.Flow()], ids=str)
+def test_the_start_is_boosted_exactly(skip, process):
+    prior, steps, gamma = gk.priors.Gaussian(torch.zeros(3), 1.0, process), 20, 4.0
+
+    def begun(guidance):
+        options = dict(sampler=gk.samplers.Ancestral(), steps=steps, groups=(0, 5), dtype=torch.float64)
+        return prepare(prior, guidance, **options).begin().state
+
+    a, s = process.coefficients(process.grid(steps)[skip])
+    b, r = process.coefficients(1.0)
+    noise = begun(None) / r  # of unit size; at the start a process hands out noise of standard deviation r
+    size = math.hypot(a, s) / math.hypot(b, r) * r  # so that the standard deviation of data of unit size is kept
+    torch.testing.assert_close(begun(BoostAndSkip(gamma, skip)), gamma * size * noise, rtol=1e-9, atol=0)
 
 
 def test_without_skipping_the_boost_is_forgotten_and_neutral_settings_change_nothing():

@@ -17,7 +17,7 @@ from guidekit.registry import register
 
 @register("guidance", "from_sample")
 @dataclasses.dataclass(frozen=True, eq=False)
-class FromSample(Guidance[None]):
+class FromSample(Guidance[Tensor | None]):
     """Start at time t from a given object noised to t instead of noise alone; earlier steps of the grid are left out.
 
     t is the first time of the grid that is at most `time`. A Gaussian prior of standard deviation v and mean 0 started
@@ -52,6 +52,14 @@ class FromSample(Guidance[None]):
                 f"({prior.name}) are {(1, *prior.event_shape)}"
             )
 
+    def rows(self, samples: int) -> Tensor | None:
+        """See `Guidance.rows`: the samples, where there is one for each."""
+        if len(self.sample) not in (1, samples):
+            raise GuidanceError(
+                f"{len(self.sample)} samples to start from for {samples} samples: give one, or one each"
+            )
+        return self.sample if len(self.sample) > 1 else None
+
     def plan(self, steps: tuple[Step, ...], prior: Prior) -> tuple[Step, ...]:
         """The steps that start no later than the time.
 
@@ -65,11 +73,7 @@ class FromSample(Guidance[None]):
 
     def start(self, population: Population) -> Population:
         """The noised sample."""
-        step, rows = population.setup.steps[0], len(population)
-        state = population.state
-        clean = self.sample.to(device=state.device, dtype=state.dtype)
-        if len(clean) not in (1, population.setup.random.groups):
-            raise GuidanceError(f"{len(clean)} samples to start from for {population.groups} samples: give one, or one each")
-        clean = clean.repeat_interleave(rows // len(clean), 0)
-        kernel = population.process.marginal(clean, step.t)
-        return population.at(kernel.sample(population.draw(step, "start", self)))
+        step, state = population.setup.steps[0], population.state
+        given = self.sample.expand_as(state) if len(self.sample) == 1 else population.recall(self)
+        kernel = population.process.marginal(given.to(state), step.t)
+        return population.at(kernel.sample(population.draw(step, "start", self))).remember(self, None)
