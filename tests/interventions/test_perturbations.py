@@ -24,6 +24,7 @@ from guidekit.interventions.operators import (
     ShuffleTokens,
     TemperAttention,
 )
+from guidekit.interventions.operators.blocks import how_many
 from guidekit.interventions.operators.inputs import shuffled
 from guidekit.interventions.operators.negative import extrapolated
 from guidekit.interventions.selection import choose, describe, find_sites
@@ -356,6 +357,10 @@ def test_dropped_blocks():
     x = torch.randn(3, 4).double()
     with installed(vectors, DropBlock()):
         torch.testing.assert_close(vectors.features(x), vectors.embed(x)[:, None])
+
+
+def test_shares_of_blocks_are_rounded_and_none_only_at_zero():
+    assert [how_many(rate, 4) for rate in (0.0, 0.01, 0.3, 0.4, 0.6, 0.9, 1.0)] == [0, 1, 1, 2, 2, 4, 4]
 
 
 def test_drawn_blocks_are_a_uniform_subset_of_the_wanted_size():

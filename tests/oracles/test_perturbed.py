@@ -17,7 +17,15 @@ from guidekit.core.random import Draw
 from guidekit.core.state import altered, take
 from guidekit.core.step import Moment
 from guidekit.interventions import find_sites, installed
-from guidekit.interventions.operators import DropBlock, IdentityAttention, NoiseEmbedding, Record
+from guidekit.interventions.operators import (
+    BlurQuery,
+    DropAttention,
+    DropBlock,
+    DropFeed,
+    IdentityAttention,
+    NoiseEmbedding,
+    Record,
+)
 from guidekit.interventions.operators.negative import extrapolated
 from guidekit.interventions.sites import SiteError
 from guidekit.interventions.smoothing import smoothed
@@ -162,6 +170,41 @@ def test_scale_zero_is_the_prior_or_cfg_bit_for_bit(prior, plug):
 def test_contract(prior, plug):
     check_guidance(PRIORS[prior](), PLUGS[plug](0.7, weight=1.5), num_samples=3, steps=3, condition=1)
     check_guidance(PRIORS[prior](), PLUGS[plug](0.7, schedule=[0.2, 1.0]), num_samples=3, steps=3)
+
+
+MEANT = {
+    "pag": (g.PAG, {}, IdentityAttention([1, 2])),
+    "pag early": (g.PAG, {"sites": "early"}, IdentityAttention([0, 1])),
+    "seg": (g.SEG, {"sigma": 0.7}, BlurQuery(0.7, [1, 2])),
+    "seg infinite": (g.SEG, {}, BlurQuery(math.inf, [1, 2])),
+    "stg": (g.STG, {}, DropBlock(1.0, [1, 2])),
+    "stg attention": (g.STG, {"skip": "attention"}, DropAttention([1, 2])),
+    "stg feed": (g.STG, {"skip": "feed"}, DropFeed([1, 2])),
+    "stg map": (g.STG, {"skip": "map"}, IdentityAttention([1, 2])),
+    "s2 all": (g.S2Guidance, {"rate": 1.0}, DropBlock(1.0, [1, 2])),
+}
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_presets_do_what_they_are_called_after(name):
+    """Of four blocks the middle ones are the second and the third."""
+    make, options, operator = MEANT[name]
+    prior = dit()
+    with torch.no_grad():
+        run, x, t, c = at(prior, make(0.7, **options))
+        plain = prior.predict(x, t, c).mean
+        with installed(prior.network, operator):
+            hat = prior.predict(x, t, c).mean
+        torch.testing.assert_close(run.predict().mean, plain + 0.7 * (plain - hat), rtol=1e-5, atol=1e-5)
+        turning = at(prior, make(lambda t: 0.7, weight=lambda t: 1.0, **options))[0]
+        torch.testing.assert_close(turning.predict().mean, run.predict().mean, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("guidance", [g.S2Guidance(1.0, rate=0.0), g.SAG(1.0, schedule=[1e9, 2e9])])
+def test_what_does_nothing_costs_nothing(guidance):
+    prior, options = dit(), dict(num_samples=3, steps=3, condition=0)
+    plain, off = gk.sample(prior, None, **options), gk.sample(prior, guidance, **options)
+    assert torch.equal(off.samples, plain.samples) and off.ledger.network_rows == plain.ledger.network_rows
 
 
 def test_random_perturbations_survive_particles_and_search():
@@ -309,8 +352,7 @@ def test_self_attention_guidance_on_networks(make):
         assert (ledger(run).network_calls, ledger(run).network_rows) == (2, 12)
         # by hand, with the null branch's noise, attention and condition in the second call
         null, conditional = prior.predict(x, t, None), prior.predict(x, t, c)
-        ((recorded, _),) = plug.recording.operators[0].chosen(prior.network, find_sites(prior.network))
-        site = recorded.name
+        site = "middle.0.attention" if make is unet else "blocks.2"  # the middle one of those in the middle
         with installed(prior.network, Record(site)) as probe:
             prior.predict(x, t, None)
         _, received, dims = probe.records[site][0]

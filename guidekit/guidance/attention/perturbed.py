@@ -10,7 +10,7 @@ import math
 
 from guidekit.guidance.contrast.away import away
 from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.contrast.plans import Marked, Plan
+from guidekit.guidance.attention.plans import Marked, Plan
 from guidekit.guidance.contrast.schedules import Schedules, Weight
 from guidekit.guidance.contrast.settings import check_range
 from guidekit.interventions.operators import (

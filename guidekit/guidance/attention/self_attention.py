@@ -18,9 +18,9 @@ from guidekit.core.question import Denoise, Question, jointly
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, column
 from guidekit.core.support import Support
-from guidekit.guidance.contrast.attention_maps import upsampled
+from guidekit.guidance.attention.maps import upsampled
 from guidekit.guidance.contrast.branches import CONDITIONS
-from guidekit.guidance.contrast.plans import Plan, Records, marked, network_alone
+from guidekit.guidance.attention.plans import Plan, Records, marked, network_alone
 from guidekit.guidance.contrast.schedules import Number, Scheduled, Schedules, Weight, everywhere, scheduled
 from guidekit.guidance.contrast.settings import check_finite, check_range
 from guidekit.interventions.operators import Record
@@ -108,9 +108,7 @@ class SAG(Guidance[None]):
         """The states must lie on one grid, and the network attend to it."""
         network_alone(self, members)
         if Fact.PARTS in prior.provides:
-            raise GuidanceError(
-                f"SAG blurs states of one part, and those of this prior ({prior.name}) have several"
-            )
+            raise GuidanceError(f"SAG blurs states of one part, and those of this prior ({prior.name}) have several")
         if self.threshold is not None:
             self.recording.check("SAG", prior, "; or threshold=null, which needs no attention")
 
