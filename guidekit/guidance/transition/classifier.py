@@ -29,7 +29,7 @@ class EditGuidance(Guidance[None]):
     scale: float | Callable[[float], float] = 1.0
     first_order: bool = False
     value: Objective | None = None
-    rows: int = ROWS
+    most_rows: int = ROWS
     layer = Layer.PROPOSAL
     shifts = True
 
@@ -44,8 +44,8 @@ class EditGuidance(Guidance[None]):
             object.__setattr__(self, "value", _noisy(self.value, name))
         if isinstance(self.scale, int | float) and not math.isfinite(self.scale):
             raise ValueError(f"scale must be a finite number, got {self.scale}")
-        if self.rows < 1:
-            raise ValueError(f"rows must be at least 1, got {self.rows}")
+        if self.most_rows < 1:
+            raise ValueError(f"most_rows must be at least 1, got {self.most_rows}")
         self.edits  # noqa: B018 - refuses what has no gradient
 
     @property
@@ -57,7 +57,7 @@ class EditGuidance(Guidance[None]):
     @cached_property
     def edits(self) -> Edits:
         """What edits are worth."""
-        return edits_for(self.objectives[0], self.first_order, self.rows)
+        return edits_for(self.objectives[0], self.first_order, self.most_rows)
 
     def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
         """The inner proposal, with every edit weighted by exp(scale * change)."""
@@ -82,7 +82,7 @@ class DCBG(EditGuidance):
         scale: gamma for a log-probability, 1 / alpha for a reward, a number or a function of t; 0 is unguided.
         first_order: one gradient in place of L V evaluations; needs an objective with `relaxed`.
         value: of noisy tokens, nats; an objective, or a function (z (B, L), t) -> (B,).
-        rows: most edited sequences in one evaluation.
+        most_rows: most edited sequences in one evaluation.
 
     Raises:
         GuidanceError: nothing to obey, or no gradient where one is needed.
@@ -108,7 +108,7 @@ class PredictorGuidance(EditGuidance):
     they are, since the conditional law has the same (the authors' code guides them too).
 
     Args:
-        reward, scale, first_order, value, rows: as in `DCBG`.
+        reward, scale, first_order, value, most_rows: as in `DCBG`.
 
     Source: Nisonoff et al. 2024, arXiv:2406.01572, eq. 2-3; scale is 1 / their guidance temperature.
     """
