@@ -14,6 +14,8 @@ from torch import Tensor
 
 import guidekit as gk
 from guidekit.guidance.values import Estimate
+from guidekit.priors.labels import Label
+from guidekit.samples import Samples
 
 torch.set_num_threads(1)  # tests run on tensors too small to share between cores
 
@@ -123,6 +125,19 @@ def _guarded(seconds: float, memory: int):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture
+def shown():
+    """shown(domain, states, condition): samples of a prior that is nothing but its codec, classes and data."""
+
+    def made(domain, states, condition=None, classes=(), dataset="", codec=None):
+        prior = gk.priors.Prior()
+        prior.codec, prior.event_shape, prior.dataset = codec or domain.codec, tuple(states.shape[1:]), dataset
+        prior.labels = [Label("class", list(classes))] if classes else []
+        return Samples(states, prior, condition)
+
+    return made
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from guidekit.domains.dna import PROTEIN, Dna
 from guidekit.domains.dna import files as sequences
 from guidekit.domains.images import Images
 from guidekit.domains.images import files as pictures
-from guidekit.domains.molecules import Molecules, SmilesCodec, rewards
+from guidekit.domains.molecules import Molecules, SmilesTokenizer, rewards
 from guidekit.domains.molecules import files as molecules
 from guidekit.domains.molecules.data import read_front_coded, write_front_coded
 
@@ -95,7 +95,7 @@ READERS = {
         npz(images=RNG.integers(0, 9, (3, 4, 4), np.uint8), labels=np.array([0, 1, 0]), classes=np.array(["a", "b"])),
         lambda path: pictures.read(path),
     ),
-    "codec.json": (SmilesCodec.train(["CCO", "CCN"], 2, 1).dumps().encode(), lambda path: SmilesCodec.load(path)),
+    "codec.json": (SmilesTokenizer.train(["CCO", "CCN"], 2, 1).dumps().encode(), lambda path: SmilesTokenizer.load(path)),
 }
 
 
@@ -196,7 +196,8 @@ def test_a_password_is_told(tmp_path):
 ])  # fmt: skip
 def test_smiles_and_patterns_that_end_the_process_are_never_given_to_rdkit(text, said, tmp_path):
     (tmp_path / "a.smi").write_text(f"{text}\nCCO\n")
-    objects, note = Molecules().read_samples(tmp_path / "a.smi")
+    objects = Molecules().read_samples(tmp_path / "a.smi")
+    note = objects.notes
     assert [one is None for one in objects] == [False, True] and said in note and len(note) < 300
     for make in (rewards.Similarity, rewards.Substructure):
         with pytest.raises(ValueError, match=said) as told:
@@ -277,8 +278,8 @@ def test_a_record_that_was_cut_is_told(tmp_path):
 
 
 def test_what_is_no_codec_is_told(tmp_path):
-    content = json.loads(SmilesCodec.train(["CCO", "CCN"], 2, 1).dumps())
+    content = json.loads(SmilesTokenizer.train(["CCO", "CCN"], 2, 1).dumps())
     for damage in ({"symbols": 3}, {"symbols": [1, 2]}, {"tokenizer": {}}, {"tokenizer": None}):
         Path(tmp_path / "c.json").write_text(json.dumps(content | damage))
         with pytest.raises(ValueError, match="no readable codec"):
-            SmilesCodec.load(tmp_path / "c.json")
+            SmilesTokenizer.load(tmp_path / "c.json")

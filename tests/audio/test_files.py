@@ -38,8 +38,7 @@ def test_other_rates_and_channels_are_converted_and_said(tmp_path):
     assert found.sounds[0].rate == 16000 and len(found.sounds[0].wave) == 8000
     assert np.abs(found.sounds[0].wave - expected)[200:-200].max() < 2e-3
     soundfile.write(tmp_path / "long.wav", tone(16000, 2.0), 16000)
-    _, note = Audio().read_samples(tmp_path / "long.wav")
-    assert "cut to 1.024 s" in note
+    assert "cut to 1.024 s" in Audio().read_samples(tmp_path / "long.wav").notes
     assert "clipped" in files.ready(np.ones((2000, 1), np.float32), 16000, "x")[1][0]
 
 
@@ -53,8 +52,8 @@ def test_unusable_files_are_named_or_skipped(tmp_path):
     reasons = ["silent", "not finite", "no samples", "damaged or no sound file"]
     assert len(found.sounds) == 1 and len(found.skipped) == 4
     assert all(word in why for word, (_, why) in zip(reasons, found.skipped, strict=True))
-    objects, note = Audio().read_samples(tmp_path)
-    assert [one is None for one in objects] == [False] + [True] * 4 and "4 files count as invalid" in note
+    objects = Audio().read_samples(tmp_path)
+    assert [one is None for one in objects] == [False] + [True] * 4 and "4 files count as invalid" in objects.notes
     with pytest.raises(AudioError, match="b_silent.wav is silent"):
         Audio().read_reference(tmp_path)
     for name, message in (("nothing", "no file or folder"), ("x.txt", "has suffix '.txt'")):
@@ -122,7 +121,7 @@ def test_midi_round_trip(tmp_path):
     assert back.notes == [] and all(np.array_equal(a, b) for a, b in zip(PIECES, back.pieces, strict=True))
     ends = np.cumsum([0, *map(len, PIECES)])
     write_npz(tmp_path / "a.npz", {"notes": np.concatenate(PIECES), "offsets": ends})
-    back = Chorales().read_reference(tmp_path / "a.npz")[0]
+    back = Chorales().read_reference(tmp_path / "a.npz")
     assert all(np.array_equal(a, b) for a, b in zip(PIECES, back, strict=True))
 
 
@@ -155,24 +154,25 @@ def test_whole_pieces_are_cut_into_excerpts(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["audio", "chorales"])
-def test_output_of_a_run(name, tmp_path):
+def test_output_of_a_run(name, tmp_path, shown):
     domain, things = {"audio": (Audio(), SOUNDS), "chorales": (Chorales(), PIECES)}[name]
-    states = domain.encode(things)
+    states = domain.codec.encode(things)
     states[1] = float("nan")
-    assert domain.write(tmp_path, states, {"reward": [1.0, 2.0, 3.0, 4.0]}) == ["samples", "samples.npz"]
+    samples = shown(domain, states)
+    assert domain.write(tmp_path, samples, {"reward": [1.0, 2.0, 3.0, 4.0]}) == ["samples", "samples.npz"]
     assert sorted(path.stem[-1] for path in (tmp_path / "samples").iterdir()) == ["0", "2", "3"]
     with np.load(tmp_path / "samples.npz") as file:
         assert file["index"].tolist() == [0, 2, 3] and file["reward"].tolist() == [1.0, 3.0, 4.0]
-    one, two = (domain.read_samples(tmp_path / part)[0] for part in ("samples", "samples.npz"))
+    one, two = (domain.read_samples(tmp_path / part) for part in ("samples", "samples.npz"))
     assert [domain.stored(a) for a in one] == [domain.stored(b) for b in two]
-    rows = domain.table(states)
+    rows = domain.table(samples)
     assert [row["valid"] for row in rows] == [True, False, True, True]
     figures = domain.summary(rows, [1.0, 9.0, 3.0, 4.0])
     assert (figures["valid"], figures["unique"], figures["best"]) == (0.75, 1.0, 4.0)
-    assert domain.figure(states, [1.0, 2.0, 3.0, 4.0], "reward", tmp_path / "f.png") == "f.png"
-    again = domain.figure(states, [1.0] * 4, "reward", tmp_path / "g.png", unguided=(states, [0.0] * 4))
+    assert domain.figure(samples, [1.0, 2.0, 3.0, 4.0], "reward", tmp_path / "f.png") == "f.png"
+    again = domain.figure(samples, [1.0] * 4, "reward", tmp_path / "g.png", unguided=(samples, [0.0] * 4))
     assert again == "g.png" and (tmp_path / "g.png").stat().st_size > 5000
-    assert domain.figure(states * float("nan"), [1.0] * 4, "reward", tmp_path / "h.png") is None
+    assert domain.figure(shown(domain, samples.states * float("nan")), [1.0] * 4, "reward", tmp_path / "h.png") is None
 
 
 def test_training_data_of_sounds(tmp_path):

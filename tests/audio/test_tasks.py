@@ -10,8 +10,8 @@ from guidekit.core.prediction import GaussianPrediction
 from guidekit.domain import UnknownNameError
 from guidekit.domains.audio import Audio, Chorales, midi, tasks
 from guidekit.domains.audio.codec import STATES
-from guidekit.objectives import measurements
-from guidekit.objectives.measurements import Keep, Measured, observe
+from guidekit.objectives import GaussianLikelihood, measurements
+from guidekit.objectives.measurements import Keep, observe
 
 SHAPES = {**STATES, "roll": (2, 64, 56)}
 LINEAR = [
@@ -52,7 +52,7 @@ def test_gaps_are_where_they_should_be():
 
 
 def test_clipping_consistency():
-    x = Audio("waveform").encode(Audio().reference()[:3])
+    x = Audio("waveform").codec.encode(Audio().reference()[:3])
     task = make("declip", (1, 16384), threshold=0.3)
     y = observe(x, task)
     assert not task.operator.linear and y.abs().max() <= 0.3
@@ -99,12 +99,13 @@ def test_dps_pulls_an_exact_prior_to_the_measurement():
     prior = gk.priors.Gaussian(torch.zeros(16), 1.0, gk.processes.VP("cosine"))
     mask = torch.arange(16) < 8
     y = torch.linspace(-1, 1, 16)[None] * mask
-    measured = Measured(Keep(mask), y, 0.1)
+    measured = GaussianLikelihood(Keep(mask), y, 0.1)
     guided = gk.sample(prior, gk.guidance.DPS(measured, 0.3), 200, steps=100).samples
     plain = gk.sample(prior, num_samples=200, steps=100).samples
     assert measured.distance(guided).mean() < 0.5 * measured.distance(plain).mean()
     assert (guided[:, ~mask].std() - 1).abs() < 0.15  # what is not measured keeps the prior
-    assert torch.allclose(measured(plain), -0.5 * measured.distance(plain) ** 2 / 0.01, rtol=1e-4)
+    rest = measured(plain) + 0.5 * measured.distance(plain) ** 2 / 0.01  # what makes it a density
+    assert torch.allclose(rest, rest[:1].expand(200), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +125,11 @@ def test_refusals(name, shape, options, error, message):
     with pytest.raises(error, match=message):
         make(name, shape, **options)
     with pytest.raises(ValueError, match="above 0"):
-        Measured(Keep(torch.ones(1, dtype=torch.bool)), torch.zeros(1, 1), 0.0)
+        GaussianLikelihood(Keep(torch.ones(1, dtype=torch.bool)), torch.zeros(1, 1), 0.0)
 
 
 def test_tasks_of_real_pieces():
-    x = Chorales().encode(Chorales().reference()[:2])
+    x = Chorales().codec.encode(Chorales().reference()[:2])
     task = make("continuation", x.shape[1:])
     y = observe(x, task)
     assert torch.equal(y[:, :, :16], x[:, :, :16]) and y[:, :, 16:].abs().max() == 0
@@ -139,8 +140,8 @@ class Flat(gk.priors.Prior):
 
     name, process = "flat", gk.processes.EDM()
 
-    def __init__(self, shape):
-        self.event_shape = shape
+    def __init__(self, domain):
+        self.event_shape, self.codec = domain.shape, domain.codec
 
     def predict(self, x, t, condition=None):
         a, s = self.process.coefficients(t)
@@ -149,7 +150,7 @@ class Flat(gk.priors.Prior):
 
 @pytest.fixture
 def flat(monkeypatch):
-    monkeypatch.setattr("guidekit.domains.audio.domain.SoundDomain.load_prior", lambda self, name: Flat(self.shape))
+    monkeypatch.setattr("guidekit.domains.audio.domain.SoundDomain.load_prior", lambda self, name: Flat(self))
 
 
 def sampled(*settings):

@@ -114,11 +114,11 @@ def test_tasks_of_waveforms(task, folder):
     process = gk.processes.EDM(0.001, 10.0)
     prior = NeuralGaussian(WaveformUNet(**SMALL), process, (1, 16384), sigma_data=0.1)
     domain = Audio("waveform")
-    x = domain.encode(Audio().reference()[:1])
-    from guidekit.objectives.measurements import Measured, make, observe
+    x = domain.codec.encode(Audio().reference()[:1])
+    from guidekit.objectives.measurements import make, observe
 
     made = make(domain.tasks, task, (1, 16384), {})
     y = observe(x, made)
-    result = gk.sample(prior, gk.guidance.DPS(Measured(made.operator, y), 1.0), 1, 8)
+    result = gk.sample(prior, gk.guidance.DPS(gk.objectives.GaussianLikelihood(made.operator, y), 1.0), 1, 8)
     plain = gk.sample(prior, None, 1, 8)
     assert made.judge(result.samples, y, x)["misfit"] < made.judge(plain.samples, y, x)["misfit"]

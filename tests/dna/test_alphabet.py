@@ -52,14 +52,14 @@ def test_lengths_that_do_not_fit():
     with pytest.raises(AlphabetError, match="sequence 1 has 5 letters, longer than the window of 4"):
         DNA.encode(["ACGTA"], 4)
     with pytest.raises(AlphabetError, match="sequence 1 has 300 letters, longer than the window of 256"):
-        Proteins().encode(["A" * 300])
+        Proteins().codec.encode(["A" * 300])
     with pytest.raises(AlphabetError, match="has 100 letters, shorter than the window of 256"):
-        Dna().encode(["A" * 100])
+        Dna().codec.encode(["A" * 100])
     with pytest.raises(AlphabetError, match="no sequences"):
         DNA.encode([])
 
 
 def test_states_that_are_no_sequence_decode_to_none():
-    assert Dna(3).decode(torch.tensor([[0, 1, 2], [0, 4, 2]])) == ["ACG", None]
+    assert Dna(3).codec.decode(torch.tensor([[0, 1, 2], [0, 4, 2]])) == ["ACG", None]
     states = torch.tensor([[1, 2, 0], [0, 0, 0], [1, 0, 2], [21, 1, 0]])
-    assert Proteins(3).decode(states) == ["AC", None, None, None]
+    assert Proteins(3).codec.decode(states) == ["AC", None, None, None]

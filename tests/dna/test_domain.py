@@ -48,9 +48,9 @@ def test_prior_of_a_checkpoint_sets_the_window(tmp_path):
     save_checkpoint(tmp_path / "p.safetensors", SequenceTransformer(**options), description)
     domain = Proteins()
     prior = domain.load_prior(str(tmp_path / "p.safetensors"))
-    assert domain.length == 12 and domain.encode(["MKV"]).shape == (1, 12)
+    assert prior.codec.length == 12 and prior.encode(["MKV"]).shape == (1, 12)
     result = gk.sample(prior, gk.guidance.SVDD(domain.rewards["charge"], 3), 4, steps=4)
-    sequences = domain.decode(result.samples)
+    sequences = result.objects()
     assert all(s is not None and 8 <= len(s) <= 12 for s in sequences)
     with pytest.raises(ValueError, match="of domain 'proteins', not of 'dna'"):
         Dna().load_prior(str(tmp_path / "p.safetensors"))
@@ -58,11 +58,12 @@ def test_prior_of_a_checkpoint_sets_the_window(tmp_path):
         Dna().load_prior("nothing")
 
 
-def test_table_summary_and_files(tmp_path):
+def test_table_summary_and_files(tmp_path, shown):
     domain = Dna()
     states = TOKENS[[0, 1, 1, 2]].clone()
     states[3, 5] = 4
-    rows = domain.table(states)
+    samples = shown(domain, states)
+    rows = domain.table(samples)
     assert [row["valid"] for row in rows] == [True, True, True, False] and rows[3]["reason"] == "masked"
     assert rows[0]["sequence"] == strings(windows("human", "test")[:1])[0] and rows[0]["length"] == 256
     assert rows[0]["gc"] == pytest.approx(float(torch.isin(states[0], torch.tensor([1, 2])).double().mean()))
@@ -71,18 +72,18 @@ def test_table_summary_and_files(tmp_path):
     assert (figures["reward"], figures["median reward"], figures["best"]) == (2.0, 2.0, 3.0)
     assert figures["gc"] == pytest.approx((rows[0]["gc"] + rows[1]["gc"]) / 2)
     columns = {"reward": [1.0, 3.0, 3.0, -math.inf]}
-    assert domain.write(tmp_path, states, columns) == ["samples.fasta"]
+    assert domain.write(tmp_path, samples, columns) == ["samples.fasta"]
     lines = (tmp_path / "samples.fasta").read_text().split("\n")
     assert [line for line in lines if line.startswith(">")] == [
         ">sample-00000 reward=1", ">sample-00001 reward=3", ">sample-00002 reward=3",
     ]  # fmt: skip
-    back, note = domain.read_samples(tmp_path / "samples.fasta")
-    assert back == domain.decode(states)[:3] and note == ""
+    back = domain.read_samples(tmp_path / "samples.fasta")
+    assert list(back) == samples.objects[:3] and back.notes == ""
     with (tmp_path / "samples.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    assert domain.read_samples(tmp_path / "samples.csv")[0] == domain.decode(states)
+    assert list(domain.read_samples(tmp_path / "samples.csv")) == samples.objects
     nothing = domain.summary([rows[3]], [math.nan])
     assert nothing["valid"] == 0 and math.isnan(nothing["reward"]) and math.isnan(nothing["gc"])
 
@@ -98,24 +99,25 @@ def test_guidance_finds_a_motif_by_tokens():
 
 
 @pytest.mark.parametrize("motif", [None, "CTCF"])
-def test_picture(tmp_path, motif):
+def test_picture(tmp_path, motif, shown):
     domain = Dna()
     reward = domain.rewards["gc"] if motif is None else domain.rewards.make("motif", motif=motif)
     path = tmp_path / "figure.png"
-    assert domain.figure(TOKENS[:30], reward(TOKENS[:30]).tolist(), reward.name, path) == "figure.png"
+    values, samples = reward(TOKENS[:30]).tolist(), shown(domain, TOKENS[:30])
+    assert domain.figure(samples, values, reward.name, path, objective=reward) == "figure.png"
     height, width, _ = size_of(path)
     assert width == 13 * 150 and height > 1000
     masked = torch.full((2, 256), 4)
-    assert domain.figure(masked, [math.nan] * 2, "", tmp_path / "none.png") is None
+    assert domain.figure(shown(domain, masked), [math.nan] * 2, "", tmp_path / "none.png") is None
     assert not (tmp_path / "none.png").exists()
-    domain.figure(TOKENS[:1], [math.nan], "", path)  # one sequence, no reward
+    domain.figure(shown(domain, TOKENS[:1]), [math.nan], "", path)  # one sequence, no reward
     assert size_of(path)[0] < height
 
 
-def test_picture_of_proteins_and_of_nothing(tmp_path):
+def test_picture_of_proteins_and_of_nothing(tmp_path, shown):
     domain = Proteins()
-    states = domain.encode(protein_sequences("test")[:5])
-    assert domain.figure(states, [1.0, 2.0, math.nan, 3.0, -math.inf], "x", tmp_path / "p.png") == "p.png"
+    samples = shown(domain, domain.codec.encode(protein_sequences("test")[:5]))
+    assert domain.figure(samples, [1.0, 2.0, math.nan, 3.0, -math.inf], "x", tmp_path / "p.png") == "p.png"
     with pytest.raises(ValueError, match="no sequences to draw"):
         sheet([], [], "", tmp_path / "q.png", [], [], ("length", len))
 

@@ -121,7 +121,9 @@ def test_fasta_round_trip(tmp_path):
 
 
 def test_samples_that_are_no_sequence_count(put):
-    sequences, note = Dna().read_samples(put("sequence,valid\nACGT,True\n??GT,False\nACNT,True\n", "x.csv"))
-    assert sequences == ["ACGT", None, None] and "2 records count as invalid" in note
-    reference, note = Dna().read_reference(put(">a\nACGTN\n>b\nQQ\n"), on_error="skip")
-    assert reference == ["ACGT"] and "1 records are left out" in note
+    sequences = Dna().read_samples(put("sequence,valid\nACGT,True\n??GT,False\nACNT,True\n", "x.csv"))
+    note = sequences.notes
+    assert list(sequences) == ["ACGT", None, None] and "2 records count as invalid" in note
+    reference = Dna().read_reference(put(">a\nACGTN\n>b\nQQ\n"), on_error="skip")
+    note = reference.notes
+    assert list(reference) == ["ACGT"] and "1 records are left out" in note

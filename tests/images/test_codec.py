@@ -13,11 +13,11 @@ RNG = np.random.default_rng(0)
 def test_round_trip_is_exact(kind):
     domain = load_domain("images", set=kind)
     levels = np.arange(256, dtype=np.uint8)
-    images = [RNG.permutation(np.resize(levels, codec.array_shape(domain.shape))) for _ in range(3)]
-    states = domain.encode(images)
-    assert states.shape == (3, *domain.shape) and states.dtype == torch.float32
+    images = [RNG.permutation(np.resize(levels, codec.array_shape(domain.codec.shape))) for _ in range(3)]
+    states = domain.codec.encode(images)
+    assert states.shape == (3, *domain.codec.shape) and states.dtype == torch.float32
     assert states.min() == -1 and states.max() == 1
-    assert all(np.array_equal(a, b) for a, b in zip(domain.decode(states), images, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(domain.codec.decode(states), images, strict=True))
 
 
 def test_channels_and_rows_stay_in_their_place():
@@ -31,7 +31,7 @@ def test_decoding_clips_and_reports_what_is_not_finite():
     states = torch.zeros(3, 1, 28, 28)
     states[0, 0, 0, :2] = torch.tensor([-7.0, 7.0])
     states[1, 0, 3, 3], states[2, 0, 0, 0] = torch.nan, torch.inf
-    images = Images().decode(states)
+    images = Images().codec.decode(states)
     assert images[0][0, :3].tolist() == [0, 255, 128] and images[1] is None and images[2] is None
 
 
@@ -51,20 +51,20 @@ GOOD = np.zeros((28, 28), np.uint8)
 )
 def test_what_is_no_image_of_the_set_is_told_in_one_line(image, said):
     with pytest.raises(ImageError, match=said) as told:
-        Images().encode([GOOD, image])
+        Images().codec.encode([GOOD, image])
     assert "\n" not in str(told.value)
 
 
 def test_states_of_another_kind_are_told():
     for states in (torch.zeros(2, 3, 28, 28), torch.zeros(1, 28, 28), torch.zeros(2, 1, 28, 28, dtype=torch.long)):
         with pytest.raises(ImageError, match=r"states have shape .*; \(B, 1, 28, 28\) of real numbers"):
-            Images().decode(states)
+            Images().codec.decode(states)
     with pytest.raises(ImageError, match="no images"):
-        Images().encode([])
+        Images().codec.encode([])
 
 
 def test_grey_with_a_channel_axis_is_grey():
-    assert Images().encode([GOOD[..., None]]).shape == (1, 1, 28, 28)
+    assert Images().codec.encode([GOOD[..., None]]).shape == (1, 1, 28, 28)
 
 
 def test_shipped_sets():

@@ -12,15 +12,17 @@ from guidekit.domain import UnknownNameError, load_domain
 from guidekit.domains.images import Images
 from guidekit.domains.images.classifier import ROLES, train_classifier, training_data
 from guidekit.domains.images.classifier import main as train_main
+from guidekit.domains.images.codec import ImageCodec
 from guidekit.domains.images.data import SETS, pictures
 from guidekit.domains.images.files import write_folder
 from guidekit.domains.images.judging import load, shipped
 from guidekit.domains.images.preparation import prepare
 from guidekit.networks import UNet
 from guidekit.priors.checkpoints import save_checkpoint
+from guidekit.samples import Samples
 
-TEST = pictures("fashion_mnist", "test")
-STATES = Images().encode(list(TEST.images[:5]))
+TEST, CLASSES = pictures("fashion_mnist", "test"), SETS["fashion_mnist"].classes
+STATES = Images().codec.encode(list(TEST.images[:5]))
 
 
 def size_of(path):
@@ -30,7 +32,7 @@ def size_of(path):
 
 
 def test_registered():
-    assert isinstance(load_domain("images"), Images) and load_domain("images", set="emoji").shape == (3, 32, 32)
+    assert isinstance(load_domain("images"), Images) and load_domain("images", set="emoji").codec.shape == (3, 32, 32)
 
 
 def saved_prior(path, shape, dataset, values):
@@ -60,7 +62,11 @@ def test_a_prior_brings_its_set(tmp_path):
     path = saved_prior(tmp_path / "p.safetensors", (3, 32, 32), "emoji", list(SETS["emoji"].classes))
     domain = Images()
     prior = domain.load_prior(path)
-    assert (domain.set, domain.shape) == ("emoji", (3, 32, 32)) and prior.condition("flags").tolist() == [[3]]
+    assert (
+        domain.about(prior)[:2] == ("emoji", (3, 32, 32))
+        and prior.codec.shape == (3, 32, 32)
+        and prior.condition("flags").tolist() == [[3]]
+    )
     with pytest.raises(ValueError, match="was trained on emoji, not on domain.set=fashion_mnist"):
         Images("fashion_mnist").load_prior(path)
     with pytest.raises(UnknownNameError, match="no prior named 'nothing'"):
@@ -72,38 +78,36 @@ def test_a_prior_brings_its_set(tmp_path):
 def test_classes_of_another_order_keep_their_names(tmp_path):
     path = saved_prior(tmp_path / "p.safetensors", (1, 28, 28), "fashion_mnist", ["bag", "coat", "hat"])
     domain = Images()
-    domain.load_prior(path)
-    bags = domain.encode(list(TEST.images[TEST.labels == 8][:20]))
-    domain.compare_with("bag")
+    prior = domain.load_prior(path)
+    bags = Samples(prior.encode(list(TEST.images[TEST.labels == 8][:20])), prior, "bag")
     rows = domain.table(bags)
-    assert domain.wanted == 0 and domain.summary(rows, [0.0] * 20)["judged bag"] > 0.9
+    assert domain.wanted(bags) == "bag" and domain.summary(rows, [0.0] * 20, bags)["judged bag"] > 0.9
     assert np.mean([row["wanted"] for row in rows]) > 0.9
-    found = domain.evaluate(domain.decode(bags), training=None)
+    found = domain.evaluate(bags.objects, training=(), prior=prior, condition="bag")
     assert found["judge_accuracy"] > 0.9 and found["n_reference"] == 1000 and found["judge_accuracy_reference"] > 0.9
     domain.write(tmp_path, bags, {})
     again = Images()
-    objects, _ = again.read_samples(tmp_path / "samples.npz")
-    assert again.evaluate(objects, training=None)["judge_accuracy"] == found["judge_accuracy"]
-    domain.compare_with("hat")  # the judge knows none
-    assert "wanted" not in domain.table(bags)[0] and "judge_accuracy" not in domain.evaluate(
-        list(objects), training=None
-    )
+    objects = again.read_samples(tmp_path / "samples.npz")
+    assert again.evaluate(objects, training=())["judge_accuracy"] == found["judge_accuracy"]
+    hats = Samples(bags.states, prior, "hat")  # the judge knows none
+    assert "wanted" not in domain.table(hats)[0]
+    assert "judge_accuracy" not in domain.evaluate(list(objects), training=(), prior=prior, condition="hat")
 
 
 def test_data_of_another_shape_are_not_of_the_set(tmp_path):
     path = saved_prior(tmp_path / "p.safetensors", (1, 32, 32), "fashion_mnist", ["a", "b"])
     domain = Images()
-    domain.load_prior(path)
-    assert domain.set is None and domain.judge is None
+    prior = domain.load_prior(path)
+    assert domain.about(prior).set is None and domain.classifier(prior) is None
     with pytest.raises(ValueError, match=r"is of states \(1, 32, 32\), domain.set=fashion_mnist of \(1, 28, 28\)"):
         Images("fashion_mnist").load_prior(path)
 
 
-def test_a_judge_of_ones_own(tmp_path):
+def test_a_judge_of_ones_own(tmp_path, shown):
     other = Images(judge=shipped("fashion_mnist", "reward"))
-    assert other.judge.name == "fashion_mnist_reward"
-    laws = other.judge.probabilities(STATES).amax(1).tolist()
-    assert [row["probability"] for row in other.table(STATES)] == pytest.approx(laws)
+    assert other.classifier().name == "fashion_mnist_reward"
+    laws = other.classifier().probabilities(STATES).amax(1).tolist()
+    assert [row["probability"] for row in other.table(shown(other, STATES))] == pytest.approx(laws)
     path = saved_prior(tmp_path / "p.safetensors", (3, 32, 32), "emoji", ["a"])
     with pytest.raises(ValueError, match=r"is of states \(3, 32, 32\), domain.judge of \(1, 28, 28\)"):
         other.load_prior(path)
@@ -114,23 +118,25 @@ def test_a_judge_of_ones_own(tmp_path):
 def test_a_prior_of_other_data_has_neither_judge_nor_reference(tmp_path):
     domain = Images()
     prior = domain.load_prior(saved_prior(tmp_path / "p.safetensors", (1, 8, 8), "mine", ["a", "b"]))
-    assert domain.set is None and domain.judge is None and domain.reference() == []
-    domain.compare_with("b")
+    assert domain.about(prior).set is None and domain.classifier(prior) is None and domain.reference(prior=prior) == []
     reward = domain.rewards["symmetry"]
     guided = gk.sample(prior, gk.guidance.SVDD(reward, 2), 5, steps=4, condition="b")
-    images = domain.decode(guided.samples)
-    rows = domain.table(guided.samples)
-    assert len(rows) == 5 and "class" not in rows[0] and domain.summary(rows, [1.0] * 5)["valid"] == 1.0
-    assert domain.write(tmp_path, guided.samples, {}) == ["samples.npz", "samples.png"]
-    assert domain.figure(guided.samples, [1.0] * 5, "symmetry", tmp_path / "figure.png") == "figure.png"
-    found = domain.evaluate(images)
+    samples = Samples(guided.samples, prior, "b")
+    images = samples.objects
+    rows = domain.table(samples)
+    assert len(rows) == 5 and "class" not in rows[0] and domain.summary(rows, [1.0] * 5, samples)["valid"] == 1.0
+    assert domain.write(tmp_path, samples, {}) == ["samples.npz", "samples.png"]
+    assert domain.figure(samples, [1.0] * 5, "symmetry", tmp_path / "figure.png") == "figure.png"
+    found = domain.evaluate(images, prior=prior)
     assert found["n_valid"] == 5 and "frechet_judge" not in found and "n_reference" not in found
-    assert domain.evaluate(images, images * 2, training=images)["nearest_mean"] == pytest.approx(0.0, abs=1e-3)
+    assert domain.evaluate(images, images * 2, training=images, prior=prior)["nearest_mean"] == pytest.approx(
+        0.0, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("kind, least", [("fashion_mnist", 0.89), ("emoji", 0.3)])
 def test_shipped_classifiers_are_two_and_know_the_test_set(kind, least):
-    states = Images(kind).encode(list(pictures(kind, "test").images[:500]))
+    states = Images(kind).codec.encode(list(pictures(kind, "test").images[:500]))
     labels = torch.from_numpy(pictures(kind, "test").labels[:500])
     both = [load(shipped(kind, role)) for role in ROLES]
     for one in both:
@@ -140,64 +146,72 @@ def test_shipped_classifiers_are_two_and_know_the_test_set(kind, least):
     assert {one.network.blocks[0].kernel_size for one in both} == {(3, 3), (5, 5)}
 
 
-def test_table_summary_and_files(tmp_path):
+def test_table_summary_and_files(tmp_path, shown):
     domain = Images()
-    domain.compare_with("ankle_boot")
     states = STATES[[0, 1, 1, 2]].clone()
     states[3, 0, 0, 0] = math.nan
     states[1, 0, 0, 0] = -2.0
-    rows = domain.table(states)
+    samples = shown(domain, states, "ankle_boot", CLASSES, "fashion_mnist")
+    rows = domain.table(samples)
     assert [row["valid"] for row in rows] == [True, True, True, False] and rows[3]["reason"] == "not finite"
     assert rows[0]["class"] == "ankle_boot" and rows[0]["wanted"] == rows[0]["probability"] > 0.5
     assert rows[0]["brightness"] == pytest.approx(TEST.images[0].mean() / 255)
     assert rows[1]["outside"] == pytest.approx(1 / 784) and rows[1]["checksum"] == rows[2]["checksum"]
-    figures = domain.summary(rows, [1.0, 3.0, 3.0, 9.0])
+    figures = domain.summary(rows, [1.0, 3.0, 3.0, 9.0], samples)
     assert (figures["valid"], figures["unique"]) == (0.75, pytest.approx(2 / 3))
     assert (figures["reward"], figures["best"], figures["judged ankle_boot"]) == (2.0, 3.0, 0.5)
-    assert domain.write(tmp_path, states, {"reward": [1.0, 3.0, 3.0, -math.inf]}) == ["samples.npz", "samples.png"]
+    assert domain.write(tmp_path, samples, {"reward": [1.0, 3.0, 3.0, -math.inf]}) == ["samples.npz", "samples.png"]
     assert size_of(tmp_path / "samples.png")[:2] == (57, 57)
-    back, note = domain.read_samples(tmp_path / "samples.npz")
-    assert note == "" and all(np.array_equal(a, b) for a, b in zip(back, domain.decode(states), strict=False))
+    back = domain.read_samples(tmp_path / "samples.npz")
+    assert back.notes == "" and all(np.array_equal(a, b) for a, b in zip(back, samples.objects, strict=False))
     with np.load(tmp_path / "samples.npz") as file:
         assert file["labels"].tolist() == [9] * 3 and file["index"].tolist() == [0, 1, 2]
         assert file["reward"].tolist() == [1.0, 3.0, 3.0]
-    assert domain.summary([rows[3]], [math.nan])["valid"] == 0
+    assert domain.summary([rows[3]], [math.nan], samples)["valid"] == 0
 
 
-def test_the_class_wanted_reaches_the_judge(tmp_path):
+def test_the_class_wanted_reaches_the_judge(tmp_path, shown):
     domain = Images()
-    domain.compare_with({"class": "bag"})
-    domain.write(tmp_path, domain.encode(list(TEST.images[TEST.labels == 8][:40])), {})
+    states = domain.codec.encode(list(TEST.images[TEST.labels == 8][:40]))
+    domain.write(tmp_path, shown(domain, states, {"class": "bag"}, CLASSES, "fashion_mnist"), {})
     other = Images()  # another process: nothing but the file tells
-    objects, _ = other.read_samples(tmp_path / "samples.npz")
-    found = other.evaluate(objects, training=None)
+    objects = other.read_samples(tmp_path / "samples.npz")
+    found = other.evaluate(objects, training=())
     assert found["n_labelled"] == 40 and found["judge_accuracy"] > 0.9 and found["n_reference"] == 1000
     assert found["classes_reference"] < 3  # real bags, not everything
-    assert other.evaluate(objects, label="sneaker", training=None)["judge_accuracy"] < 0.1
+    assert other.evaluate(objects, label="sneaker", training=())["judge_accuracy"] < 0.1
     real = other.reference()[:200]
-    assert "judge_accuracy" not in other.evaluate(list(objects), real, training=None)
+    assert "judge_accuracy" not in other.evaluate(list(objects), real, training=())
 
 
 @pytest.mark.parametrize(
     "condition, wanted", [(7, 7), ("sneaker", 7), ([7], 7), (None, None), (-1, None), (True, None)]
 )
-def test_conditions_are_understood(condition, wanted):
-    domain = Images()
-    domain.compare_with(condition)
-    assert domain.wanted == wanted
+def test_conditions_are_understood(condition, wanted, shown):
+    samples = shown(Images(), STATES, condition, CLASSES, "fashion_mnist")
+    assert Images().wanted(samples) == (None if wanted is None else CLASSES[wanted])
 
 
-def test_pictures_of_sets(tmp_path):
+def test_pictures_of_sets(tmp_path, shown):
     domain, path = Images(), tmp_path / "figure.png"
+    samples = shown(domain, STATES, dataset="fashion_mnist")
     values = [0.1, math.nan, 2.0, -math.inf, 1.0]
-    assert domain.figure(STATES, values, "classifier", path, unguided=(STATES, [0.0] * 5)) == "figure.png"
+    assert domain.figure(samples, values, "classifier", path, unguided=(samples, [0.0] * 5)) == "figure.png"
     both = size_of(path)
     assert both[1] > 1200
-    assert domain.figure(STATES, [math.nan] * 5, "", path) == "figure.png"  # beside real ones
-    assert size_of(path)[1] > 1200 and domain.figure(STATES * math.nan, values, "", tmp_path / "no.png") is None
+    assert domain.figure(samples, [math.nan] * 5, "", path) == "figure.png"  # beside real ones
+    assert (
+        size_of(path)[1] > 1200
+        and domain.figure(shown(domain, STATES * math.nan), values, "", tmp_path / "no.png") is None
+    )
     assert not (tmp_path / "no.png").exists()
     emoji = Images("emoji")
-    assert emoji.figure(emoji.encode(emoji.reference()[:3]), [1.0, 2.0, 3.0], "symmetry", path) == "figure.png"
+    assert (
+        emoji.figure(
+            shown(emoji, emoji.codec.encode(emoji.reference()[:3]), dataset="emoji"), [1.0, 2.0, 3.0], "symmetry", path
+        )
+        == "figure.png"
+    )
 
 
 def test_a_classifier_can_be_trained_and_used(tmp_path):
@@ -210,7 +224,8 @@ def test_a_classifier_can_be_trained_and_used(tmp_path):
     one = load(path)
     assert one.shape == (1, 12, 12) and one.number("right") == 1
     reward = Images().rewards.make("classifier", label="right", model=str(path))
-    assert reward(images[1]) > reward(images[0]) + 0.5
+    values = reward(ImageCodec((1, 12, 12)).encode(list(images[:2])))
+    assert values[1] > values[0] + 0.5
     with pytest.raises(UnknownNameError, match="no role named 'jury'"):
         train_classifier(images, labels, ("left", "right"), path, role="jury")
     shutil.copy(shipped("fashion_mnist", "judge"), path)

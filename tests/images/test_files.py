@@ -40,7 +40,7 @@ def test_sub_folders_are_classes(tmp_path):
     write_folder(tmp_path / "sneaker", GREY[2:])
     found = read(tmp_path)
     assert found.classes == ("bag", "sneaker") and found.labels.tolist() == [0, 0, 1, 1, 1] and same(found.images, GREY)
-    _, note = Images().read_samples(tmp_path)
+    note = Images().read_samples(tmp_path).notes
     assert note == ""
 
 
@@ -106,12 +106,15 @@ def test_damaged_pictures_count_as_invalid_samples_and_stop_a_reference(tmp_path
     write_folder(tmp_path, GREY)
     (tmp_path / "image-00001.png").write_bytes(png(GREY[1])[:50])
     (tmp_path / "wrong.png").write_bytes(png(COLOUR[0]))
-    objects, note = Images().read_samples(tmp_path)
-    assert len(objects) == 6 and objects[4:] == [None, None] and "2 pictures count as invalid; the first: " in note
+    objects = Images().read_samples(tmp_path)
+    note = objects.notes
+    assert (
+        len(objects) == 6 and list(objects)[4:] == [None, None] and "2 pictures count as invalid; the first: " in note
+    )
     with pytest.raises(ImageError, match="image-00001.png is damaged"):
         Images().read_reference(tmp_path)
-    images, note = Images().read_reference(tmp_path, "skip")
-    assert len(images) == 4 and "2 pictures are left out" in note
+    images = Images().read_reference(tmp_path, "skip")
+    assert len(images) == 4 and "2 pictures are left out" in images.notes
     with pytest.raises(ValueError, match="is for tables"):
         Images().read_samples(tmp_path, "smiles")
 
@@ -134,7 +137,10 @@ def test_prepared_arrays(tmp_path):
         arrays = dict(file)
     made = json.loads(str(arrays["description"]))
     assert made["domain"] == "images" and made["event_shape"] == [3, 32, 32] and made["dataset"] == "emoji"
-    assert made["labels"] == [{"name": "class", "values": list(domain.classes)}] and "1,718" in made["card"]["data"]
+    assert (
+        made["labels"] == [{"name": "class", "values": list(domain.about().classes)}]
+        and "1,718" in made["card"]["data"]
+    )
     assert arrays["images"].shape == (1718, 32, 32, 3) and arrays["labels"].shape == (1718, 1)
     assert arrays["val_images"].shape == (20, 32, 32, 3) and arrays["val_labels"].shape == (20, 1)
 

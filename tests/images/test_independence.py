@@ -17,11 +17,11 @@ from guidekit.running.build import build_reward
 from guidekit.running.independence import caution, guides_of, networks_of, recorded
 
 JUDGE, REWARD = shipped("fashion_mnist", "judge"), shipped("fashion_mnist", "reward")
-PLUGS = {
-    "dps": {"_target_": "guidekit.guidance.DPS"},
-    "cfg": {"_target_": "guidekit.guidance.CFG", "weight": 2.0},
-    "chain": {"_target_": "guidekit.guidance.chain", "plugs": ["cfg", {"name": "svdd", "candidates": 2}]},
-    "none": {"_target_": None},
+GUIDANCES = {
+    "dps": {"name": "dps"},
+    "cfg": {"name": "cfg", "weight": 2.0},
+    "chain": {"name": "chain", "of": ["cfg", {"name": "svdd", "candidates": 2}]},
+    "none": {"name": None},
 }
 
 
@@ -47,23 +47,23 @@ def classifier(model=None):
 )
 def test_who_judges_and_who_guided(reward, guidance, judge, told):
     domain = Images(judge=judge)
-    guides = guides_of({"guidance": PLUGS[guidance]}, build_reward(domain, reward))
-    said = caution(domain, guides)
+    guides = guides_of({"guidance": GUIDANCES[guidance]}, build_reward(domain, reward))
+    said = caution(domain, None, guides)
     assert bool(said) == told and (not told or "has guided these samples itself (reward)" in said)
 
 
 def test_a_copy_is_the_same_judge_and_values_are_asked_what_they_learned(tmp_path):
     copy = tmp_path / "mine.safetensors"
     shutil.copy(JUDGE, copy)
-    assert caution(Images(judge=copy), guides_of({"guidance": PLUGS["dps"]}, build_reward(Images(), classifier(JUDGE))))
+    assert caution(Images(judge=copy), None, guides_of({"guidance": GUIDANCES["dps"]}, build_reward(Images(), classifier(JUDGE))))
     for model, told in ((JUDGE, True), (REWARD, False)):
         path = tmp_path / "value.safetensors"
         card = {"reward_networks": networks_of(build_reward(Images(), classifier(model)))}
         network = {"name": "value_network", "options": {}}
         description = {"kind": "value", "domain": "images", "network": network, "state": "real", "centres": [0.0]}
         save_checkpoint(path, torch.nn.Linear(1, 1), {**description, "card": card})
-        guidance = {"_target_": "guidekit.guidance.SLCD", "value": str(path)}
-        said = caution(Images(), guides_of({"guidance": guidance}, None))
+        guidance = {"name": "slcd", "value": str(path)}
+        said = caution(Images(), None, guides_of({"guidance": guidance}, None))
         assert bool(said) == told and (not told or "by way of guidance.value=" in said)
 
 

@@ -12,7 +12,7 @@ from guidekit.evaluation.kernel import kernel_distance
 
 TEST = pictures("fashion_mnist", "test")
 TRAIN = list(pictures("fashion_mnist").images[:2000])
-JUDGE = Images("fashion_mnist").judge
+JUDGE = Images("fashion_mnist").classifier()
 DRAW = torch.Generator().manual_seed(0)
 
 

@@ -49,7 +49,7 @@ def test_order_and_numbers_matter():
 def test_from_python_and_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     noisy = [off(image, 10) for image in TRUTH]
-    found = Images().evaluate(noisy, TRUTH, training=None, paired=True)
+    found = Images().evaluate(noisy, TRUTH, training=(), paired=True)
     assert found["psnr"] == paired(noisy, TRUTH)["psnr"] and "frechet_judge" in found
     assert "psnr" not in evaluate(noisy, TRUTH)
     np.savez("a.npz", images=np.stack(noisy))

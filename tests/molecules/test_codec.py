@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from guidekit.domains.molecules.codec import SmilesCodec, split_symbols
 from guidekit.domains.molecules.data import ASSETS, qm9_smiles, reference_smiles
+from guidekit.domains.molecules.tokenizer import SmilesTokenizer, split_symbols
 
 
 @pytest.fixture(scope="module")
-def codec() -> SmilesCodec:
-    return SmilesCodec.load(ASSETS / "codec.json")
+def codec() -> SmilesTokenizer:
+    return SmilesTokenizer.load(ASSETS / "codec.json")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_round_trip(codec, smiles):
 def test_ids_follow_the_conventions(codec):
     assert (codec.pad_id, codec.vocab_size) == (0, 24 + 1024 + 1)
     assert codec.pieces[0] == "" and list(codec.pieces[1:25]) == list(codec.symbols)
-    model = codec.tokenizer.get_vocab()
+    model = codec.pairs.get_vocab()
     assert model[chr(0xE000)] == 0 and codec.symbols[0] == "#"
     # Recorded from the ids the first prior was trained on; training set lines 1 and 2.
     smiles = ["CCCS(=O)c1ccc2[nH]c(=NC(=O)OC)[nH]c2c1", "CC(C)(C)C(=O)C(Oc1ccc(Cl)cc1)n1ccnc1"]
@@ -101,7 +101,7 @@ def test_mask_id_and_wrong_shape_do_not_decode(codec):
 
 def test_without_merges_every_token_is_one_symbol():
     smiles = qm9_smiles()
-    codec = SmilesCodec.train(smiles, merges=0)
+    codec = SmilesTokenizer.train(smiles, merges=0)
     assert codec.vocab_size == 31 and codec.pieces == ("", *codec.symbols)
     assert {"[NH3+]", "[O-]", "[nH]", "c", "5"} < set(codec.symbols)
     assert max(len(split_symbols(s)) for s in smiles) == 22 <= 32  # the published length
@@ -109,19 +109,19 @@ def test_without_merges_every_token_is_one_symbol():
     assert codec.decode(codec.encode(some, length=32)) == some
     assert (codec.encode(some) > 0).sum(1).tolist() == [len(split_symbols(s)) for s in some]
     special = ["CCl", "CBr", "C%12CC%12", "C[13CH3]", "C[N+](C)(C)C"]
-    again = SmilesCodec.train(special, merges=0)
+    again = SmilesTokenizer.train(special, merges=0)
     assert (again.encode(special) > 0).sum(1).tolist() == [2, 2, 5, 2, 9]
 
 
 def test_training_saving_and_loading(tmp_path, smiles):
-    small = SmilesCodec.train(smiles, merges=30, min_frequency=2)
+    small = SmilesTokenizer.train(smiles, merges=30, min_frequency=2)
     assert small.vocab_size == len(small.symbols) + 30 + 1
     small.save(tmp_path / "codec.json")
-    again = SmilesCodec.load(tmp_path / "codec.json")
+    again = SmilesTokenizer.load(tmp_path / "codec.json")
     assert again.pieces == small.pieces and torch.equal(again.encode(smiles), small.encode(smiles))
     assert (again.encode(smiles) > 0).sum() < sum(len(split_symbols(s)) for s in smiles)  # merges shorten
     with pytest.raises(ValueError, match="0 different symbols"):
-        SmilesCodec.train([])
+        SmilesTokenizer.train([])
 
 
 @pytest.mark.parametrize(
@@ -137,5 +137,5 @@ def test_damaged_file_is_one_clear_error(tmp_path, change):
     content = json.loads((ASSETS / "codec.json").read_text())
     change(content)
     (tmp_path / "bad.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="no readable codec"):
-        SmilesCodec.load(tmp_path / "bad.json")
+    with pytest.raises(ValueError, match="no readable tokenizer"):
+        SmilesTokenizer.load(tmp_path / "bad.json")

@@ -6,11 +6,11 @@ import torch
 
 from guidekit.cli import main
 from guidekit.domains import molecules as package
-from guidekit.domains.molecules import RAW, Molecules
+from guidekit.domains.molecules import Molecules
 from guidekit.domains.molecules import preparation as module
 from guidekit.domains.molecules.data import reference_smiles, write_smi
 from guidekit.domains.molecules.labels import label_of
-from guidekit.domains.molecules.selfies_codec import SelfiesCodec, codec_from_text
+from guidekit.domains.molecules.selfies_tokenizer import SelfiesTokenizer, tokenizer_from_text
 from guidekit.names import UnknownNameError
 from guidekit.networks import SequenceTransformer
 from guidekit.priors.checkpoints import save_checkpoint
@@ -26,7 +26,7 @@ def prepared(tmp_path, data, **changes):
 
 
 def decoded(description, tokens, offsets):
-    codec = codec_from_text(description["codec"])
+    codec = tokenizer_from_text(description["codec"])
     return codec.decode(
         torch.nn.utils.rnn.pad_sequence(
             [torch.from_numpy(row.astype(np.int64)) for row in np.split(tokens, offsets[1:-1])], batch_first=True
@@ -48,7 +48,7 @@ def test_qm9_with_labels(tmp_path, small_qm9):
     train = decoded(description, arrays["tokens"], arrays["offsets"])
     held = decoded(description, arrays["val_tokens"], arrays["val_offsets"])
     assert train == small_qm9[:980] and held == small_qm9[980:]
-    assert description["vocab_size"] == len(codec_from_text(description["codec"]).symbols) + 1  # atom-level
+    assert description["vocab_size"] == len(tokenizer_from_text(description["codec"]).symbols) + 1  # atom-level
     assert sum(description["length_counts"]) == 1000 and len(description["length_counts"]) == 33
     assert arrays["labels"].shape == (980, 2) and arrays["labels"].dtype == arrays["val_labels"].dtype == np.int8
     assert arrays["val_labels"].tolist() == [label_of(s, description["labels"]) for s in held]
@@ -60,8 +60,8 @@ def test_selfies_skips_and_counts_what_it_cannot_express(tmp_path):
     smiles = ["C" * n for n in range(1, 30)] * 10 + ["*C", "*CC"]
     write_smi(tmp_path / "mine.smi", smiles)
     arrays, description = prepared(tmp_path, str(tmp_path / "mine.smi"), notation="selfies", labels=["logp"])
-    codec = codec_from_text(description["codec"])
-    assert type(codec) is SelfiesCodec and codec.symbols == ("[C]",)
+    codec = tokenizer_from_text(description["codec"])
+    assert type(codec) is SelfiesTokenizer and codec.symbols == ("[C]",)
     assert description["card"]["left out"] == "0 longer than 32 tokens, 2 not expressible as SELFIES"
     assert description["dataset"] == "mine.smi"
     assert decoded(description, arrays["tokens"], arrays["offsets"]) == smiles[:270]
@@ -90,7 +90,7 @@ def test_refusals(tmp_path, small_qm9):
 
 
 def test_checkpoint_brings_codec_and_data_set(tmp_path, monkeypatch):
-    codec = SelfiesCodec.train(["CCO", "CCN"], merges=0)
+    codec = SelfiesTokenizer.train(["CCO", "CCN"], merges=0)
     options = dict(vocab_size=codec.vocab_size, max_length=8, width=16, depth=1, heads=2, pad_id=0)
     made = {"name": "sequence_transformer", "options": options}
     description = dict(domain="molecules", network=made, vocab_size=codec.vocab_size, pad_id=0, card={})
@@ -98,17 +98,19 @@ def test_checkpoint_brings_codec_and_data_set(tmp_path, monkeypatch):
     network = SequenceTransformer(**options)
     seen = []
     monkeypatch.setattr(package, "evaluate", lambda objects, *rest, **options: seen.append(rest) or {})
-    monkeypatch.setattr(package, "training_smiles", lambda data: f"training {data}")
-    monkeypatch.setattr(package, "reference_smiles", lambda data: f"reference {data}")
+    monkeypatch.setattr(package, "training_smiles", lambda data: [f"training {data}"])
+    monkeypatch.setattr(package, "reference_smiles", lambda most=None, data=None: [f"reference {data}"])
     domain = Molecules()
     for dataset in ({}, {"dataset": "qm9"}, {"dataset": "mine.smi"}):
         save_checkpoint(tmp_path / "p.safetensors", network, description | dataset)
-        domain.load_prior(str(tmp_path / "p.safetensors"))
-        assert type(domain.codec) is SelfiesCodec
-        domain.evaluate([None])
-    domain.evaluate([None], reference="qm9", training=["C"])
-    expected = [(f"reference {data}", f"training {data}") for data in ("moses", "qm9")]
-    assert seen == [*expected, (None, None), ("reference qm9", ["C"])]
+        prior = domain.load_prior(str(tmp_path / "p.safetensors"))
+        assert type(prior.codec.tokenizer) is SelfiesTokenizer and prior.encode(["CCO"]).shape[1] >= 2
+        domain.evaluate([None], prior=prior)
+    domain.evaluate([None], domain.read_reference("qm9"), training=["C"])
+    domain.evaluate([None], training=[])
+    expected = [([f"reference {data}"], [f"training {data}"]) for data in ("moses", "qm9")]
+    found = [tuple(one and list(one) for one in pair) for pair in seen]
+    assert found == [*expected, (None, None), (["reference qm9"], ["C"]), (["reference moses"], None)]
 
 
 def test_evaluate_command_with_names_and_raw_strings(tmp_path):
@@ -123,14 +125,15 @@ def test_evaluate_command_with_names_and_raw_strings(tmp_path):
     assert figures["snn"] > 0.7  # two of three are in the reference of QM9; to that of MOSES it is 0.2
 
 
-def test_raw_strings_come_from_the_file_but_not_from_sdf(tmp_path):
+def test_raw_strings_come_from_the_file_but_not_from_sdf(tmp_path, shown):
     domain = Molecules()
     (tmp_path / "a.smi").write_text("OCC\nC1CC\n")
-    objects, note = domain.read_samples(tmp_path / "a.smi")
-    assert objects[0].GetProp(RAW) == "OCC" and objects[1] is None and "count as invalid" in note
-    domain.write(tmp_path, domain.encode(["CCO"]), {})
-    objects, _ = domain.read_samples(tmp_path / "samples.sdf")
-    assert not objects[0].HasProp(RAW)
-    assert domain.read_reference("moses") == ("moses", "")
+    read = domain.read_samples(tmp_path / "a.smi")
+    assert read.raw == ["OCC", ""] and read[1] is None and "count as invalid" in read.notes
+    assert domain.evaluate(read, reference=["CCO"], training=["CCO"])["novelty_raw_of_valid"] == 1.0
+    domain.write(tmp_path, shown(domain, domain.codec.encode(["CCO"])), {})
+    assert domain.read_samples(tmp_path / "samples.sdf").raw is None
+    assert list(domain.read_reference("moses")) == reference_smiles()
     write_smi(tmp_path / "r.smi", reference_smiles(3))
-    assert domain.read_reference(tmp_path / "r.smi")[0] == reference_smiles(3)
+    assert list(domain.read_reference(tmp_path / "r.smi")) == reference_smiles(3)
+    assert list(domain.read_training(f"{tmp_path / 'r.smi'},{tmp_path / 'r.smi'}")) == reference_smiles(3) * 2

@@ -6,10 +6,10 @@ import torch
 from rdkit import Chem
 
 from guidekit.domain import MissingExtraError
-from guidekit.domains.molecules.codec import SmilesCodec
 from guidekit.domains.molecules.data import ASSETS, parse, qm9_smiles, reference_smiles
 from guidekit.domains.molecules.notation import SELFIES, expressible
-from guidekit.domains.molecules.selfies_codec import SelfiesCodec, codec_from_text
+from guidekit.domains.molecules.selfies_tokenizer import SelfiesTokenizer, tokenizer_from_text
+from guidekit.domains.molecules.tokenizer import SmilesTokenizer
 
 SET = random.Random(0).sample(qm9_smiles(), 300) + reference_smiles(100)
 
@@ -19,8 +19,8 @@ def canonical(smiles: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def codec() -> SelfiesCodec:
-    return SelfiesCodec.train(SET, merges=0)
+def codec() -> SelfiesTokenizer:
+    return SelfiesTokenizer.train(SET, merges=0)
 
 
 def test_round_trip_keeps_the_molecule(codec):
@@ -31,7 +31,7 @@ def test_round_trip_keeps_the_molecule(codec):
 
 
 def test_merges_shorten_and_still_decode(codec):
-    merged = SelfiesCodec.train(SET, merges=60, min_frequency=2)
+    merged = SelfiesTokenizer.train(SET, merges=60, min_frequency=2)
     assert merged.vocab_size == codec.vocab_size + 60
     assert (merged.encode(SET) > 0).sum() < 0.8 * (codec.encode(SET) > 0).sum()
     assert [canonical(s) for s in merged.decode(merged.encode(SET))] == [canonical(s) for s in SET]
@@ -57,18 +57,18 @@ def test_what_selfies_cannot_express_is_refused(codec):
 
 
 def test_text_names_its_notation(codec, tmp_path):
-    again = codec_from_text(codec.dumps())
-    assert type(again) is SelfiesCodec and again.pieces == codec.pieces
-    assert type(codec_from_text((ASSETS / "codec.json").read_text())) is SmilesCodec
+    again = tokenizer_from_text(codec.dumps())
+    assert type(again) is SelfiesTokenizer and again.pieces == codec.pieces
+    assert type(tokenizer_from_text((ASSETS / "codec.json").read_text())) is SmilesTokenizer
     codec.save(tmp_path / "codec.json")
-    assert SelfiesCodec.load(tmp_path / "codec.json").pieces == codec.pieces
+    assert SelfiesTokenizer.load(tmp_path / "codec.json").pieces == codec.pieces
     with pytest.raises(ValueError, match="expected 'guidekit smiles codec 1'"):
-        SmilesCodec.load(tmp_path / "codec.json")
+        SmilesTokenizer.load(tmp_path / "codec.json")
     with pytest.raises(ValueError, match="readable are guidekit smiles codec 1, guidekit selfies codec 1"):
-        codec_from_text('{"format": "guidekit codec of the future"}')
+        tokenizer_from_text('{"format": "guidekit codec of the future"}')
     for damaged in ("", "{", "[]", "{}"):
-        with pytest.raises(ValueError, match="no readable codec"):
-            codec_from_text(damaged)
+        with pytest.raises(ValueError, match="no readable tokenizer"):
+            tokenizer_from_text(damaged)
 
 
 def test_missing_package_names_the_extra(codec, monkeypatch):

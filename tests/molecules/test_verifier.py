@@ -4,9 +4,9 @@ import pytest
 import torch
 from rdkit import Chem, rdBase
 
-from guidekit.domains.molecules.codec import SmilesCodec, split_symbols
 from guidekit.domains.molecules.data import ASSETS, parse, qm9_smiles, reference_smiles
-from guidekit.domains.molecules.selfies_codec import SelfiesCodec
+from guidekit.domains.molecules.selfies_tokenizer import SelfiesTokenizer
+from guidekit.domains.molecules.tokenizer import SmilesTokenizer, split_symbols
 from guidekit.domains.molecules.verifier import SmilesVerifier, scan, violation
 
 ALPHABET = [*"CNOFcno()=#-.1234[]+H", "Cl", "Br", "[nH]", "[NH3+]", "[O-]", "[13CH4]", "%12"]
@@ -14,7 +14,7 @@ ALPHABET = [*"CNOFcno()=#-.1234[]+H", "Cl", "Br", "[nH]", "[NH3+]", "[O-]", "[13
 
 @pytest.fixture(scope="module")
 def verify() -> SmilesVerifier:
-    return SmilesVerifier(SmilesCodec.train([*ALPHABET, *"%=/:"], merges=0))
+    return SmilesVerifier(SmilesTokenizer.train([*ALPHABET, *"%=/:"], merges=0))
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def verify() -> SmilesVerifier:
     ],
 )
 def test_first_violation_is_one_token(verify, smiles, wrong):
-    tokens = verify.codec.encode([smiles], length=20)
+    tokens = verify.tokenizer.encode([smiles], length=20)
     first, stop = verify(tokens)
     assert first.dtype == stop.dtype == torch.int64
     assert (first.tolist(), stop.tolist()) == ([wrong], [wrong + 1])
 
 
 def test_kekulisation_spans_the_ring_system_only(verify):
-    tokens = verify.codec.encode(["CCc1cccc1CC", "c1ccccc1C(c1cccn1)=O"])
+    tokens = verify.tokenizer.encode(["CCc1cccc1CC", "c1ccccc1C(c1cccn1)=O"])
     first, stop = verify(tokens)
     assert first.tolist() == [2, 10] and stop.tolist() == [8, 16]
 
@@ -68,7 +68,7 @@ def test_the_first_of_several_violations_counts(verify):
 
 def test_valid_rows_and_padding(verify):
     texts = ["CCO", "c1ccccc1", "C1CC1", "CC(C)(C)(C)C", "N"]
-    tokens = verify.codec.encode(texts, length=12)
+    tokens = verify.tokenizer.encode(texts, length=12)
     first, stop = verify(tokens)
     assert first.tolist() == [-1, -1, -1, 1, -1] and stop.tolist() == [-1, -1, -1, 2, -1]
     gap = torch.cat([tokens[3:4, :1], torch.zeros(1, 2, dtype=torch.int64), tokens[3:4, 1:]], 1)
@@ -79,7 +79,7 @@ def test_valid_rows_and_padding(verify):
 
 
 def test_merged_tokens_are_blamed_as_a_whole():
-    codec = SmilesCodec.load(ASSETS / "codec.json")
+    codec = SmilesTokenizer.load(ASSETS / "codec.json")
     smiles = "c1ccc(CCC(C)(C)(C)C)cc1"
     tokens = codec.encode([smiles])
     first, stop = map(int, SmilesVerifier(codec)(tokens))
@@ -109,5 +109,5 @@ def test_agrees_with_rdkit_on_broken_molecules(verify):
 
 
 def test_other_notations_are_refused():
-    with pytest.raises(ValueError, match="the codec spells SELFIES"):
-        SmilesVerifier(SelfiesCodec.train(["CCO"], merges=0))
+    with pytest.raises(ValueError, match="the prior spells SELFIES"):
+        SmilesVerifier(SelfiesTokenizer.train(["CCO"], merges=0))
