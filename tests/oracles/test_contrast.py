@@ -12,9 +12,9 @@ from guidekit.core.loop import populate, prepare
 from guidekit.core.prediction import SPACES
 from guidekit.core.step import Moment, Step
 from guidekit.core.support import EVERYWHERE
+from guidekit.guidance.attention.regions import region_rates
 from guidekit.guidance.contrast import rules, schedules
 from guidekit.guidance.contrast.cfg_plus_plus import effective_weight
-from guidekit.guidance.contrast.regions import region_rates
 from guidekit.guidance.estimate.rescale import respread
 from guidekit.guidance.estimate.threshold import thresholded
 from guidekit.testing import exact_law
@@ -108,7 +108,9 @@ def test_damped_base_is_the_projection_of_a_singular_value_decomposition():
     _, _, rows = torch.linalg.svd(torch.stack([positive, base], 1), full_matrices=False)
     leading = rows[:, 0]
     torch.testing.assert_close(out, (base * leading).sum(1, keepdim=True) * leading, **EXACT)
-    assert (rules.cosine(EVERYWHERE, out, positive).abs() >= rules.cosine(EVERYWHERE, base, positive).abs() - 1e-12).all()
+    assert (
+        rules.cosine(EVERYWHERE, out, positive).abs() >= rules.cosine(EVERYWHERE, base, positive).abs() - 1e-12
+    ).all()
     torch.testing.assert_close(rules.damped(EVERYWHERE, -2.5 * positive, positive), -2.5 * positive, **EXACT)
     torch.testing.assert_close(rules.damped(EVERYWHERE, positive, positive), positive, **EXACT)
 
@@ -117,7 +119,9 @@ def test_optimal_scale_leaves_an_orthogonal_rest():
     base, positive = normal(4, 6), normal(4, 6, seed=1)
     rest = positive - rules.optimal_scale(EVERYWHERE, base, positive)[:, None] * base
     assert EVERYWHERE.dot(rest, base).abs().max() < 1e-9
-    torch.testing.assert_close(rules.optimal_scale(EVERYWHERE, base, 3.5 * base), torch.full((4,), 3.5).double(), **EXACT)
+    torch.testing.assert_close(
+        rules.optimal_scale(EVERYWHERE, base, 3.5 * base), torch.full((4,), 3.5).double(), **EXACT
+    )
 
 
 def test_rescale_threshold_magnitude_and_renorm():
@@ -125,7 +129,9 @@ def test_rescale_threshold_magnitude_and_renorm():
     assert torch.equal(respread(EVERYWHERE, guided, positive, 0.0), guided)
     full = respread(EVERYWHERE, guided, positive, 1.0)
     torch.testing.assert_close(full.std(1), positive.std(1), **EXACT)
-    torch.testing.assert_close(respread(EVERYWHERE, 3 * guided, 3 * positive, 0.7), 3 * respread(EVERYWHERE, guided, positive, 0.7))
+    torch.testing.assert_close(
+        respread(EVERYWHERE, 3 * guided, 3 * positive, 0.7), 3 * respread(EVERYWHERE, guided, positive, 0.7)
+    )
     small = guided / guided.abs().amax(1, keepdim=True)
     assert torch.equal(thresholded(EVERYWHERE, small, 0.9), small)
     outlier = small.clone()
@@ -347,25 +353,23 @@ def test_schedules_of_numbers_and_of_times_per_sample():
 
 
 @pytest.mark.parametrize("by", ["sigma", "log_snr"])
-def test_an_interval_is_open_below_and_closed_above(by):
+def test_an_interval_is_open_below_and_closed_above(by, monkeypatch):
     """(low, high] of noise levels, and of log signal-to-noise ratios."""
-    process = gk.processes.EDM()
-    t = {level: process.at_level(level) for level in (1.0, 2.0, 4.0)}
-    exact = {level: schedules.noise_level(process, time) for level, time in t.items()}
-    low, high = exact[1.0], exact[4.0]
-    if by == "log_snr":
-        low, high = (-2 * math.log(level) for level in (high, low))
-        low, high = (next(v for v in (u, math.nextafter(u, 9), math.nextafter(u, -9)) if math.exp(-v / 2) == e)
-                     for u, e in ((low, exact[4.0]), (high, exact[1.0])))
-    weights = {
-        level: g.Interval(low, high, by)(3.0, begun(mixture(process), None, normal(1, 2), time).question())
-        for level, time in t.items()
-    }
-    assert weights == ({1.0: 1.0, 2.0: 3.0, 4.0: 3.0} if by == "sigma" else {1.0: 3.0, 2.0: 3.0, 4.0: 1.0})
+    monkeypatch.setattr(schedules, "noise_level", lambda process, t: t)
+    ratios = (3.0, 1.0, 0.5)
+    levels = [math.exp(-ratio / 2) for ratio in ratios]  # rising
+    interval = g.Interval(*((levels[0], levels[2]) if by == "sigma" else (ratios[2], ratios[0])), by)
+    rows = torch.tensor(levels, dtype=torch.float64)
+    weights = [interval(3.0, begun(mixture(), None, normal(1, 2), level).question()) for level in levels]
+    assert weights == ([1.0, 3.0, 3.0] if by == "sigma" else [3.0, 3.0, 1.0])
+    timed = begun(mixture(), None, normal(3, 2), 0.5, sampler=Timed(given=rows)).question()
+    assert interval(3.0, timed).tolist() == weights
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, "2", True])
-@pytest.mark.parametrize("name", ["CFG", "APG", "TCFG", "ICG", "Compose", "CFGPlusPlus", "CharacteristicGuidance", "TSG"])
+@pytest.mark.parametrize(
+    "name", ["CFG", "APG", "TCFG", "ICG", "Compose", "CFGPlusPlus", "CharacteristicGuidance", "TSG"]
+)
 def test_weights_are_finite_numbers(name, wrong):
     with pytest.raises(ValueError, match="must be a finite number"):
         getattr(g, name)(wrong)

@@ -9,9 +9,7 @@ import guidekit as gk
 from guidekit.core.loop import populate, prepare
 from guidekit.core.step import Moment, Step
 from guidekit.core.support import Places
-from guidekit.guidance.contrast import rules, upsample
-from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.contrast.rule import Formal
+from guidekit.guidance.contrast import Contrast, formal, rules, upsample
 from guidekit.testing import check_guidance
 
 g = gk.guidance
@@ -73,7 +71,9 @@ def test_contrasts_work_part_by_part(plug):
     x = result.samples
     assert not x.parts["types"][~x.mask].any() and not x.parts["positions"][~x.mask].any()
     assert x.parts["positions"].sum(1).abs().max() < 1e-5
-    assert not torch.equal(x.parts["positions"], gk.sample(molecules(), None, 5, 6, condition=0).samples.parts["positions"])
+    assert not torch.equal(
+        x.parts["positions"], gk.sample(molecules(), None, 5, 6, condition=0).samples.parts["positions"]
+    )
 
 
 def noisy(prior, t, rows=6):
@@ -111,14 +111,18 @@ def test_apg_of_parts_sees_no_padding():
     part = guided.parts["positions"].mean - given.mean
     length = support.norm(step).double()
     assert (length > longest).any()
-    torch.testing.assert_close(support.norm(part).double(), (w - 1) * torch.minimum(length, longest), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        support.norm(part).double(), (w - 1) * torch.minimum(length, longest), rtol=1e-5, atol=1e-6
+    )
     assert part[~x.mask].abs().max() == 0 and [len(leaf) for leaf in guided.note(plug)] == [6, 6]
     after = stepped(population, 0.5)
     chosen = torch.zeros(6, 1, dtype=torch.long)
     assert all(torch.equal(a, b) for a, b in zip(after.select(chosen).recall(plug), guided.note(plug), strict=True))
     again, kept = after.predict(), guided.note(plug)[0]
-    step = (prior.predict(after.state, 0.5, c).parts["positions"].mean
-            - prior.predict(after.state, 0.5).parts["positions"].mean)
+    step = (
+        prior.predict(after.state, 0.5, c).parts["positions"].mean
+        - prior.predict(after.state, 0.5).parts["positions"].mean
+    )
     torch.testing.assert_close(again.note(plug)[0], step + beta * kept)
 
 
@@ -151,7 +155,7 @@ def test_steps_are_those_of_the_grid_however_often_they_are_gone_through(repeats
     def formula(support, w, base, own):
         return base + w * (own - base)
 
-    plug = Contrast(g.CFG().branches, Formal(formula), g.CFG(3.0, schedule=g.Steps(0, 10)).weight, "Spy")
+    plug = Contrast(g.CFG().branches, formal(formula), g.CFG(3.0, schedule=g.Steps(0, 10)).weight, "Spy")
     spied = type("Spied", (Spy,), {})(seen)
     result = gk.sample(prior, g.chain(plug, spied, g.TimeTravel(repeats)), 4, 20, condition=0)
     guided = [index for index, weight in seen if weight]
@@ -175,7 +179,9 @@ class Spy(gk.Guidance):
         return prediction
 
 
-@pytest.mark.parametrize("plug", [g.APG(3.0), g.ICG(3.0), g.AdaptiveGuidance(3.0, threshold=0.98)], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "plug", [g.APG(3.0), g.ICG(3.0), g.AdaptiveGuidance(3.0, threshold=0.98)], ids=lambda p: p.name
+)
 def test_contrasts_with_memory_or_draws_in_a_recurrence(plug):
     options = dict(num_samples=4, steps=8, condition=0)
     check_guidance(mixture(), g.chain(plug, g.TimeTravel(2)), **options)
@@ -195,7 +201,9 @@ def test_who_agreed_stays_so_where_somebody_wants_both_branches():
 
 def test_the_kernel_of_cfg_plus_plus_is_the_law_that_is_wanted():
     """A filter around it does not weigh its noise against that of another sampler."""
-    filtered = g.chain(g.CFGPlusPlus(0.6), g.FKSteering(lambda x: 0 * x[:, 0], particles=4, temperature=1.0, output="all"))
+    filtered = g.chain(
+        g.CFGPlusPlus(0.6), g.FKSteering(lambda x: 0 * x[:, 0], particles=4, temperature=1.0, output="all")
+    )
     options = dict(num_samples=3, steps=8, condition=0, sampler=gk.samplers.Ancestral())
     result = gk.sample(mixture(), filtered, **options)
     assert result.log_weights.abs().max() < 1e-9 and result.log_normalizer.abs().max() < 1e-9
@@ -239,8 +247,10 @@ def test_rescale_acts_in_v_space(make, share):
 
 def test_terms_of_linear_guidance_have_weights_of_their_own():
     spread = lambda k: normal(3, 3, seed=k)  # noqa: E731
-    laws = [gk.priors.Gaussian(normal(3, seed=k), spread(k) @ spread(k).T + 0.3 * torch.eye(3), gk.processes.EDM())
-            for k in (1, 2)]
+    laws = [
+        gk.priors.Gaussian(normal(3, seed=k), spread(k) @ spread(k).T + 0.3 * torch.eye(3), gk.processes.EDM())
+        for k in (1, 2)
+    ]
     prior, x, t = gk.priors.ByClass(laws[1], laws[:1]), normal(5, 3), 0.4
     model = g.LinearModel(laws[0].means[0], laws[1].means[0], laws[0].covariances[0], laws[1].covariances[0])
     terms = g.decomposition(model, x, prior.process.coefficients(t)[1])
@@ -254,7 +264,7 @@ def test_terms_of_linear_guidance_have_weights_of_their_own():
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_pooled_states_have_the_noise_of_a_mean(dims):
-    """The mean of factor^dims noises has a factor^(dims / 2) smaller standard deviation: that is the time it is told."""
+    """The mean of factor^dims noises deviates factor^(dims / 2) times less: that is the time it is told."""
     process, factor, t = gk.processes.VP("cosine"), 2, 0.6
     a, s = process.coefficients(t)
     x = s * torch.randn(400, 1, *[8] * dims, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

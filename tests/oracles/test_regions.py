@@ -13,12 +13,12 @@ from guidekit.core.loop import populate, prepare
 from guidekit.core.random import Draw
 from guidekit.core.sampler import Sampler
 from guidekit.core.step import Moment
-from guidekit.guidance.contrast import regions as module
-from guidekit.guidance.contrast.attention_maps import clustered, completed, cross_maps, foreground, self_regions
-from guidekit.guidance.contrast.regions import region_rates
-from guidekit.networks import SequenceTransformer, UNet
+from guidekit.guidance.attention import regions as module
+from guidekit.guidance.attention.maps import clustered, completed, cross_maps, foreground, self_regions
+from guidekit.guidance.attention.regions import region_rates
 from guidekit.interventions import installed
 from guidekit.interventions.operators import RecordMaps
+from guidekit.networks import SequenceTransformer, UNet
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior

@@ -187,7 +187,7 @@ def test_icg_draws_anew_every_step_and_by_the_given_weights():
 
 
 def test_draws_do_not_depend_on_the_place_in_the_onion():
-    """A guidance that passes everything through changes nothing, wherever it is put; nor does another kind of contrast."""
+    """A guidance that passes everything through changes nothing wherever it is put, nor does another contrast."""
     options = dict(num_samples=9, steps=6, condition=0)
     alone = gk.sample(mixture(), g.ICG(3.0), **options).samples
     for through in (PassThrough(), g.CFG(1.0)):
@@ -490,7 +490,7 @@ def test_frequencies_have_weights_of_their_own():
     levels = frequency.pyramid(image, 2)
     assert [level.shape[-1] for level in levels] == [8, 4, 2]
     torch.testing.assert_close(frequency.unfolded(levels), image, **EXACT)
-    rule = lambda fine, w: g.FrequencyCFG(w, fine).rule.formula(EVERYWHERE, w, base, image)  # noqa: E731
+    rule = lambda fine, w: frequency.by_level(fine, (1, 1, 1))(EVERYWHERE, w, base, image)  # noqa: E731
     torch.testing.assert_close(rule((3.0, 3.0), 3.0), base + 3 * (image - base), **EXACT)
     fine = rule((5.0, 1.0), 1.0)
     torch.testing.assert_close(fine - image, 4 * frequency.pyramid(image - base, 2)[0], **EXACT)
@@ -499,11 +499,11 @@ def test_frequencies_have_weights_of_their_own():
 def test_levels_are_projected_by_themselves():
     """Without its parallel part, the change of a level is orthogonal to the conditional level; the rest is as was."""
     positive, base, fine, w = normal(3, 1, 8, 8), normal(3, 1, 8, 8, seed=1), (5.0, 2.0), 3.0
-    made = lambda parallel: g.FrequencyCFG(w, fine, parallel).rule.formula(EVERYWHERE, w, base, positive)  # noqa: E731
+    made = lambda factors: frequency.by_level(fine, factors)(EVERYWHERE, w, base, positive)  # noqa: E731
     split = lambda x: frequency.pyramid(x, 2)  # noqa: E731
-    torch.testing.assert_close(made((1.0, 1.0, 1.0)), made(1.0), **EXACT)
+    torch.testing.assert_close(made((1.0, 1.0, 1.0)), made((1, 1, 1)), **EXACT)
     cut = [a - b for a, b in zip(split(made((0.0, 1.0, 0.0))), split(positive), strict=True)]
-    whole = [a - b for a, b in zip(split(made(1.0)), split(positive), strict=True)]
+    whole = [a - b for a, b in zip(split(made((1, 1, 1))), split(positive), strict=True)]
     for k, (change, full, level) in enumerate(zip(cut, whole, split(positive), strict=True)):
         inner = (change * level).flatten(1).sum(1)
         if k == 1:
@@ -513,7 +513,7 @@ def test_levels_are_projected_by_themselves():
             torch.testing.assert_close(inner, torch.zeros_like(inner), **EXACT)
             along = (full * level).flatten(1).sum(1) / level.square().flatten(1).sum(1)
             torch.testing.assert_close(change, full - along.view(-1, 1, 1, 1) * level, **EXACT)
-    once = g.FrequencyCFG(w, (), 0.3).rule.formula(EVERYWHERE, w, base, positive)
+    once = frequency.by_level((), (0.3,))(EVERYWHERE, w, base, positive)
     apg = rules.projected(EVERYWHERE, positive - base, positive, w, 0.3)
     torch.testing.assert_close(once, apg, **EXACT)  # of one level it is APG without momentum and cap
     with pytest.raises(ValueError, match="3 levels need as many factors"):

@@ -11,12 +11,22 @@ from torch import Tensor
 from guidekit.core.prediction import Prediction, Space
 from guidekit.core.question import Question
 from guidekit.core.support import Support
-from guidekit.guidance.contrast.branches import base
-from guidekit.guidance.contrast.engine import Contrast, RememberingContrast, contrast
-from guidekit.guidance.contrast.rule import Answers, Rule, recalled
-from guidekit.guidance.contrast.rules import ratio
-from guidekit.guidance.contrast.schedules import Number, Schedules, Weight, everywhere
-from guidekit.guidance.contrast.settings import check_finite, check_range
+from guidekit.guidance.contrast import (
+    Answers,
+    Contrast,
+    Number,
+    Rule,
+    Schedules,
+    Weight,
+    base,
+    check_finite,
+    check_range,
+    contrast,
+    everywhere,
+    recalled,
+    rules,
+)
+from guidekit.guidance.contrast.engine import RememberingContrast
 from guidekit.names import UnknownNameError
 from guidekit.registry import register
 
@@ -53,36 +63,24 @@ def AdaptiveGuidance(  # noqa: N802 - a preset
         raise UnknownNameError("space", str(space), SPACES)
     check_finite("AdaptiveGuidance", threshold=threshold)
     check_range("AdaptiveGuidance", first=first)
-    made = contrast("AdaptiveGuidance", base(negative), Until(threshold, guide_last, first, space), weight, schedule, rescale)
-    return Adaptive(made.branches, made.rule, made.weight, made.name)
 
-
-@dataclasses.dataclass(frozen=True)
-class Until(Rule):
-    """Linear, until both predictions agree: whether a row has been told so is kept, bool (B,); see `AdaptiveGuidance`."""
-
-    threshold: float
-    guide_last: bool
-    first: int
-    agree_in: str
-    remembers = True
-
-    def combine(self, answers: Answers, weight: Number) -> Prediction:
-        """See `Rule.combine`."""
-        cosines, question = agreement(answers.base, answers.own, SPACES[self.agree_in]), answers.question
+    def combine(answers: Answers, weight: Number) -> Prediction:
+        cosines, question = agreement(answers.base, answers.own, SPACES[space]), answers.question
         question.record("cosine", cosines)
-        now, before = cosines >= self.threshold, answers.recall()
-        if question.moment.index < self.first:
-            now = torch.zeros_like(now)
-        if not self.guide_last and bool(now.any()):
+        now, before = (cosines >= threshold) & (question.moment.index >= first), answers.recall()
+        if not guide_last and bool(now.any()):
             weight = torch.where(now, torch.ones_like(cosines), weight)
         guided = answers.base.lerp(answers.own, weight)
         return guided.noting(answers.owner, now if before is None else now | before)
 
+    rule = Rule(combine, remembers=True)
+    made = contrast("AdaptiveGuidance", base(negative), rule, weight, schedule, rescale)
+    return Adaptive(made.branches, made.rule, made.weight, made.name)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Adaptive(RememberingContrast[Tensor]):
-    """A contrast of weight 1 for the rows that its rule has told so."""
+    """A contrast of weight 1 for the rows that have agreed: what its rule keeps, bool (B,)."""
 
     def weight_of(self, question: Question) -> Number:
         """See `Contrast.weight_of`."""
@@ -103,7 +101,4 @@ def agreement(a: Prediction, b: Prediction, space: Space = "noise") -> Tensor:
 
     a.map(act, b, space=space)
     across, first, second = (torch.stack(column).sum(0) for column in zip(*products, strict=True))
-    return ratio(across, (first * second).sqrt(), 1.0)
-
-
-__all__ = ["AdaptiveGuidance", "agreement"]
+    return rules.ratio(across, (first * second).sqrt(), 1.0)

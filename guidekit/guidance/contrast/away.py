@@ -6,7 +6,6 @@ first term out: then no condition is needed. On tokens log-probabilities are com
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -15,51 +14,48 @@ from guidekit.core.prediction import Prediction
 from guidekit.core.question import Question
 from guidekit.core.state import column
 from guidekit.core.support import Support
-from guidekit.guidance.contrast.branches import NULL, Branch
-from guidekit.guidance.contrast.engine import Contrast, contrast
-from guidekit.guidance.contrast.rule import LINEAR, Answers, Rule
-from guidekit.guidance.contrast.schedules import Number, Scheduled, Schedules, Weight, everywhere, scheduled
-from guidekit.guidance.contrast.settings import check_finite
+from guidekit.guidance.contrast import (
+    LINEAR,
+    NULL,
+    Answers,
+    Branch,
+    Contrast,
+    Number,
+    Rule,
+    Scheduled,
+    Schedules,
+    Weight,
+    check_finite,
+    contrast,
+    everywhere,
+    scheduled,
+)
+from guidekit.guidance.contrast.rule import NEVER
 
 
-@dataclasses.dataclass(frozen=True)
-class Away(Rule):
-    """base + w (own - base) + s (own - hat), hat the answer to the second branch.
+def beside(scale: float | Scheduled) -> Rule:
+    """base + w (own - base) + s (own - hat), hat the answer to the second branch; s a number or made of a question."""
 
-    Args:
-        scale: s, a number or what turns a question into one.
-    """
+    def scale_of(question: Question) -> Number:
+        return scale(question) if callable(scale) else scale
 
-    scale: float | Scheduled
-    neutral: bool = False
+    def asks(weight: Number, question: Question) -> Sequence[bool]:
+        return (not everywhere(weight, 1), not everywhere(scale_of(question), 0))
 
-    @property
-    def timeless(self) -> bool:  # type: ignore[override]
-        """With a constant scale."""
-        return not callable(self.scale)
-
-    def asks(self, weight: Number, question: Question) -> Sequence[bool]:
-        """See `Rule.asks`."""
-        return (not everywhere(weight, 1), not everywhere(self.scale_of(question), 0))
-
-    def combine(self, answers: Answers, weight: Number) -> Prediction:
-        """See `Rule.combine`."""
-        base, hat = answers.others
-        scale = self.scale_of(answers.question)
+    def combine(answers: Answers, weight: Number) -> Prediction:
+        (base, hat), given = answers.others, scale_of(answers.question)
         if hat is None:
             return base.lerp(answers.own, weight)
         if base is None:
-            return hat.lerp(answers.own, 1 + scale)
+            return hat.lerp(answers.own, 1 + given)
 
         def formula(support: Support, w: Number, base: Tensor, own: Tensor, hat: Tensor) -> Tensor:
-            s = column(scale.to(own.dtype), own) if isinstance(scale, Tensor) else scale
+            s = column(given.to(own.dtype), own) if isinstance(given, Tensor) else given
             return base + w * (own - base) + s * (own - hat)
 
         return answers.mapped(formula, weight)
 
-    def scale_of(self, question: Question) -> Number:
-        """s, a number or (B,)."""
-        return self.scale(question) if callable(self.scale) else self.scale
+    return Rule(combine, NEVER, timeless=not callable(scale), asks=asks)
 
 
 def away(
@@ -82,7 +78,4 @@ def away(
     if not callable(weight) and weight == 1:
         over = (lambda t: 1 + scale(t)) if callable(scale) else 1 + scale
         return contrast(name, (hat,), LINEAR, over, schedule, rescale)
-    return contrast(name, (NULL, hat), Away(scheduled(name, scale, schedule, neutral=0.0)), weight, None, rescale)
-
-
-__all__ = ["Away", "away"]
+    return contrast(name, (NULL, hat), beside(scheduled(name, scale, schedule, neutral=0.0)), weight, None, rescale)

@@ -106,7 +106,7 @@ class Drawn(Branch):
         if self.values is None:
             u = question.uniform(owner, "condition", len(prior.choices))
             numbers = [located(u[:, k].contiguous(), weights) for k, weights in enumerate(prior.choices)]
-            return torch.stack(numbers, 1) if prior.null_condition.ndim else numbers[0]
+            return torch.stack(numbers, 1) if leaves(prior.null_condition)[0].ndim else numbers[0]
         weights = torch.ones(len(self.values)) if self.weights is None else torch.tensor(self.weights)
         u = question.uniform(owner, "condition")
         return torch.cat([condition_row(prior, value) for value in self.values]).to(u.device)[located(u, weights)]
@@ -166,7 +166,8 @@ def condition_row(prior: Prior, value: Any) -> State:
     row = prior.condition(torch.tensor(value) if plain else value)
     if not leaves(row):
         raise ValueError(f"this prior ({prior.name}) knows no conditions by name, got {value!r}: give numbers")
-    row = map_leaves(lambda leaf, null: leaf[None] if leaf.ndim == null.ndim else leaf, row, prior.null_condition)
+    null: Any = prior.null_condition
+    row = map_leaves(lambda leaf, none: leaf[None] if leaf.ndim == none.ndim else leaf, row, null)
     if batch(row) != 1:
         raise ValueError(f"one condition is needed, got {batch(row)}: {value!r}")
     return row
@@ -197,6 +198,3 @@ def _same_process(a: object, b: object) -> bool:
 def _settings(process: object) -> Mapping[str, str]:
     """Names and values of a process' settings, tensors by their numbers."""
     return {name: repr(value) for name, value in sorted(vars(process).items())}
-
-
-__all__ = ["CONDITIONS", "NULL", "Branch", "Changed", "Drawn", "Given", "Null", "base", "check_prior", "condition_row"]

@@ -1,13 +1,30 @@
-"""Classifier-free guidance, in an interval of noise levels, and with its spread taken back."""
+"""Classifier-free guidance, in an interval of noise levels, with random conditions, with its direction projected."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from guidekit.guidance.contrast.branches import base
-from guidekit.guidance.contrast.engine import Contrast, contrast
-from guidekit.guidance.contrast.rule import LINEAR
-from guidekit.guidance.contrast.schedules import Interval, Schedules, Weight
+from torch import Tensor
+
+from guidekit.core.prediction import Prediction
+from guidekit.core.support import Support
+from guidekit.guidance.contrast import (
+    LINEAR,
+    Answers,
+    Contrast,
+    Drawn,
+    Number,
+    Rule,
+    Schedules,
+    Weight,
+    base,
+    check_finite,
+    check_range,
+    contrast,
+    rules,
+)
+from guidekit.guidance.contrast.schedules import Interval
 from guidekit.registry import register
 
 
@@ -66,4 +83,79 @@ def GuidanceInterval(  # noqa: N802
     return contrast("GuidanceInterval", base(negative), LINEAR, weight, Interval(low, high, by))
 
 
-__all__ = ["CFG", "CFGRescale", "GuidanceInterval"]
+@register("guidance", "icg")
+def ICG(  # noqa: N802
+    weight: Weight = 2.0,
+    conditions: Sequence[Any] | None = None,
+    weights: Sequence[float] | None = None,
+    schedule: Schedules = None,
+    rescale: float = 0.0,
+) -> Contrast:
+    """Independent condition guidance: D_r + w (D_c - D_r), with a condition r drawn anew for every sample and step.
+
+    For networks that were trained without a null condition. Averaged over r it is w D_c + (1 - w) mean_r D_r, which is
+    not the unconditional prediction, except at high noise. With few conditions the draws are noisy, and one in as many
+    is c itself.
+
+    Args:
+        weight: w.
+        conditions: to draw from, each what `Prior.condition` takes; None is all that the prior knows.
+        weights: how likely each is, as in the training data; None is equal.
+        schedule, rescale: see `CFG`.
+
+    Raises:
+        ValueError: as many weights as conditions are needed, none below 0.
+
+    Source: Sadat et al. 2024, arXiv:2407.02687, section 4.
+    """
+    for value in weights or ():
+        check_range("ICG", weights=value)
+    if weights is not None and (conditions is None or len(conditions) != len(weights) or sum(weights) == 0):
+        raise ValueError(f"ICG: {len(weights)} weights for {len(conditions or ())} conditions; one each, not all 0")
+    return contrast("ICG", (Drawn(conditions, weights),), LINEAR, weight, schedule, rescale)
+
+
+@register("guidance", "apg")
+def APG(  # noqa: N802
+    weight: Weight = 2.0,
+    negative: Any = None,
+    schedule: Schedules = None,
+    rescale: float = 0.0,
+    eta: float = 0.0,
+    momentum: float = -0.5,
+    cap: float | None = None,
+) -> Contrast:
+    """Adaptive projected guidance: D_c + (w - 1) (d' + eta d''), d'' the part of the direction along D_c.
+
+    The direction d = D_c - D_0 gets momentum, then a cap on its length, then it is split. With eta = 1, no momentum and
+    no cap it is `CFG` bit for bit. Acts on clean estimates; of tokens on centered logits.
+
+    Args:
+        weight, negative, schedule, rescale: see `CFG`.
+        eta: factor of the parallel part; 0 takes it away.
+        momentum: beta, factor of the direction used a step before, usually negative; kept with its particle.
+        cap: greatest root mean square of the direction (the source's radius over the square root of the dimension).
+
+    Raises:
+        ValueError: settings that are no numbers, a cap that is not above 0.
+
+    Source: Sadat et al. 2024, arXiv:2410.02416, algorithm 1.
+    """
+    check_finite("APG", eta=eta, momentum=momentum)
+    check_range("APG", above=True, cap=cap)
+
+    def combine(answers: Answers, weight: Number) -> Prediction:
+        before = iter((answers.recall() or ()) if momentum else ())
+        steps: list[Tensor] = []  # one a part, kept for the next step
+
+        def formula(support: Support, w: Number, base: Tensor, own: Tensor) -> Tensor:
+            step, last = own - base, next(before, None)
+            steps.append(step if last is None else step + momentum * last.to(step))
+            return rules.projected(support, steps[-1], own, w, eta, cap)
+
+        guided = answers.mapped(formula, weight)
+        return guided.noting(answers.owner, tuple(steps)) if momentum else guided
+
+    plain = eta == 1 and momentum == 0 and cap is None
+    rule = LINEAR if plain else Rule(combine, remembers=momentum != 0)
+    return contrast("APG", base(negative), rule, weight, schedule, rescale)

@@ -16,11 +16,10 @@ from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import column
 from guidekit.core.step import Step
-from guidekit.guidance.contrast.branches import base
-from guidekit.guidance.contrast.engine import Contrast, innermost
+from guidekit.guidance.contrast import LINEAR, Contrast, Weight, base, scheduled
+from guidekit.guidance.contrast.engine import innermost
 from guidekit.guidance.contrast.nonlinear import STRAIGHT
-from guidekit.guidance.contrast.rule import Linear
-from guidekit.guidance.contrast.schedules import Weight, scheduled
+from guidekit.guidance.contrast.rule import NEVER, one_kind
 from guidekit.registry import register
 from guidekit.samplers import DDIM, Ancestral, Euler
 
@@ -47,18 +46,8 @@ def CFGPlusPlus(weight: Weight = 0.6, negative: Any = None) -> Contrast:  # noqa
 
     Source: Chung et al. 2024, arXiv:2406.08070, algorithm 2; the ancestral form as in the authors' code.
     """
-    return BaseNoise(base(negative), BOTH, scheduled("CFGPlusPlus", weight), "CFGPlusPlus")
-
-
-@dataclasses.dataclass(frozen=True)
-class Both(Linear):
-    """Linear, and both branches are needed at 1."""
-
-    neutral: bool = False
-    requires: frozenset[Fact] = frozenset({Fact.FLOW})
-
-
-BOTH = Both()
+    rule = dataclasses.replace(LINEAR, neutral=NEVER, requires=frozenset({Fact.FLOW}), check=one_kind)
+    return BaseNoise(base(negative), rule, scheduled("CFGPlusPlus", weight), "CFGPlusPlus")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -73,24 +62,20 @@ class BaseNoise(Contrast[None]):
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """The step must be one that is made from a clean estimate and a noise."""
         super().check(prior, sampler, members)
-        if Fact.PARTS in prior.provides:
-            raise GuidanceError(f"{self.name} works on one kind of state, and those of {prior.name} have several parts")
         innermost(self, members, "replaces the noise of its own base, which")
-        straight = type(prior.process.schedule).__name__ in STRAIGHT
+        straight = type(getattr(prior.process, "schedule", None)).__name__ in STRAIGHT
         if not isinstance(sampler, DDIM | Ancestral) and not (isinstance(sampler, Euler) and straight):
             name = type(sampler).__name__
             raise GuidanceError(f"{self.name} cannot change the steps of sampler {name}: use sampler=ddim or ancestral")
 
     def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
         """The inner step with its noise replaced."""
-        proposal, prediction = inner(population, step), population.predict()
+        proposal = inner(population, step)
+        kernel: Any = proposal.kernel
+        prediction: Any = population.predict()
         if prediction.branches is None:  # lambda = 0: the base is all there is
             return proposal
-        _, r = population.process.coefficients(step.u)
-        k = proposal.kernel.std
+        (_, r), k = population.process.coefficients(step.u), kernel.std
         left = (r * r - k * k).clamp_min(0) ** 0.5 if isinstance(k, Tensor) else max(r * r - k * k, 0.0) ** 0.5
         change = prediction.branches.null.noise - prediction.noise
-        return proposal.replaced(proposal.kernel.shift(column(left, prediction.x) * change))
-
-
-__all__ = ["CFGPlusPlus", "effective_weight"]
+        return proposal.replaced(kernel.shift(column(left, prediction.x) * change))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.guidance import Guidance
 from guidekit.core.prediction import Prediction
 from guidekit.core.prior import Prior
 from guidekit.core.question import Denoise, Question, jointly
@@ -17,12 +17,21 @@ from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, column
 from guidekit.core.support import EVERYWHERE
-from guidekit.guidance.contrast.branches import CONDITIONS, Branch, base
-from guidekit.guidance.contrast.engine import Remembering, innermost
-from guidekit.guidance.contrast.rule import recalled
+from guidekit.guidance.contrast import (
+    CONDITIONS,
+    Branch,
+    Remembering,
+    Schedules,
+    Weight,
+    base,
+    check_range,
+    everywhere,
+    recalled,
+    scheduled,
+)
+from guidekit.guidance.contrast.engine import innermost
+from guidekit.guidance.contrast.rule import one_kind
 from guidekit.guidance.contrast.rules import linear, ratio
-from guidekit.guidance.contrast.schedules import Schedules, Weight, everywhere, scheduled
-from guidekit.guidance.contrast.settings import check_range
 from guidekit.registry import register
 
 
@@ -76,7 +85,9 @@ class CharacteristicGuidance(Remembering[Tensor]):
         name = "CharacteristicGuidance"
         scheduled(name, self.weight, self.schedule)
         check_range(name, above=True, tolerance=self.tolerance, rate=self.rate)
-        check_range(name, ridge=self.ridge, least_signal=self.least_signal, iterations=self.iterations, memory=self.memory)
+        check_range(
+            name, ridge=self.ridge, least_signal=self.least_signal, iterations=self.iterations, memory=self.memory
+        )
 
     @property
     def branch(self) -> Branch:
@@ -87,8 +98,7 @@ class CharacteristicGuidance(Remembering[Tensor]):
         """The last shift belongs to a sample, and states are of one kind."""
         if self.warm:
             innermost(self, members)
-        if Fact.PARTS in prior.provides:
-            raise GuidanceError(f"{self.name} works on one kind of state, and those of {prior.name} have several parts")
+        one_kind(self.name, prior)
         self.branch.check(self.name, prior)
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
@@ -100,7 +110,8 @@ class CharacteristicGuidance(Remembering[Tensor]):
         null = self.branch(question, self)
         if everywhere(w, 0):
             return inner(null)
-        plain = altered((pair := jointly(inner, [null, question]))[0].lerp(pair[1], w), branches=None)
+        pair: list[Any] = jointly(inner, [null, question])
+        plain = altered(pair[0].lerp(pair[1], w), branches=None)
         a, s = (torch.as_tensor(value, dtype=torch.float64) for value in question.process.coefficients(question.t))
         if bool((a < self.least_signal * s).any()):
             return plain
@@ -165,7 +176,7 @@ class CharacteristicGuidance(Remembering[Tensor]):
         for question, by in zip(questions, (w, w - 1), strict=True):
             part = question.take(rows)
             asked.append(altered(part, x=part.x + (column(by * a, shift) * shift).to(part.x)))
-        null, own = (view.mean.double() for view in jointly(inner, asked))
+        null, own = (view.clean.double() for view in jointly(inner, asked))
         return null - own, linear(null, own, w)
 
     def kept(self, gap: Tensor, along: Tensor) -> Tensor:
@@ -184,8 +195,8 @@ class CharacteristicGuidance(Remembering[Tensor]):
 def anderson(history: Sequence[tuple[Tensor, Tensor]], rate: float = 1.0) -> Tensor:
     """The next iterate for g(shift) = 0 from past (shift, g) pairs (B, *S), every sample by itself.
 
-    The combination of past iterates whose g, taken as affine, is least, and a step of -rate g from there; the step alone
-    where the past says nothing, as all g are equal.
+    The combination of past iterates whose g, taken as affine, is least, and a step of -rate g from there; the step
+    alone where the past says nothing, as all g are equal.
 
     Source: Anderson 1965; Walker & Ni 2011, doi:10.1137/10078356X, eq. 1.1.
     """
@@ -201,6 +212,3 @@ def anderson(history: Sequence[tuple[Tensor, Tensor]], rate: float = 1.0) -> Ten
     theta = torch.linalg.pinv(unit.mT @ unit, rtol=1e-14, hermitian=True) @ (unit.mT @ gap.flatten(1)[..., None]) / size
     flat = shift.flatten(1)[..., None] - moves @ theta - rate * (gap.flatten(1)[..., None] - changes @ theta)
     return flat[..., 0].view_as(shift)
-
-
-__all__ = ["CharacteristicGuidance", "anderson"]

@@ -9,12 +9,20 @@ from torch import Tensor
 
 from guidekit.core.state import column
 from guidekit.core.support import Support
-from guidekit.guidance.contrast import rules
-from guidekit.guidance.contrast.branches import NULL, Given
-from guidekit.guidance.contrast.engine import Contrast, contrast
-from guidekit.guidance.contrast.rule import LINEAR, Formal
-from guidekit.guidance.contrast.schedules import Number, Schedules, Weight
-from guidekit.guidance.contrast.settings import check_finite
+from guidekit.guidance.contrast import (
+    LINEAR,
+    NULL,
+    Contrast,
+    Given,
+    Number,
+    Schedules,
+    Weight,
+    check_finite,
+    contrast,
+    formal,
+    rules,
+)
+from guidekit.guidance.contrast.rule import NEVER
 from guidekit.registry import register
 
 
@@ -50,7 +58,7 @@ def Compose(  # noqa: N802 - a preset
             raise ValueError(f"{name}_weights has {len(weights)} numbers for {len(given)} conditions in {name}")
         for number in weights or ():
             check_finite("Compose", **{f"{name}_weights": number})
-        signed += [(sign, number) for number in weights or [None] * len(given)]
+        signed += [(sign, number) for number in (weights or (None,) * len(given))]
 
     def formula(support: Support, w: Number, base: Tensor, own: Tensor, *others: Tensor) -> Tensor:
         total = rules.linear(base, own, w)
@@ -59,7 +67,7 @@ def Compose(  # noqa: N802 - a preset
         return total
 
     branches = (NULL, *(Given(value) for value in (*also, *avoid)))
-    rule = Formal(formula, neutral=False) if signed else LINEAR
+    rule = formal(formula, neutral=NEVER) if signed else LINEAR
     return contrast("Compose", branches, rule, weight, schedule, rescale)
 
 
@@ -90,7 +98,9 @@ def PerpNeg(  # noqa: N802
         return rules.perpendicular(support, base, own, others, w, strength)
 
     branches = (NULL, *(Given(value) for value in negatives))
-    return contrast("PerpNeg", branches, Formal(formula, neutral=not negatives), weight, schedule, rescale)
+    return contrast(
+        "PerpNeg", branches, formal(formula, neutral=NEVER if negatives else 1.0), weight, schedule, rescale
+    )
 
 
 @register("guidance", "concepts")
@@ -130,7 +140,4 @@ def ConceptDivergence(  # noqa: N802
         return total
 
     branches = (NULL, *(Given(value) for value in concepts))
-    return contrast("ConceptDivergence", branches, Formal(formula, "noise"), weight, schedule, rescale)
-
-
-__all__ = ["Compose", "ConceptDivergence", "PerpNeg"]
+    return contrast("ConceptDivergence", branches, formal(formula, "noise"), weight, schedule, rescale)

@@ -13,12 +13,11 @@ from guidekit.core.guidance import Guidance, GuidanceError, Layer
 from guidekit.core.prediction import Prediction
 from guidekit.core.prior import Prior
 from guidekit.core.question import Denoise, Question
-from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, take
-from guidekit.guidance.contrast.branches import CONDITIONS, check_prior, known_rows
+from guidekit.guidance.contrast import CONDITIONS, Schedules, Weight, scheduled
+from guidekit.guidance.contrast.branches import check_prior, known_rows
 from guidekit.guidance.contrast.engine import spliced
-from guidekit.guidance.contrast.schedules import Schedules, Weight, scheduled
 from guidekit.registry import register
 
 MEASURES = ("ratio", "miss")
@@ -75,7 +74,9 @@ class GFCG(Guidance[None]):
         table = self.table(question.prior, scores)
         known, rival, share = confused(scores.double(), question.condition, table, self.confusion)
         if not known.all():
-            raise GuidanceError("GFCG needs every sample's condition to be one of the classifier's classes: give classes=")
+            raise GuidanceError(
+                "GFCG needs every sample's condition to be one of the classifier's classes: give classes="
+            )
         weight = 1 + ((given(question) if callable(given) else given) - 1) * share
         rows = (weight > 1 + 1e-6).nonzero()[:, 0]
         if len(rows) == 0:
@@ -101,6 +102,3 @@ def confused(scores: Tensor, condition: Tensor, table: Tensor, measure: str) -> 
     p_r, rival = probs.masked_fill(match, -1.0).max(-1)
     share = 1 - p_c if measure == "miss" else p_r / (p_r + p_c).clamp_min(1e-12)
     return match.any(-1), rival, share
-
-
-__all__ = ["GFCG"]

@@ -18,7 +18,7 @@ from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, batch, map_leaves, put, take
 from guidekit.core.step import Step
 from guidekit.guidance.contrast.branches import Branch
-from guidekit.guidance.contrast.rule import LINEAR, Answers, Rescaled, Rule, recalled
+from guidekit.guidance.contrast.rule import LINEAR, Answers, Rule, recalled
 from guidekit.guidance.contrast.schedules import Number, Scheduled, Schedules, Weight, everywhere, scheduled
 from guidekit.guidance.estimate.rescale import check_share
 
@@ -61,7 +61,7 @@ class Contrast(Guidance[Memory]):
     """D = rule(D_base, D, others; w): all branches of a step from one joined network call per prior.
 
     At w = 1 the question alone is asked where the rule says so, and at w = 0 with the linear rule the base alone; with
-    weights by row the base is asked for those whose weight is not 1. Somebody outside who wants both branches gets them.
+    weights by row the base is asked for those whose weight is not 1. Who wants both branches outside gets them.
 
     Args:
         branches: what is asked beside the question itself, the base first.
@@ -77,7 +77,6 @@ class Contrast(Guidance[Memory]):
     name: str = "Contrast"
     own: Branch = Branch()
     layer = Layer.CONTRAST
-    provides = frozenset({Fact.BRANCHES})
 
     def __repr__(self) -> str:
         return f"{self.name}(weight={self.weight!r})"
@@ -86,6 +85,11 @@ class Contrast(Guidance[Memory]):
     def requires(self) -> frozenset[Fact]:  # type: ignore[override]
         """Of the branches and the rule."""
         return self.rule.requires.union(*(branch.requires for branch in self.branches))
+
+    @property
+    def provides(self) -> frozenset[Fact]:  # type: ignore[override]
+        """Two branches, where the first one is an answer to the same question."""
+        return frozenset({Fact.BRANCHES} if self.branches and self.rule.neutral != 0 else ())
 
     @property
     def timeless(self) -> bool:  # type: ignore[override]
@@ -106,7 +110,8 @@ class Contrast(Guidance[Memory]):
             if inside and reason is not None:
                 raise GuidanceError(f"{self.name} {reason.format(name=self.name, inside=inside[0])}")
             branch.check(self.name, prior)
-        self.rule.check(self.name, prior)
+        if self.rule.check is not None:
+            self.rule.check(self.name, prior)
 
     def start(self, population: Population) -> Population:
         """See `Guidance.start`; a second prior must take the condition that was given."""
@@ -122,26 +127,24 @@ class Contrast(Guidance[Memory]):
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`."""
         weight, rule, rows = self.weight_of(question), self.rule, None
-        needed = rule.asks(weight, question)
+        needed = None if rule.asks is None else rule.asks(weight, question)
         if Fact.BRANCHES not in question.population.setup.wanted:
-            if (rule.neutral and everywhere(weight, 1)) or (needed is not None and not any(needed)):
+            if everywhere(weight, rule.neutral) or (needed is not None and not any(needed)):
                 return inner(question)
             if rule.linear and everywhere(weight, 0):
                 return inner(self.branches[0](question, self))
-            if rule.neutral and isinstance(weight, Tensor) and bool((weight == 1).any()):
-                rows = (weight != 1).nonzero()[:, 0]
+            if isinstance(weight, Tensor) and bool((weight == rule.neutral).any()):
+                rows = (weight != rule.neutral).nonzero()[:, 0]
         elif needed is not None:
             needed = (True, *needed[1:])
         asked = question if rows is None else question.take(rows)
         branches = self.branches if needed is None else list(compress(self.branches, needed))
-        *others, own = jointly(inner, [*(branch(asked, self) for branch in branches), self.own(question, self)])
-        own = at_time(own, question)
-        if needed is not None:
-            found = iter(others)
-            others = [next(found) if need else None for need in needed]
+        *found, own = jointly(inner, [*(branch(asked, self) for branch in branches), self.own(question, self)])
+        own, others = at_time(own, question), iter(found)
+        answers = found if needed is None else [next(others) if need else None for need in needed]
         if rows is None:
-            return rule.combine(Answers(own, others, question, self), weight)
-        guided = rule.combine(Answers(take(own, rows), others, asked, self), weight[rows])
+            return rule.combine(Answers(own, answers, question, self), weight)
+        guided = rule.combine(Answers(take(own, rows), answers, asked, self), take(weight, rows))
         return spliced(own, rows, guided, question, self)
 
 
@@ -201,7 +204,4 @@ def contrast(
     """
     check_share(name, rescale)
     kind = RememberingContrast if rule.remembers else Contrast
-    return kind(branches, Rescaled(rule, rescale) if rescale else rule, scheduled(name, weight, schedule), name)
-
-
-__all__ = ["Contrast", "Remembering", "RememberingContrast", "contrast", "innermost", "spliced"]
+    return kind(branches, rule.rescaled(rescale), scheduled(name, weight, schedule, rule.neutral), name)

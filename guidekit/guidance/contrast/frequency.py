@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.prediction import Prediction
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import Fact
 from guidekit.core.support import Support
-from guidekit.guidance.contrast import rules
-from guidekit.guidance.contrast.branches import base as base_of
-from guidekit.guidance.contrast.engine import Contrast, contrast
-from guidekit.guidance.contrast.rule import Answers, Rule
-from guidekit.guidance.contrast.schedules import Number, Schedules, Weight
-from guidekit.guidance.contrast.settings import check_finite
+from guidekit.guidance.contrast import Contrast, Number, Schedules, Weight, check_finite, contrast, rules
+from guidekit.guidance.contrast import base as away_from
+from guidekit.guidance.contrast.rule import NEVER, Formula, Rule
 from guidekit.registry import register
 
 
@@ -55,55 +50,35 @@ def FrequencyCFG(  # noqa: N802 - a preset
         raise ValueError(f"parallel={factors}: {levels} levels need as many factors, or one number")
     for value in (*fine, *factors):
         check_finite("FrequencyCFG", **{"fine and parallel": value})
-    neutral = all(value == 1 for value in fine) or schedule is not None
-    rule = Pyramid(tuple(fine), tuple(factors), neutral)
-    return contrast("FrequencyCFG", base_of(negative), rule, weight, schedule, rescale)
+    formula = by_level(tuple(fine), tuple(factors))
+    neutral = 1.0 if schedule is not None or all(value == 1 for value in fine) else NEVER
 
-
-@dataclasses.dataclass(frozen=True)
-class Pyramid(Rule):
-    """A weight for every level of both predictions, see `FrequencyCFG`.
-
-    Args:
-        fine: weights of the finer levels.
-        factors: of the parallel part, one a level.
-        neutral: whether w = 1 is own.
-    """
-
-    fine: tuple[float, ...]
-    factors: tuple[float, ...]
-    neutral: bool = True
-    requires = frozenset({Fact.FLOW})
-
-    def combine(self, answers: Answers, weight: Number) -> Prediction:
-        """See `Rule.combine`."""
-        return answers.mapped(self.formula, weight)
-
-    def formula(self, support: Support, w: Number, base: Tensor, own: Tensor) -> Tensor:
-        """base and own (B, C, sides)."""
-        pairs = zip(*(pyramid(view, len(self.fine)) for view in (base, own)), strict=True)
-        weights = (*self.fine, w)
-        levels = [
-            level(support, *pair, number, factor)
-            for pair, number, factor in zip(pairs, weights, self.factors, strict=True)
-        ]
-        return unfolded(levels)
-
-    def check(self, name: str, prior: Prior) -> None:
-        """See `Rule.check`; sides must halve."""
-        shape, times = prior.event_shape, 2 ** len(self.fine)
+    def halves(name: str, prior: Prior) -> None:
+        shape, times = prior.event_shape, 2 ** len(fine)
         if Fact.PARTS in prior.provides or len(shape) not in (2, 3) or any(side % times for side in shape[1:]):
             raise GuidanceError(
                 f"{name} needs images or signals with sides that {times} divides, and states of this prior "
                 f"({prior.name}) are {tuple(shape)}"
             )
 
+    rule = Rule(lambda answers, w: answers.mapped(formula, w), neutral, requires=frozenset({Fact.FLOW}), check=halves)
+    return contrast("FrequencyCFG", away_from(negative), rule, weight, schedule, rescale)
 
-def level(support: Support, base: Tensor, own: Tensor, weight: Number, parallel: float) -> Tensor:
-    """One level of the guided pyramid from those of both predictions, see `rules.projected`."""
-    if parallel == 1:
-        return rules.linear(base, own, weight)
-    return rules.projected(support, own - base, own, weight, parallel)
+
+def by_level(fine: Sequence[float], factors: Sequence[float]) -> Formula:
+    """The formula with weights of the finer levels and factors of the parallel part of all; views (B, C, sides)."""
+
+    def formula(support: Support, w: Number, base: Tensor, own: Tensor) -> Tensor:
+        levels = []
+        views = (pyramid(view, len(fine)) for view in (base, own))
+        for low, high, weight, factor in zip(*views, (*fine, w), factors, strict=True):
+            if factor == 1:
+                levels.append(rules.linear(low, high, weight))
+            else:
+                levels.append(rules.projected(support, high - low, high, weight, factor))
+        return unfolded(levels)
+
+    return formula
 
 
 def halved(x: Tensor) -> Tensor:
@@ -132,6 +107,3 @@ def unfolded(levels: Sequence[Tensor]) -> Tensor:
     for each in reversed(levels[:-1]):
         x = each + doubled(x)
     return x
-
-
-__all__ = ["FrequencyCFG", "Pyramid", "pyramid", "unfolded"]

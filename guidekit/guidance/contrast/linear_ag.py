@@ -20,11 +20,8 @@ from guidekit.core.question import Denoise, Question, jointly
 from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import map_leaves
-from guidekit.core.step import Step
-from guidekit.guidance.contrast.branches import CONDITIONS, NULL, condition_row
-from guidekit.guidance.contrast.engine import Contrast, Remembering
-from guidekit.guidance.contrast.rule import recalled
-from guidekit.guidance.contrast.settings import check_range
+from guidekit.guidance.contrast import CONDITIONS, NULL, Contrast, Remembering, check_range, recalled
+from guidekit.guidance.contrast.branches import condition_row
 from guidekit.registry import register
 
 
@@ -89,6 +86,7 @@ class LinearAG(Remembering[Tensor]):
     coefficients: LinearCoefficients | str
     share: float = 1.0
     every: int = 2
+    fit: LinearCoefficients = dataclasses.field(init=False, repr=False)
     requires = CONDITIONS | {Fact.FLOW}
     provides = frozenset({Fact.BRANCHES})
 
@@ -96,18 +94,19 @@ class LinearAG(Remembering[Tensor]):
         """Read the coefficients; check the other settings."""
         check_range("LinearAG", high=1.0, share=self.share)
         check_range("LinearAG", low=1, every=self.every)
-        if isinstance(self.coefficients, str | Path):
-            object.__setattr__(self, "coefficients", LinearCoefficients.load(self.coefficients))
+        given = self.coefficients
+        fit = given if isinstance(given, LinearCoefficients) or given is None else LinearCoefficients.load(given)
+        object.__setattr__(self, "fit", fit)
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """There must be coefficients, for states of one kind."""
         super().check(prior, sampler, members)
-        if not isinstance(self.coefficients, LinearCoefficients) or Fact.PARTS in prior.provides:
+        if self.fit is None or Fact.PARTS in prior.provides:
             raise GuidanceError(f"LinearAG needs coefficients made by fit_linear for this prior ({prior.name})")
 
     def start(self, population: Population) -> Population:
         """See `Guidance.start`; the coefficients must be those of this time grid."""
-        steps, grid = population.setup.steps, self.coefficients.grid
+        steps, grid = population.setup.steps, self.fit.grid
         if [*(step.t for step in steps), steps[-1].u] != list(grid):
             raise GuidanceError(
                 f"LinearAG was fitted on {len(grid) - 1} steps of another time grid than the {len(steps)} here"
@@ -116,9 +115,11 @@ class LinearAG(Remembering[Tensor]):
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`."""
-        fit, k, past = self.coefficients, question.moment.index, recalled(question, self)
+        fit, k, past = self.fit, question.moment.index, recalled(question, self)
         if k >= self.share * len(fit.conditional) and Fact.BRANCHES not in question.population.setup.wanted:
             return inner(question)
+        own: Any
+        base: Any
         known = (0 if past is None else past.shape[1]) == k
         if k % self.every == 0 or not known:
             base, own = jointly(inner, [NULL(question, self), question])
@@ -183,17 +184,17 @@ def fit_linear(
         condition=condition,
         network_limit=prior.network_batch,
     )
-    seen: list[tuple[Tensor, Tensor]] = []
+    seen: list[tuple[Tensor, ...]] = []
     with torch.no_grad():
         population = setup.begin()
         for step in setup.steps:
-            branches = population.predict().branches
-            seen.append((branches.conditional.noise.double().flatten(), branches.null.noise.double().flatten()))
+            branches: Any = population.predict().branches
+            seen.append(tuple(view.noise.double().flatten() for view in (branches.conditional, branches.null)))
             population = setup.move(population, step)
     return least_squares(seen, [*(step.t for step in setup.steps), setup.steps[-1].u], weight)
 
 
-def least_squares(seen: Sequence[tuple[Tensor, Tensor]], grid: Sequence[float], weight: float) -> LinearCoefficients:
+def least_squares(seen: Sequence[tuple[Tensor, ...]], grid: Sequence[float], weight: float) -> LinearCoefficients:
     """One fit a step to conditional and unconditional noises (numbers,) of all steps."""
     conditional, unconditional, residual = [], [], []
     for k, (_, target) in enumerate(seen):
@@ -204,6 +205,3 @@ def least_squares(seen: Sequence[tuple[Tensor, Tensor]], grid: Sequence[float], 
         unconditional.append(found[k + 1 :].tolist())
         residual.append(float((table @ found - target).norm() / target.norm()))
     return LinearCoefficients(list(grid), weight, conditional, unconditional, residual)
-
-
-__all__ = ["LinearAG", "LinearCoefficients", "fit_linear"]

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, GuidanceError, Layer
+from guidekit.core.guidance import GuidanceError
 from guidekit.core.prediction import Prediction
 from guidekit.core.prior import Prior
-from guidekit.core.question import Denoise, Question
 from guidekit.core.requirements import Fact
-from guidekit.core.sampler import Sampler
 from guidekit.core.state import column
-from guidekit.core.support import Support
-from guidekit.guidance.contrast.branches import CONDITIONS
-from guidekit.guidance.contrast.schedules import Number, noise_level
-from guidekit.guidance.contrast.settings import check_finite
+from guidekit.guidance.contrast import CONDITIONS, Answers, Contrast, Number, Rule, check_finite, contrast
+from guidekit.guidance.contrast.rule import NEVER
+from guidekit.guidance.contrast.schedules import noise_level
 from guidekit.registry import register
 
 
@@ -94,8 +90,9 @@ def decomposition(model: LinearModel, y: Tensor, level: float | Tensor) -> dict[
 
 
 @register("guidance", "linear_cfg")
-@dataclasses.dataclass(frozen=True, eq=False)
-class LinearCFG(Guidance[None]):
+def LinearCFG(  # noqa: N802 - a preset
+    model: LinearModel, mean: float = 1.0, positive: float = 1.0, negative: float = 1.0
+) -> Contrast:
     """D_c + the three terms of a linear model's CFG direction with weights of their own; no unconditional call.
 
     With all weights w it is `CFG(w + 1)` where the model is the truth.
@@ -107,35 +104,21 @@ class LinearCFG(Guidance[None]):
     Source: Li et al. 2025, arXiv:2505.19210, section 4.
     """
 
-    model: LinearModel
-    mean: float = 1.0
-    positive: float = 1.0
-    negative: float = 1.0
-    layer = Layer.CONTRAST
-    requires = CONDITIONS | {Fact.FLOW}
+    check_finite("LinearCFG", mean=mean, positive=positive, negative=negative)
+    weights = {"mean shift": mean, "positive": positive, "negative": negative}
 
-    def __post_init__(self) -> None:
-        """Check the weights."""
-        check_finite("LinearCFG", mean=self.mean, positive=self.positive, negative=self.negative)
-
-    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """The model must be of the prior's states."""
-        whole = isinstance(self.model, LinearModel) and Fact.PARTS not in prior.provides
-        if not whole or len(self.model.mean_c) != torch.Size(prior.event_shape).numel():
-            raise GuidanceError(f"LinearCFG needs a LinearModel of the states of this prior ({prior.name})")
-
-    def denoise(self, inner: Denoise, question: Question) -> Prediction:
-        """See `Guidance.denoise`."""
-        a: Number = question.process.coefficients(question.t)[0]
-        a = a.clamp_min(1e-6) if isinstance(a, Tensor) else max(a, 1e-6)
+    def combine(answers: Answers, weight: Number) -> Prediction:
+        question, process = answers.question, answers.question.process
+        a = torch.as_tensor(process.coefficients(question.t)[0], dtype=torch.float64).clamp_min(1e-6)
         y = (question.x.double() / column(a, question.x)).flatten(1)
-        terms = decomposition(self.model, y, noise_level(question.process, question.t))
-        change = self.mean * terms["mean shift"] + self.positive * terms["positive"] + self.negative * terms["negative"]
+        terms = decomposition(model, y, noise_level(process, question.t))
+        change = torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
+        return answers.own.map(lambda support, clean: clean + change.view_as(clean).to(clean.dtype))
 
-        def shifted(support: Support, mean: Tensor) -> Tensor:
-            return mean + change.view_as(mean).to(mean.dtype)
+    def fits(name: str, prior: Prior) -> None:
+        whole = isinstance(model, LinearModel) and Fact.PARTS not in prior.provides
+        if not whole or len(model.mean_c) != torch.Size(prior.event_shape).numel():
+            raise GuidanceError(f"{name} needs a LinearModel of the states of this prior ({prior.name})")
 
-        return inner(question).map(shifted)
-
-
-__all__ = ["LinearCFG", "LinearModel", "decomposition"]
+    rule = Rule(combine, NEVER, timeless=False, requires=CONDITIONS | {Fact.FLOW}, check=fits)
+    return contrast("LinearCFG", (), rule, 1.0)

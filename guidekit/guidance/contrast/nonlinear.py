@@ -16,12 +16,9 @@ from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, column
 from guidekit.core.support import Support
-from guidekit.guidance.contrast import rules
-from guidekit.guidance.contrast.branches import base as base_of
-from guidekit.guidance.contrast.engine import Contrast, contrast
-from guidekit.guidance.contrast.rule import Formal
-from guidekit.guidance.contrast.schedules import Number, Schedules, Weight
-from guidekit.guidance.contrast.settings import check_range
+from guidekit.guidance.contrast import Contrast, Number, Schedules, Weight, check_range, contrast, formal, rules
+from guidekit.guidance.contrast import base as away_from
+from guidekit.guidance.contrast.rule import NEVER
 from guidekit.registry import register
 
 STRAIGHT = ("GeometricVE", "KarrasVE", "LinearFlow")
@@ -45,16 +42,12 @@ def TCFG(  # noqa: N802 - a preset
     def formula(support: Support, w: Number, base: Tensor, own: Tensor) -> Tensor:
         return rules.linear(rules.damped(support, base, own), own, w)
 
-    return contrast("TCFG", base_of(negative), Formal(formula, "noise"), weight, schedule, rescale)
+    return contrast("TCFG", away_from(negative), formal(formula, "noise"), weight, schedule, rescale)
 
 
 @register("guidance", "mambo")
 def MagnitudeAware(  # noqa: N802
-    weight: Weight = 2.0,
-    negative: Any = None,
-    schedule: Schedules = None,
-    rescale: float = 0.0,
-    alpha: float = 8.0,
+    weight: Weight = 2.0, negative: Any = None, schedule: Schedules = None, rescale: float = 0.0, alpha: float = 8.0
 ) -> Contrast:
     """MAMBO-G: CFG with the weight 1 + (w - 1) exp(-alpha ||d|| / ||D_0||) of every sample, in velocity space.
 
@@ -71,16 +64,12 @@ def MagnitudeAware(  # noqa: N802
         w = w.flatten() if isinstance(w, Tensor) else w
         return rules.linear(base, own, rules.magnitude_weight(support, base, own, w, alpha))
 
-    return contrast("MagnitudeAware", base_of(negative), Formal(formula, "flow"), weight, schedule, rescale)
+    return contrast("MagnitudeAware", away_from(negative), formal(formula, "flow"), weight, schedule, rescale)
 
 
 @register("guidance", "cfg_renorm")
 def CFGRenorm(  # noqa: N802
-    weight: Weight = 2.0,
-    negative: Any = None,
-    schedule: Schedules = None,
-    rescale: float = 0.0,
-    most: float = 1.0,
+    weight: Weight = 2.0, negative: Any = None, schedule: Schedules = None, rescale: float = 0.0, most: float = 1.0
 ) -> Contrast:
     """CFG whose velocity is no longer than `most` times the conditional one.
 
@@ -95,17 +84,13 @@ def CFGRenorm(  # noqa: N802
     def formula(support: Support, w: Number, base: Tensor, own: Tensor) -> Tensor:
         return rules.renormalized(support, rules.linear(base, own, w), own, most)
 
-    rule = Formal(formula, "flow", neutral=most >= 1)
-    return contrast("CFGRenorm", base_of(negative), rule, weight, schedule, rescale)
+    rule = formal(formula, "flow", 1.0 if most >= 1 else NEVER)
+    return contrast("CFGRenorm", away_from(negative), rule, weight, schedule, rescale)
 
 
 @register("guidance", "cfg_zero")
 def CFGZero(  # noqa: N802
-    weight: Weight = 2.0,
-    negative: Any = None,
-    schedule: Schedules = None,
-    rescale: float = 0.0,
-    zero_steps: int = 0,
+    weight: Weight = 2.0, negative: Any = None, schedule: Schedules = None, rescale: float = 0.0, zero_steps: int = 0
 ) -> Guidance:
     """CFG-Zero*: CFG from the base scaled to be nearest to the conditional velocity, after steps that do not move.
 
@@ -123,7 +108,7 @@ def CFGZero(  # noqa: N802
     def formula(support: Support, w: Number, base: Tensor, own: Tensor) -> Tensor:
         return rules.linear(column(rules.optimal_scale(support, base, own), base) * base, own, w)
 
-    guided = contrast("CFGZero", base_of(negative), Formal(formula, "flow"), weight, schedule, rescale)
+    guided = contrast("CFGZero", away_from(negative), formal(formula, "flow"), weight, schedule, rescale)
     return chain(guided, Still(zero_steps)) if zero_steps else guided
 
 
@@ -152,6 +137,3 @@ class Still(Guidance[None]):
             return inner(question)
         here = question.process.prediction(question.x, question.x, question.t)
         return altered(here, branches=Branches(here, here, 1.0))
-
-
-__all__ = ["STRAIGHT", "TCFG", "CFGRenorm", "CFGZero", "MagnitudeAware"]

@@ -1,10 +1,11 @@
-"""How the answers to a contrast's branches are combined: frozen objects, most of them made of one formula."""
+"""How the answers to a contrast's branches are combined: a rule is data, most rules are one formula."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -14,9 +15,11 @@ from guidekit.core.prior import Prior
 from guidekit.core.question import Question
 from guidekit.core.requirements import Fact
 from guidekit.core.state import altered, column
-from guidekit.guidance.contrast import rules
 from guidekit.guidance.contrast.schedules import Number
 from guidekit.guidance.estimate.rescale import rescaled
+
+NEVER = math.nan
+"""A number that no weight is."""
 
 Formula = Callable[..., Tensor]
 """(support, w, base, own, *others) -> what is meant, all of them (B, *S) in a space but w, which broadcasts."""
@@ -28,7 +31,7 @@ class Answers:
 
     Args:
         own: the answer to the question itself.
-        others: those to the branches in order, the base first.
+        others: those to the branches in order, the base first; None where a rule does not ask for one.
         question: that was asked.
         owner: whose memory, notes and draws are meant.
     """
@@ -60,150 +63,66 @@ class Answers:
         return altered(guided, branches=Branches(self.base.plain(), self.own.plain()))
 
 
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A way to combine answers.
+
+    Args:
+        combine: (answers, weight) -> the guided prediction; weight a number or (B,).
+        neutral: the weight at which the answer to the question itself stands; `NEVER` where it does at none.
+        linear: whether it is base + w (own - base), so that weight 0 is the base.
+        remembers: whether it notes something of every row for its owner, to be recalled in the next step.
+        timeless: whether it does without the time.
+        requires: facts.
+        asks: (weight, question) -> which branches are needed; None is all.
+        check: (name, prior) -> raises `GuidanceError` where it cannot work on states of a prior.
+    """
+
+    combine: Callable[[Answers, Number], Prediction]
+    neutral: float = 1.0
+    linear: bool = False
+    remembers: bool = False
+    timeless: bool = True
+    requires: frozenset[Fact] = frozenset()
+    asks: Callable[[Number, Question], Sequence[bool]] | None = None
+    check: Callable[[str, Prior], None] | None = None
+
+    def rescaled(self, share: float) -> Rule:
+        """The rule with a share of the excess spread over the own answer taken back, see `rescaled`."""
+        if share == 0:
+            return self
+
+        def combine(answers: Answers, weight: Number) -> Prediction:
+            return rescaled(self.combine(answers, weight), answers.own, share)
+
+        return dataclasses.replace(self, combine=combine, linear=False)
+
+
+LINEAR = Rule(lambda answers, weight: answers.base.lerp(answers.own, weight), linear=True)
+"""base + w (own - base), the same in every space."""
+
+
+def formal(
+    formula: Formula, space: Space = "clean", neutral: float = 1.0, requires: frozenset[Fact] = frozenset()
+) -> Rule:
+    """The rule of a formula (support, w, base, own, *others) -> (B, *S), part by part, in a space; see `Rule`."""
+
+    def flows(name: str, prior: Prior) -> None:
+        if Fact.REAL in prior.provides and not hasattr(prior.process, "flow_space"):
+            raise GuidanceError(f"{name} needs a process with a probability flow; this prior ({prior.name}) has none")
+
+    def combine(answers: Answers, weight: Number) -> Prediction:
+        return answers.mapped(formula, weight, space)
+
+    return Rule(combine, neutral, requires=requires, check=flows if space == "flow" else None)
+
+
+def one_kind(name: str, prior: Prior) -> None:
+    """Raise `GuidanceError` where states have several parts."""
+    if Fact.PARTS in prior.provides:
+        raise GuidanceError(f"{name} works on one kind of state, and those of {prior.name} have several parts")
+
+
 def recalled(question: Question, owner: Guidance) -> Any:
     """What a guidance has kept of the rows that are asked about; None where there is nothing yet."""
     return question.recall(owner) if owner in question.population.slots else None
-
-
-class Rule:
-    """Base of the rules; own is the answer to the question itself, base that to the first branch."""
-
-    space: Space = "clean"
-    neutral: bool = True
-    """Whether weight 1 is the answer to the question itself."""
-    linear: ClassVar[bool] = False
-    """Whether it is base + w (own - base), so that weight 0 is the base."""
-    remembers: bool = False
-    """Whether it keeps something of every row from step to step: it notes that for the owner, see `Remembering`."""
-    timeless: bool = True
-    """Whether it does without the time."""
-    requires: frozenset[Fact] = frozenset()
-
-    def asks(self, weight: Number, question: Question) -> Sequence[bool] | None:
-        """Which branches are needed; None is all. The answers to others are None."""
-        return None
-
-    def combine(self, answers: Answers, weight: Number) -> Prediction:
-        """The guided prediction; weight a number or (B,)."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement combine(answers, weight)")
-
-    def check(self, name: str, prior: Prior) -> None:
-        """Raise `GuidanceError` where it cannot work on states of a prior."""
-        real = Fact.REAL in prior.provides
-        if self.space == "flow" and real and not hasattr(prior.process, "flow_space"):
-            raise GuidanceError(f"{name} needs a process with a probability flow; this prior ({prior.name}) has none")
-
-
-@dataclasses.dataclass(frozen=True)
-class Linear(Rule):
-    """base + w (own - base), the same in every space."""
-
-    linear = True
-
-    def combine(self, answers: Answers, weight: Number) -> Prediction:
-        """See `Rule.combine`."""
-        return answers.base.lerp(answers.own, weight)
-
-
-LINEAR = Linear()
-
-
-@dataclasses.dataclass(frozen=True)
-class Formal(Rule):
-    """A formula.
-
-    Args:
-        formula: (support, w, base, own, *others) -> (B, *S), part by part.
-        space: it acts in.
-        neutral: whether w = 1 gives own.
-        requires: facts.
-    """
-
-    formula: Formula
-    space: Space = "clean"
-    neutral: bool = True
-    requires: frozenset[Fact] = frozenset()
-
-    def combine(self, answers: Answers, weight: Number) -> Prediction:
-        """See `Rule.combine`."""
-        return answers.mapped(self.formula, weight, self.space)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rescaled(Rule):
-    """Another rule, and part of the excess standard deviation taken back, see `rescaled`."""
-
-    rule: Rule
-    share: float
-
-    @property
-    def space(self) -> Space:  # type: ignore[override]
-        """Of the rule."""
-        return self.rule.space
-
-    @property
-    def neutral(self) -> bool:  # type: ignore[override]
-        """As the rule."""
-        return self.rule.neutral
-
-    @property
-    def remembers(self) -> bool:  # type: ignore[override]
-        """As the rule."""
-        return self.rule.remembers
-
-    @property
-    def timeless(self) -> bool:  # type: ignore[override]
-        """As the rule."""
-        return self.rule.timeless
-
-    @property
-    def requires(self) -> frozenset[Fact]:  # type: ignore[override]
-        """Of the rule."""
-        return self.rule.requires
-
-    def asks(self, weight: Number, question: Question) -> Sequence[bool] | None:
-        """See `Rule.asks`."""
-        return self.rule.asks(weight, question)
-
-    def combine(self, answers: Answers, weight: Number) -> Prediction:
-        """See `Rule.combine`."""
-        return rescaled(self.rule.combine(answers, weight), answers.own, self.share)
-
-    def check(self, name: str, prior: Prior) -> None:
-        """See `Rule.check`."""
-        self.rule.check(name, prior)
-
-
-@dataclasses.dataclass(frozen=True)
-class Projected(Rule):
-    """See `rules.projected`; the step has momentum: step + momentum * (the step used before).
-
-    The steps are kept, one tensor a part.
-    """
-
-    parallel: float = 0.0
-    momentum: float = 0.0
-    cap: float | None = None
-
-    @property
-    def remembers(self) -> bool:  # type: ignore[override]
-        """The steps used before."""
-        return self.momentum != 0
-
-    def combine(self, answers: Answers, weight: Number) -> Prediction:
-        """See `Rule.combine`."""
-        before = iter((answers.recall() or ()) if self.momentum else ())
-        steps = []
-
-        def act(support: Any, w: Number, base: Tensor, own: Tensor) -> Tensor:
-            step, last = own - base, next(before, None)
-            if last is not None:
-                step = step + self.momentum * last.to(step)
-            steps.append(step)
-            return rules.projected(support, step, own, w, self.parallel, self.cap)
-
-        guided = answers.mapped(act, weight)
-        return guided.noting(answers.owner, tuple(steps)) if self.momentum else guided
-
-
-__all__ = ["LINEAR", "Answers", "Formal", "Formula", "Linear", "Projected", "Rescaled", "Rule", "recalled"]

@@ -108,9 +108,7 @@ def renormalized(support: Support, guided: Tensor, own: Tensor, most: float) -> 
     return guided * column(ratio(most * support.norm(own), support.norm(guided), 1.0).clamp_max(1.0), guided)
 
 
-def diverging(
-    support: Support, whole: Tensor, concepts: Sequence[Tensor], tolerance: float
-) -> tuple[Tensor, Tensor]:
+def diverging(support: Support, whole: Tensor, concepts: Sequence[Tensor], tolerance: float) -> tuple[Tensor, Tensor]:
     """Which concepts the direction of the whole condition neglects.
 
     Args:

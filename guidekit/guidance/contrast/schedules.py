@@ -1,7 +1,7 @@
 """When a contrast acts, and how strongly: its weight as a function of the time or of the step.
 
-A schedule turns a weight into that of a question; where the weight is 1 the branch itself stands, and the others are not
-asked. Schedules look at where the population is on the time grid, never at how often it has been there.
+A schedule turns a weight into that of a question; where the weight is 1 the own answer stands, and the branches are not
+asked for. Schedules look at where the population is on the time grid, never at how often it has been there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import GuidanceError
-from guidekit.core.process import Process
 from guidekit.core.question import Question
 from guidekit.core.requirements import Fact
 from guidekit.guidance.contrast.settings import check_finite
@@ -39,7 +38,7 @@ Schedules = Schedule | Sequence[float] | None
 """None is always, two numbers are an `Interval` of noise levels."""
 
 
-def noise_level(process: Process | Any, t: Number) -> Number:
+def noise_level(process: Any, t: Number) -> Number:
     """s(t) / a(t), the noise std a variance-exploding process would have; for tokens the share of them that is lost.
 
     Of states of several parts it is that of the real-valued ones.
@@ -80,14 +79,14 @@ class Interval:
 
     def __call__(self, weight: Number, question: Question) -> Number:
         """See `Schedule`."""
-        level = noise_level(question.process, question.time)
+        level: Any = noise_level(question.process, question.time)
         if self.by == "log_snr":  # the ratio falls where the level rises
             inside = (level >= math.exp(-self.high / 2)) & (level < math.exp(-self.low / 2))
         else:
             inside = (level > self.low) & (level <= self.high)
-        if not isinstance(inside, Tensor):
-            return weight if inside else 1.0
-        return torch.where(inside, torch.as_tensor(weight, dtype=level.dtype, device=level.device), 1.0)
+        if isinstance(inside, Tensor):
+            return torch.where(inside, torch.as_tensor(weight).to(level), 1.0)
+        return weight if inside else 1.0
 
 
 @register("schedule", "steps")
@@ -170,19 +169,19 @@ class Scheduled:
     Args:
         weight: a number, or a function of t.
         schedule: of it, or None.
-        neutral: the weight at which nothing is added; schedules are written for weights of which that is 1.
+        shift: schedules are written for weights that mean nothing at 1; this is what such a weight is above the own.
     """
 
     weight: Weight
     schedule: Schedule | None = None
-    neutral: float = 1.0
+    shift: float = 0.0
 
     def __call__(self, question: Question) -> Number:
         """The weight, a number or (B,)."""
         weight = self.weight(question.time) if callable(self.weight) else self.weight
         if self.schedule is not None:
-            above = 1.0 - self.neutral
-            weight = self.schedule(weight + above, question) - above if above else self.schedule(weight, question)
+            shifted = self.schedule(weight + self.shift if self.shift else weight, question)
+            weight = shifted - self.shift if self.shift else shifted
         if not (bool(weight.isfinite().all()) if isinstance(weight, Tensor) else math.isfinite(weight)):
             raise ValueError(f"the weight at t={question.time} is {weight}; a finite number is needed")
         return weight
@@ -195,7 +194,7 @@ def scheduled(name: str, weight: Weight, schedule: Schedules = None, neutral: fl
         name: for messages.
         weight: a number, or a function of t.
         schedule: see `Schedules`.
-        neutral: see `Scheduled`.
+        neutral: the weight that means nothing, where it is 0 instead of 1.
 
     Raises:
         GuidanceError: a schedule that is neither None, a function nor two numbers.
@@ -206,18 +205,15 @@ def scheduled(name: str, weight: Weight, schedule: Schedules = None, neutral: fl
     if schedule is None:
         return Scheduled(weight) if callable(weight) else weight
     if not callable(schedule):
-        numbers = not isinstance(schedule, str | float | int) and all(isinstance(v, int | float) for v in schedule)
-        if not numbers or len(schedule) != 2:
+        pair = isinstance(schedule, list | tuple) and all(isinstance(v, int | float) for v in schedule)
+        if not pair or len(schedule) != 2:
             raise GuidanceError(
                 f"{name}: schedule={schedule!r}; two noise levels [low, high] are needed, or a schedule"
             )
-        schedule = Interval(*schedule)
-    return Scheduled(weight, schedule, neutral)
+        schedule = Interval(schedule[0], schedule[1])
+    return Scheduled(weight, schedule, 1.0 if neutral == 0 else 0.0)
 
 
 def everywhere(weight: Number, value: float) -> bool:
     """Whether a weight, a number or (B,), is that number for all rows."""
     return bool((weight == value).all()) if isinstance(weight, Tensor) else weight == value
-
-
-__all__ = ["Interval", "Number", "Ramp", "Schedule", "Scheduled", "Schedules", "Steps", "Table", "Weight", "scheduled"]

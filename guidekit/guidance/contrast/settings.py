@@ -23,6 +23,3 @@ def check_range(who: str, low: float = 0.0, high: float = math.inf, *, above: bo
             least = f"above {low:g}" if above else f"at least {low:g}"
             most = "" if high == math.inf else f" and at most {high:g}"
             raise ValueError(f"{who}: {name} must be {least}{most}, got {value!r}")
-
-
-__all__ = ["check_finite", "check_range"]

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.core.guidance import Guidance, GuidanceError, Layer
-from guidekit.core.prediction import Prediction
+from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.prior import Prior
-from guidekit.core.question import Denoise, Question, jointly
+from guidekit.core.question import Question
 from guidekit.core.requirements import Fact
-from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, column
 from guidekit.core.support import Support
-from guidekit.guidance.contrast.schedules import Scheduled, Schedules, Weight, everywhere, noise_level, scheduled
+from guidekit.guidance.contrast import Changed, Contrast, Number, Rule, Schedules, Weight, contrast
+from guidekit.guidance.contrast.schedules import noise_level
 from guidekit.processes import GaussianProcess
 from guidekit.registry import register
 
 
 @register("guidance", "upsample")
-@dataclasses.dataclass(frozen=True, eq=False)
-class UpsampleGuidance(Guidance[None]):
+def UpsampleGuidance(weight: Weight = 1.0, factor: int = 2, schedule: Schedules = None) -> Contrast:  # noqa: N802
     """D + w up(D_low - pool(D)): blocks of `factor` pixels have means between those of D and of a small prediction.
 
     D_low is the prior's prediction for the pooled state, at the time with noise level s / (a factor^(dims / 2)), as the
@@ -43,45 +40,32 @@ class UpsampleGuidance(Guidance[None]):
     Source: Hwang et al. 2024, arXiv:2404.01709.
     """
 
-    weight: Weight = 1.0
-    factor: int = 2
-    schedule: Schedules = None
-    layer = Layer.CONTRAST
-    requires = frozenset({Fact.FLOW})
+    if not isinstance(factor, int) or factor < 1:
+        raise ValueError(f"UpsampleGuidance: factor must be a whole number of at least 1, got {factor!r}")
 
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        self.scheduled()
-        if not isinstance(self.factor, int) or self.factor < 1:
-            raise ValueError(f"UpsampleGuidance: factor must be a whole number of at least 1, got {self.factor!r}")
+    def small(question: Question, owner: Guidance) -> Question:
+        x, t = pooled_state(question.process, question.x, question.t, factor)
+        return altered(question, x=x, t=t)
 
-    def scheduled(self) -> float | Scheduled:
-        """The weight, 0 where the schedule says nothing."""
-        return scheduled("UpsampleGuidance", self.weight, self.schedule, neutral=0.0)
+    def consistent(support: Support, w: Number, small: Tensor, large: Tensor) -> Tensor:
+        return large + w * upsampled(small - pooled(large, factor), factor)
 
-    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """States need sides that the factor divides."""
-        shape = prior.event_shape
-        if Fact.PARTS in prior.provides or len(shape) < 2 or any(side % self.factor for side in shape[1:]):
+    def divides(name: str, prior: Prior) -> None:
+        shape: Any = prior.event_shape
+        if Fact.PARTS in prior.provides or len(shape) < 2 or any(side % factor for side in shape[1:]):
             raise GuidanceError(
-                f"UpsampleGuidance needs states (channels, sides that {self.factor} divides), and those of this prior "
+                f"{name} needs states (channels, sides that {factor} divides), and those of this prior "
                 f"({prior.name}) are {tuple(shape)}"
             )
 
-    def denoise(self, inner: Denoise, question: Question) -> Prediction:
-        """See `Guidance.denoise`."""
-        given = self.scheduled()
-        weight = given(question) if callable(given) else given
-        if everywhere(weight, 0):
-            return inner(question)
-        x, t = pooled_state(question.process, question.x, question.t, self.factor)
-        large, small = jointly(inner, [question, altered(question, x=x, t=t)])
-
-        def consistent(support: Support, large: Tensor, small: Tensor) -> Tensor:
-            change = upsampled(small - pooled(large, self.factor), self.factor)
-            return large + column(weight, large) * change
-
-        return large.map(consistent, small)
+    rule = Rule(
+        lambda answers, w: altered(answers.mapped(consistent, w), branches=None),
+        neutral=0.0,
+        timeless=False,
+        requires=frozenset({Fact.FLOW}),
+        check=divides,
+    )
+    return contrast("UpsampleGuidance", (Changed(small),), rule, weight, schedule)
 
 
 def pooled(x: Tensor, factor: int) -> Tensor:
@@ -97,9 +81,7 @@ def upsampled(x: Tensor, factor: int) -> Tensor:
     return x
 
 
-def pooled_state(
-    process: GaussianProcess, x: Tensor, t: float | Tensor, factor: int
-) -> tuple[Tensor, float | Tensor]:
+def pooled_state(process: GaussianProcess, x: Tensor, t: float | Tensor, factor: int) -> tuple[Tensor, float | Tensor]:
     """The pooled state, scaled, and the time at which the process has its noise level; x (B, C, sides)."""
     low = time_of_level(process, noise_level(process, t) / factor ** ((x.ndim - 2) / 2))
     here, there = (process.coefficients(time)[0] for time in (t, low))
@@ -116,6 +98,3 @@ def time_of_level(process: GaussianProcess, level: float | Tensor) -> float | Te
         middle = 0.5 * (low + high)
         low, high = (low, middle) if noise_level(process, middle) > level else (middle, high)
     return high
-
-
-__all__ = ["UpsampleGuidance", "pooled", "pooled_state", "time_of_level", "upsampled"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,22 @@ from guidekit.core.prior import Prior
 from guidekit.core.question import Question
 from guidekit.core.state import altered
 from guidekit.core.support import Support
-from guidekit.guidance.contrast import rules
-from guidekit.guidance.contrast.branches import CONDITIONS, NULL, Branch
-from guidekit.guidance.contrast.engine import Contrast, contrast
-from guidekit.guidance.contrast.rule import LINEAR, Formal
-from guidekit.guidance.contrast.schedules import Number, Schedules, Steps, Weight
-from guidekit.guidance.contrast.settings import check_finite, check_range
+from guidekit.guidance.contrast import (
+    CONDITIONS,
+    LINEAR,
+    NULL,
+    Branch,
+    Contrast,
+    Number,
+    Schedules,
+    Weight,
+    check_finite,
+    check_range,
+    contrast,
+    formal,
+    rules,
+)
+from guidekit.guidance.contrast.schedules import Steps
 from guidekit.registry import register
 
 
@@ -46,7 +57,7 @@ def Autoguidance(  # noqa: N802 - a preset
     def formula(support: Support, w: Number, worse: Tensor, own: Tensor, null: Tensor) -> Tensor:
         return rules.linear(share * worse + (1 - share) * null, own, w)
 
-    return contrast("Autoguidance", (Other(prior=weak), NULL), Formal(formula), weight, schedule, rescale)
+    return contrast("Autoguidance", (Other(prior=weak), NULL), formal(formula), weight, schedule, rescale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +160,7 @@ class Between(Other):
 
 
 @register("tool", "interpolate")
-def interpolate(pretrained: Prior | None, tuned: Prior, omega: float) -> Prior:
+def interpolate(pretrained: Any, tuned: Any, omega: float) -> Prior:
     """A prior with weights pretrained + omega (tuned - pretrained); at 0 and 1 one of the two, bit for bit.
 
     Buffers, whole numbers and weights that were not tuned stay those of the tuned network.
@@ -157,7 +168,7 @@ def interpolate(pretrained: Prior | None, tuned: Prior, omega: float) -> Prior:
     Raises:
         GuidanceError: a prior without a network, or networks that differ.
     """
-    networks = [getattr(prior, "network", None) for prior in (pretrained, tuned)]
+    networks: list[Any] = [getattr(prior, "network", None) for prior in (pretrained, tuned)]
     for prior, network in zip((pretrained, tuned), networks, strict=True):
         if not isinstance(network, nn.Module):
             name = getattr(prior, "name", repr(prior))
@@ -178,6 +189,3 @@ def interpolate(pretrained: Prior | None, tuned: Prior, omega: float) -> Prior:
 def mixed(old: Tensor, new: Tensor, omega: float) -> Tensor:
     """Weights between two; whole numbers are the new ones."""
     return torch.lerp(old, new, omega) if new.is_floating_point() else new
-
-
-__all__ = ["RLG", "SIMS", "Autoguidance", "PersonalizationSteering", "interpolate"]

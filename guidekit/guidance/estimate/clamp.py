@@ -138,7 +138,8 @@ class FGG(ClampCleanEstimate):
                     f"domain chorales; {type(self.verifier).__name__} has none"
                 )
         zeros = torch.zeros(1, *prior.event_shape)
-        made = self.verifier.upper(zeros)
+        verifier: Any = self.verifier
+        made = verifier.upper(zeros)
         if made.shape[1:] != prior.event_shape:
             raise GuidanceError(
                 f"the verifier bounds states {tuple(made.shape[1:])}, and this prior ({prior.name}) is of "
@@ -153,9 +154,8 @@ class FGG(ClampCleanEstimate):
 
     def limits(self, mean: Tensor) -> tuple[Tensor | None, Tensor, None]:
         """The verifier's bounds."""
-        if self.rhythm:
-            return *self.verifier.onsets(mean, self.rhythm), None
-        return None, self.verifier.upper(mean), None
+        verifier: Any = self.verifier
+        return (*verifier.onsets(mean, self.rhythm), None) if self.rhythm else (None, verifier.upper(mean), None)
 
 
 def _evaluated(value: Any, mean: Tensor) -> Any:
@@ -163,6 +163,3 @@ def _evaluated(value: Any, mean: Tensor) -> Any:
     if callable(value):
         value = value(mean)
     return value.to(mean.device) if isinstance(value, Tensor) else value
-
-
-__all__ = ["FGG", "ClampCleanEstimate"]

@@ -27,7 +27,7 @@ def respread(support: Support, guided: Tensor, own: Tensor, share: float) -> Ten
 
 def rescaled(guided: Prediction, own: Prediction, share: float) -> Prediction:
     """A guided prediction with a share of its excess spread over another taken back, in v space."""
-    back = guided.map(lambda support, *views: respread(support, *views, share), own, space="velocity")
+    back = guided.map(lambda support, a, b: respread(support, a, b, share), own, space="velocity")
     return altered(back, branches=guided.branches and guided.branches.bent())
 
 
@@ -66,6 +66,3 @@ def check_share(name: str, share: float) -> None:
     """Raise `ValueError` where a share is outside [0, 1]."""
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise ValueError(f"{name}: share to rescale must be between 0 (none) and 1, got {share!r}")
-
-
-__all__ = ["Rescale", "check_share", "rescaled", "respread"]

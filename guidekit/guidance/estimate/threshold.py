@@ -59,9 +59,7 @@ class DynamicThreshold(Guidance[None]):
         return inner(question).reals(cut)
 
 
-def thresholded(
-    support: Support, x0: Tensor, quantile: float, most: float | None = None, bound: float = 1.0
-) -> Tensor:
+def thresholded(support: Support, x0: Tensor, quantile: float, most: float | None = None, bound: float = 1.0) -> Tensor:
     """Clean estimates cut at a quantile of their absolute values and brought back within the bound.
 
     Args:
@@ -76,6 +74,3 @@ def thresholded(
     limit = support.quantile(x0.abs(), quantile).to(x0).clamp_min(bound)
     limit = column(limit if most is None else limit.clamp_max(most * bound), x0)
     return torch.minimum(torch.maximum(x0, -limit), limit) / (limit / bound)
-
-
-__all__ = ["DynamicThreshold", "thresholded"]
