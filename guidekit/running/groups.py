@@ -144,7 +144,7 @@ def check_types(shipped: Mapping[str, Any], given: Mapping[str, Any], prefix: st
     """
     for key, default in shipped.items():
         value, kind = given.get(key, default), type(default)
-        if kind not in KINDS or (value is None and key in MAY_BE_NULL) or (not prefix and key in SPECIAL):
+        if kind not in KINDS or (value is None and key in MAY_BE_NULL) or (not prefix and is_registered(key, default)):
             continue
         accepted = {float: (int, float), list: (list, tuple)}.get(kind, kind)
         if not isinstance(value, accepted) or (kind is bool) != isinstance(value, bool):
@@ -153,22 +153,27 @@ def check_types(shipped: Mapping[str, Any], given: Mapping[str, Any], prefix: st
             check_types(default, value, f"{prefix}{key}.")
 
 
+def is_registered(group: str, config: Any) -> bool:
+    """Whether settings are those of something registered, and not of a file."""
+    named = isinstance(config, Mapping) and config.get("name") is not None
+    return named and group in (*SPECIAL, "reward") and not has_file(group, str(config["name"]))
+
+
 def check_registered(config: Mapping[str, Any]) -> None:
-    """Refuse settings of guidance and sampler that their classes do not take; nothing is built, no file is read.
+    """Refuse settings of guidance, sampler and reward that their classes do not take; builds nothing, reads no file.
 
     Raises:
         ValueError: with the setting and what is accepted.
     """
-    for group in SPECIAL:
+    for group in (*SPECIAL, "reward"):
         given = config.get(group)
-        if not isinstance(given, Mapping) or given.get("name") is None:
-            if given is not None and not isinstance(given, Mapping):
-                raise ValueError(f"{group}={given!r}; one of {', '.join(group_choices(group))} is needed")
-            continue
-        check_member(group, given, f"{group}.")
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"{group}={given!r}; one of {', '.join(group_choices(group))} is needed")
+        if given is not None and is_registered(group, given):
+            check_member(group, given, config.get("domain"), f"{group}.")
 
 
-def check_member(group: str, given: str | Mapping[str, Any], place: str = "") -> None:
+def check_member(group: str, given: str | Mapping[str, Any], domain: Any = None, place: str = "") -> None:
     """See `check_registered`; of a chain every member."""
     from guidekit.running.settings import check
 
@@ -178,7 +183,8 @@ def check_member(group: str, given: str | Mapping[str, Any], place: str = "") ->
         for one in chained(options):
             check_member(group, one)
     else:
-        check(registry.get(group, str(name)), options, f"{group}={name}", place)
+        owner = str(domain["name"]) if isinstance(domain, Mapping) else DOMAIN
+        check(_kind(group, str(name), owner), options, f"{group}={name}", place)
 
 
 def chained(options: Mapping[str, Any]) -> list[str | Mapping[str, Any]]:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from guidekit.cli import catalog
+from guidekit.running import catalog
 
 SLOW = ("torch", "lightning", "hydra", "matplotlib", "rdkit")
 
@@ -17,7 +17,7 @@ SLOW = ("torch", "lightning", "hydra", "matplotlib", "rdkit")
         ("from guidekit.cli import main; main(['--help'])", (*SLOW, "rich", "numpy")),
         ("from guidekit.cli import main; main(['list'])", SLOW),
         ("from guidekit.cli import main; main(['sample', 'reward=qde'])", (*SLOW[:2], *SLOW[3:])),
-        ("import guidekit as gk; gk.sample, gk.core.run, gk.guidance.SVDD", (*SLOW[1:], "rich", "omegaconf")),
+        ("import guidekit as gk; gk.sample, gk.core.loop, gk.guidance.SVDD", (*SLOW[1:], "rich", "omegaconf")),
     ],
 )
 def test_what_is_not_imported(code, absent):
@@ -35,7 +35,7 @@ def test_names_that_are_not_there():
 
 
 def test_the_catalog_is_of_this_code():
-    fresh = "run python -m guidekit.cli.catalog"
+    fresh = "run python -m guidekit.running.catalog"
     kept, made = catalog.catalog(), catalog.made()
     assert kept["domains"].keys() == made["domains"].keys() and kept == made, fresh
 

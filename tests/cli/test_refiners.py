@@ -7,7 +7,7 @@ import torch
 
 from guidekit.cli import main
 from guidekit.domain import load_domain
-from guidekit.guidance.starts import load_refiner, save_refiner
+from guidekit.guidance.starts.checkpoints import load_refiner, save_refiner
 from guidekit.guidance.starts.refined_noise import fingerprint
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import CheckpointError, read_description, save_checkpoint
@@ -186,7 +186,7 @@ def test_rarity_is_a_term_of_other_rewards():
     domain = load_domain("molecules")
     prior = domain.load_prior()
     states = torch.full((3, prior.event_shape[0]), prior.process.pinned)
-    states[:2, :1] = domain.encode(["CCO", "c1ccccc1"])
+    states[:2, :1] = prior.encode(["CCO", "c1ccccc1"])
     states[2] = 5  # decodes to nothing
     rare = build_reward(domain, {"name": "minority", "t": 0.5, "draws": 2}, prior)
     values = rare(states)

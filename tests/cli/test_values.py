@@ -5,7 +5,7 @@ import json
 import pytest
 
 from guidekit.cli import main
-from guidekit.guidance import load_value
+from guidekit.guidance.values.checkpoints import load_value
 from guidekit.priors.checkpoints import read_description
 
 TINY = ["trainer.base=48", "trainer.collected=16", "trainer.sampling_steps=8", "trainer.updates=5", "trainer.rounds=1"]

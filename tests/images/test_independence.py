@@ -55,7 +55,9 @@ def test_who_judges_and_who_guided(reward, guidance, judge, told):
 def test_a_copy_is_the_same_judge_and_values_are_asked_what_they_learned(tmp_path):
     copy = tmp_path / "mine.safetensors"
     shutil.copy(JUDGE, copy)
-    assert caution(Images(judge=copy), None, guides_of({"guidance": GUIDANCES["dps"]}, build_reward(Images(), classifier(JUDGE))))
+    assert caution(
+        Images(judge=copy), None, guides_of({"guidance": GUIDANCES["dps"]}, build_reward(Images(), classifier(JUDGE)))
+    )
     for model, told in ((JUDGE, True), (REWARD, False)):
         path = tmp_path / "value.safetensors"
         card = {"reward_networks": networks_of(build_reward(Images(), classifier(model)))}

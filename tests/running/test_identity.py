@@ -1,6 +1,7 @@
 """What makes a run what it is: settings, and the content of the files and of the code that they name."""
 
 import json
+import sys
 
 import pytest
 
@@ -63,6 +64,7 @@ def test_the_code_of_a_users_reward_counts_with_what_it_imports_from_beside_it(e
     (tmp_path / "unrelated.py").write_text("Z = 1\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # of another test
     before = of(reward=MINE)
     assert set(before["code"]) == {"mine", "beside", "kit", "kit.deep"}
     (tmp_path / "unrelated.py").write_text("Z = 2\n")

@@ -1,5 +1,6 @@
 """A run that is killed or interrupted anywhere, and then repeated, ends as one that was not."""
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -32,9 +33,13 @@ def other(**settings):
     return IDENTITY | {"settings": settings}
 
 
-def tuples(states: State) -> list[tuple[int, ...] | None]:
-    """Objects of token states; one pair of letters is none."""
-    return [None if row == [2, 2] else tuple(row) for row in states.tolist()]
+class Pairs:
+    """A codec of token states; one pair of letters is no object."""
+
+    language = "pairs"
+
+    def decode(self, states: State) -> list[tuple[int, ...] | None]:
+        return [None if row == [2, 2] else tuple(row) for row in states.tolist()]
 
 
 def write_results(folder, results):
@@ -69,7 +74,7 @@ class Small:
                 raise RuntimeError("no value")
             return float(sum(pair))
 
-        reward = gk.objectives.ObjectReward(worth, tuples)
+        reward = gk.objectives.ObjectReward(worth, "worth")
         guidance = gk.guidance.SVDD(reward, candidates=2)
         arguments = {"num_samples": 4, "steps": 2, "seed": 1, "batch_size": 2}
         parts = {"guided": prepare(self.prior, guidance, **arguments), "unguided": prepare(self.prior, **arguments)}
@@ -89,7 +94,9 @@ class Small:
 @pytest.fixture
 def small(chain_a, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # a killed process loses nothing that it wrote
-    return Small(chain_a.prior, [])
+    prior = copy.copy(chain_a.prior)
+    prior.codec = Pairs()
+    return Small(prior, [])
 
 
 def tree(folder):
