@@ -1,60 +1,153 @@
 """Rewards: combinations, black boxes that fail, likelihood training loss."""
 
+import dataclasses
 import itertools
 import math
 
 import pytest
 import torch
 
+import guidekit as gk
 from guidekit.core.ledger import Ledger
-from guidekit.objectives import Negation, ObjectReward, Product, Sum, score
+from guidekit.core.objective import ScoreError
+from guidekit.core.state import Composite
+from guidekit.objectives import ObjectReward, Reward, score, weighted
+from guidekit.priors import Prior
 from guidekit.training.objectives import MaskedLikelihood
 
 
+def function(call, **said):
+    """A function of objects that says something of itself."""
+    for key, value in said.items():
+        setattr(call, key, value)
+    return call
+
+
 def test_combinations_and_their_floors():
-    a, b = (lambda x: 2.0 * x), (lambda x: x + 1.0)
-    assert Sum([a, b], [1.0, 0.5])(3.0) == 8.0
-    assert Product([a, b])(3.0) == 24.0
-    assert Negation(a)(3.0) == -6.0
-    assert Sum([Product([a])], [2.0]).floor == 0.0 and Sum([Negation(a)]).floor is None
-    with pytest.raises(ValueError, match="Negation can be negative"):
-        Product([a, Negation(a)])
+    a, b = ObjectReward(lambda x: 2.0 * x, "a"), ObjectReward(lambda x: x + 1.0, "b")
+    assert weighted([a, b], [1.0, 0.5])([3.0]).tolist() == [8.0]
+    assert (a * b)([3.0]).tolist() == [24.0] and (a * b * a)([3.0]).tolist() == [144.0] and (a * b).on == "objects"
+    assert (-a)([3.0]).tolist() == [-6.0] and (a - 2 * b)([3.0]).tolist() == [-2.0]
+    assert (2 * (a * b)).floor == 0.0 and (-a).floor is None and (a - b).floor is None
+    assert (a * b + 3 * a).name == "a x b + 3 a" and (a * b + 3 * a).members == (a, b)
+    low = ObjectReward(function(lambda x: x, floor=-2.0), "low")
+    assert low.floor == -2.0 and (low + 2 * low).floor == -6.0
+    for negative, name in ((-a, "-1 a"), (low, "low"), (ObjectReward(function(lambda x: x, floor=None), "c"), "c")):
+        with pytest.raises(ValueError, match=f"{name} can be negative: use a sum"):
+            a * negative
     with pytest.raises(ValueError, match="2 weights for 1"):
-        Sum([a], [1.0, 2.0])
+        weighted([a], [1.0, 2.0])
+    with pytest.raises(ValueError, match="finite weights"):
+        weighted([a], [math.nan])
+    with pytest.raises(ValueError, match="a sum needs terms"):
+        weighted([])
+
+
+def test_what_a_term_rejects_is_rejected_whatever_its_weight():
+    reward = ObjectReward(lambda x: -math.inf if x == 2 else x, "r")
+    plain = ObjectReward(float, "p")
+    for combined in (reward + plain, plain - reward, 0 * reward + plain, reward * plain):
+        found = combined([1.0, 2.0])
+        assert math.isfinite(found[0]) and found[1] == -math.inf, combined.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """Objects are the first entry of a state, 9 is none; decoded states are counted."""
+
+    seen: list
+    language: str = "numbers"
+
+    def encode(self, objects):
+        return torch.tensor(objects)[:, None]
+
+    def decode(self, states):
+        self.seen.extend(states[:, 0].tolist())
+        return [None if value == 9 else value for value in states[:, 0].tolist()]
+
+
+def prior_of(codec):
+    prior = Prior()
+    prior.codec = codec
+    return prior
 
 
 def test_object_reward_scores_each_object_once_and_counts_failures():
     seen = []
 
-    def function(obj):
+    def judge(obj):
         seen.append(obj)
         if obj == 2:
             raise RuntimeError("no")
         return math.nan if obj == 3 else float(obj)
 
-    reward = ObjectReward(function, lambda states: [None if row[0] == 9 else row[0] for row in states.tolist()])
-    states, ledger = torch.tensor([[1], [2], [1], [3], [9], [9]]), Ledger()
+    reward, prior = ObjectReward(judge), prior_of(Numbers([]))
+    states = torch.tensor([[1], [2], [1], [3], [9], [9]])
     with pytest.warns(UserWarning, match="raised RuntimeError: no"):
-        values = reward(states, ledger)
+        values = score(prior, reward, states)
     assert values.tolist() == [1.0, -math.inf, 1.0, -math.inf, -math.inf, -math.inf]
-    assert sorted(seen) == [1, 2, 3]
+    assert sorted(seen) == [1, 2, 3] and sorted(prior.codec.seen) == [1, 2, 3, 9]
+    ledger = reward.spent()
     assert (ledger.reward_calls, ledger.reward_failures, ledger.reward_invalid) == (3, 2, 1)
-    assert reward(states, ledger).tolist() == values.tolist() and sorted(seen) == [1, 2, 3]
+    assert score(prior, reward, states).tolist() == values.tolist() and sorted(seen) == [1, 2, 3]
+    assert reward.spent() == ledger
+
+
+def test_terms_of_a_combination_decode_a_state_once():
+    codec = Numbers([])
+    a, b = ObjectReward(float, "a"), ObjectReward(lambda x: 2.0 * x, "b")
+    states = torch.tensor([[1], [4], [1]])
+    found = score(prior_of(codec), a + b * a + Reward(lambda x: x[:, 0].double()), states)
+    assert found.tolist() == [1 + 2 + 1, 4 + 32 + 4, 1 + 2 + 1] and sorted(codec.seen) == [1, 4]
+
+
+def test_states_of_several_parts_have_objects():
+    parts = {"x": torch.tensor([[0.5], [0.5], [1.5]]), "kind": torch.tensor([[1], [1], [2]])}
+    found = []
+    reward = ObjectReward(lambda obj: found.append(obj) or obj[0])
+    prior = prior_of(type("Codec", (), {"decode": lambda self, s: [(float(x), 0) for x in s.parts["x"][:, 0]]})())
+    assert score(prior, reward, Composite(parts)).tolist() == [0.5, 0.5, 1.5] and len(found) == 2
 
 
 def test_memory_of_a_black_box_is_bounded():
-    reward = ObjectReward(float, lambda states: [row[0] for row in states.tolist()], memory=5)
-    for start in range(0, 40, 4):
+    reward, prior = ObjectReward(float, memory=5), prior_of(Numbers([]))
+    for start in range(10, 50, 4):
         states = torch.arange(start, start + 4)[:, None]
-        assert reward(states).tolist() == states[:, 0].tolist()
-    assert len(reward.scores()) <= 5 + 4
+        assert score(prior, reward, states).tolist() == states[:, 0].tolist()
+    assert len(reward.remembered()) <= 5 + 4
+
+
+def test_one_reward_with_priors_of_two_languages():
+    """Equal states of another codec are other objects, whatever was scored before."""
+    one = prior_of(Numbers([]))
+    other = prior_of(
+        type("Tens", (Numbers,), {"decode": lambda self, s: [10 * v for v in s[:, 0].tolist()]})([], "tens")
+    )
+    reward, states = ObjectReward(float), torch.tensor([[1], [2]])
+    assert [score(prior, reward, states).tolist() for prior in (one, other, one)] == [[1, 2], [10, 20], [1, 2]]
 
 
 def test_nan_and_infinity_of_a_tensor_reward_are_counted():
-    ledger = Ledger()
-    values = score(lambda x: torch.tensor([1.0, math.nan, math.inf, -math.inf]), torch.zeros(4, 1), ledger)
+    ledger, wrong = Ledger(), torch.tensor([1.0, math.nan, math.inf, -math.inf])
+    values = score(Prior(), Reward(lambda x: wrong), torch.zeros(4, 1), ledger)
     assert values.tolist() == [1.0, -math.inf, -math.inf, -math.inf]
     assert ledger.reward_reasons == {"returned NaN": 1, "returned plus infinity": 1} and ledger.reward_failures == 2
+
+
+def test_a_run_counts_scores_that_are_none():
+    prior = gk.priors.Gaussian(torch.zeros(1), 1.0, gk.processes.VP())
+    reward = Reward(lambda x: torch.where(x[:, 0] > 0, x[:, 0], torch.nan), differentiable=False)
+    result = gk.sample(prior, gk.guidance.BestOfN(reward), 3, 8, particles=6)
+    assert result.ledger.reward_failures > 0 and list(result.ledger.reward_reasons) == ["returned NaN"]
+    assert (result.samples > 0).all()
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x.sum(), lambda x: x, lambda x: [1.0] * len(x), lambda x: x[:1, 0]])
+def test_scores_of_a_wrong_shape_are_refused(wrong):
+    with pytest.raises(ScoreError, match="for 3 states: give one number a state"):
+        score(Prior(), Reward(wrong), torch.zeros(3, 2))
+    with pytest.raises(ScoreError, match="for 3 states"):
+        score(Prior(), 2 * Reward(wrong) + Reward(lambda x: x[:, 0]), torch.zeros(3, 2))
 
 
 class ExactNetwork(torch.nn.Module):

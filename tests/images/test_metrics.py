@@ -89,7 +89,7 @@ def test_no_distance_is_within_its_error_and_noise_is_not():
     for samples in (list(TEST.images[:40]), list(TEST.images[:1000])):
         found = evaluate(samples, reference, None, JUDGE)
         assert abs(found["kernel_judge"]) < 4 * found["kernel_judge_error"]
-    states = Images().encode([*samples, *reference])
+    states = Images().codec.encode([*samples, *reference])
     features = JUDGE.judged(states)[0]
     assert (found["kernel_judge"], found["kernel_judge_error"]) == kernel_distance(features[:1000], features[1000:])
     noise = list(np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8))
@@ -102,7 +102,7 @@ def test_precision_and_recall_are_of_equal_numbers():
     assert found["n_floor"] == 100
     order = torch.randperm(300, generator=torch.Generator().manual_seed(0))[:100]
     drawn = torch.randperm(200, generator=torch.Generator().manual_seed(0))[:100]
-    features = JUDGE.judged(Images().encode(list(TEST.images[:500])))[0]
+    features = JUDGE.judged(Images().codec.encode(list(TEST.images[:500])))[0]
     expected = precision_recall(features[:300][order], features[300:][drawn])
     assert (found["precision"], found["recall"]) == expected
 

@@ -15,7 +15,9 @@ import torch
 
 import guidekit as gk
 from guidekit.core.ledger import Ledger
-from guidekit.objectives import Isolated, ObjectReward, Product, Sum, failures, refuse_useless, remark
+from guidekit.core.prior import Prior
+from guidekit.objectives import Isolated, ObjectReward, score
+from guidekit.objectives.scoring import failures, refuse_useless, remark
 from guidekit.objectives.worker import attempt
 
 FATAL = {
@@ -161,43 +163,60 @@ def test_a_function_that_workers_cannot_import_is_refused():
         Isolated(len, "no_such_module:function")("a")
 
 
-def reward_of(function, words):
-    return ObjectReward(function, lambda states: [words[i] for i in states[:, 0].tolist()])
+class Words:
+    """Objects are words, by number."""
+
+    def __init__(self, words):
+        self.words, self.language = words, " ".join(map(str, words))
+
+    def decode(self, states):
+        return [self.words[i] for i in states[:, 0].tolist()]
+
+
+def scored(reward, words, states):
+    prior = Prior()
+    prior.codec = Words(words)
+    return score(prior, reward, states).tolist()
 
 
 @pytest.mark.filterwarnings("ignore:reward")
 def test_counts_reasons_and_memory(mine):
     words = ["fine", "hang", "exit", "none", None, "fine"]
-    reward, ledger, states = reward_of(Isolated(mine.act, timeout=0.5), words), Ledger(), torch.arange(6)[:, None]
-    values = reward(states, ledger)
-    assert values.tolist() == [4.0, -math.inf, -math.inf, -math.inf, -math.inf, 4.0]
+    reward, states = ObjectReward(Isolated(mine.act, timeout=0.5)), torch.arange(6)[:, None]
+    values = scored(reward, words, states)
+    ledger = reward.spent()
+    assert values == [4.0, -math.inf, -math.inf, -math.inf, -math.inf, 4.0]
     counts = (ledger.reward_calls, ledger.reward_failures, ledger.reward_timeouts, ledger.reward_invalid)
     assert counts == (4, 3, 1, 1)  # one object behind two states is scored once
     told = failures(ledger + Ledger(), "words")
     assert "failed on 3 words, 1 of them for want of time" in told
     assert all(f"{reason} (1 times)" in told for reason in (FATAL["hang"], FATAL["exit"], WRONG["none"]))
-    again, kept = reward_of(lambda word: pytest.fail("scored again"), words), reward.export()
+    again, kept = ObjectReward(lambda word: pytest.fail("scored again")), reward.export()
     again.restore(kept)
-    assert again(states, counted := Ledger()).tolist() == values.tolist() and counted == Ledger()
+    assert scored(again, words, states) == values and again.spent() == Ledger()
     assert again.export() == kept and all(isinstance(key, str) for key in kept)
 
 
 @pytest.mark.filterwarnings("ignore:reward")
 def test_outcomes_paid_before_are_counted_and_not_made_again(mine):
     words, states = ["fine", "none", "exit", "hang"], torch.arange(4)[:, None]
-    reward, first = reward_of(Isolated(mine.act, timeout=0.5), words), Ledger()
+    reward, again = (
+        ObjectReward(Isolated(mine.act, timeout=0.5)),
+        ObjectReward(lambda word: pytest.fail("scored again")),
+    )
     reward.paid = {}
-    values = reward(states, first)
-    again, second = reward_of(lambda word: pytest.fail("scored again"), words), Ledger()
+    values = scored(reward, words, states)
     again.paid = dict(reward.paid)
-    assert again(states, second).tolist() == values.tolist() and first == second and second.reward_calls == 4
+    assert scored(again, words, states) == values and reward.spent() == again.spent()
+    assert again.spent().reward_calls == 4
 
 
+@pytest.mark.filterwarnings("ignore:reward")
 def test_a_part_of_a_combination_may_be_isolated(mine):
-    isolated = Isolated(mine.act, timeout=0.5)
-    assert attempt(Sum([isolated, len], [2.0, 1.0]), "abc") == 9.0
-    assert attempt(Product([isolated, len]), "exit now") == FATAL["exit"]
-    assert attempt(Sum([isolated]), "hang") == FATAL["hang"]
+    isolated, plain = ObjectReward(Isolated(mine.act, timeout=0.5)), ObjectReward(len, "len")
+    assert (2 * isolated + plain)(["abc", "hang"]).tolist() == [9.0, -math.inf]
+    assert (isolated * plain)(["exit now", "abc"]).tolist() == [-math.inf, 9.0]
+    assert set(isolated.spent().reward_reasons) == {FATAL["hang"], FATAL["exit"]}
 
 
 def test_what_a_function_says_of_itself_is_kept():
