@@ -92,7 +92,7 @@ def test_forbidden_pitches_never_sound(seed):
     assert verifier.count(plain).min() > 50 and verifier.count(made).max() == 0
     assert (verifier(made)[0] == -1).all() and (verifier(plain)[0] >= 0).all()
     assert torch.equal(made[:, :, ~verifier.cells], plain[:, :, ~verifier.cells])
-    assert all((notes[:, 2] % 12 != 6).all() and notes[:, 2].max() <= 79 for notes in domain.decode(made))
+    assert all((notes[:, 2] % 12 != 6).all() and notes[:, 2].max() <= 79 for notes in rolls.RollCodec().decode(made))
 
 
 RHYTHM = [3, 0, None, 1]
@@ -109,7 +109,7 @@ def test_exactly_so_many_notes_begin(seed):
     assert all((begun[0][..., i] != n).any() for i, n in enumerate(RHYTHM) if n is not None)
     assert verifier.count(made).max() == 0
     assert torch.equal(made[:, 0, 2::4], free[:, 0, 2::4]) and torch.equal(made[:, 1], free[:, 1])  # independent cells
-    notes = Chorales().decode(made)[0]
+    notes = rolls.RollCodec().decode(made)[0]
     assert np.bincount(notes[:, 0] % 4, minlength=4)[[0, 1, 3]].tolist() == [48, 0, 16]
 
 
