@@ -1,4 +1,4 @@
-"""Checks that every guidance and prior must pass; public, so that third-party packages can run them on their own.
+"""Checks that every guidance, prior and domain must pass; public, so that other packages can run them on their own.
 
 Each check takes plain objects, raises AssertionError with a sentence that names the broken property, and needs no test
 framework.
@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +21,12 @@ from guidekit.core.guidance import Guidance, chain
 from guidekit.core.loop import populate, prepare
 from guidekit.core.prior import Prior
 from guidekit.core.sampler import Sampler
-from guidekit.core.state import State, leaves
+from guidekit.core.state import State, leaves, take
+from guidekit.domain import Domain, load_domain
+from guidekit.objectives.objects import score
 from guidekit.priors.chain import CategoricalChain
+from guidekit.registry import settings
+from guidekit.samples import Samples
 from guidekit.sampling import Result, sample
 
 
@@ -136,6 +144,73 @@ def _with_counted(value: Any, priors: list[Any]) -> Any:
     made = {name: _with_counted(each, priors) for name, each in fields.items()}
     changed = {name: each for name, each in made.items() if each is not fields[name]}
     return dataclasses.replace(value, **changed) if changed else value
+
+
+def check_domain(domain: Domain, num_samples: int = 4, **options: Any) -> Samples:
+    """Run the contract of a domain: what commands call, on samples of its default prior; returns these.
+
+    Args:
+        domain: registered; best as it is made without settings.
+        num_samples: drawn.
+        options: of `guidekit.sample` (steps, condition, ...).
+    """
+    assert type(load_domain(domain.name)) is type(domain), f"the name {domain.name} is registered for another domain"
+    before, prior = repr(domain), domain.load_prior()
+    result = sample(prior, None, num_samples, **options)
+    samples = Samples(result.samples, prior)
+    assert len(samples.objects) == num_samples, f"{num_samples} states decode to {len(samples.objects)} objects"
+    check_codec(domain, prior)
+    for name, kind in domain.kinds.items():
+        if not any(setting.required for setting in settings(kind)):
+            scores = score(prior, domain.rewards[name], result.samples)
+            assert scores.shape == (num_samples,), f"reward {name}: scores of shape {tuple(scores.shape)}"
+            assert not scores.isnan().any(), f"reward {name} scored NaN"
+    check_reports(domain, samples)
+    for name in domain.priors():
+        domain.load_prior(name)
+    try:
+        domain.load_prior("no such prior")
+    except ValueError:
+        pass
+    else:
+        raise AssertionError("any name of a prior is taken: raise UnknownNameError, see Domain.checkpoint")
+    assert repr(domain) == before, "the domain was changed by what was done with it"
+    again = [one is None for one in prior.decode(result.samples)]
+    assert again == [one is None for one in samples.objects], "states no longer decode as before"
+    return samples
+
+
+def check_codec(domain: Domain, prior: Prior) -> None:
+    """Real objects become states of the prior, and these are objects again."""
+    real = list(domain.reference(prior=prior))[:3]
+    if not real:
+        return
+    states = prior.encode(real)
+    if isinstance(states, torch.Tensor):
+        assert states.shape[1:] == prior.event_shape, f"encode gave {tuple(states.shape)}, not (B, *{prior.event_shape})"
+    back = prior.decode(states)
+    assert len(back) == len(real), f"{len(real)} objects became {len(back)}"
+    assert all(one is not None for one in back), "a real object is no object after encode and decode"
+    assert prior.decode(take(states, slice(0, 1)))[0] is not None, "a state decodes otherwise without its batch mates"
+
+
+def check_reports(domain: Domain, samples: Samples) -> None:
+    """Tables, figures and files of samples are what commands expect."""
+    rows, values = domain.table(samples), [math.nan] * len(samples)
+    assert len(rows) == len(samples), f"{len(rows)} rows of the table for {len(samples)} samples"
+    assert all("valid" in row for row in rows), "rows of the table have no column valid"
+    told = [row["valid"] and one is None for row, one in zip(rows, samples.objects, strict=True)]
+    assert not any(told), "a state without an object is told to be valid"
+    for what, figures in (
+        ("summary", domain.summary(rows, values, samples)),
+        ("evaluate", domain.evaluate(samples.objects, prior=samples.prior)),
+    ):
+        assert isinstance(figures, Mapping), f"{what} gave {type(figures).__name__}; a mapping of figures is expected"
+    with tempfile.TemporaryDirectory() as folder:
+        named = domain.write(Path(folder), samples, {"reward": values})
+        picture = domain.figure(samples, values, "reward", Path(folder, "figure.png"))
+        for name in [*named, *([picture] if picture is not None else [])]:
+            assert Path(folder, name).exists(), f"{name} was named and not written"
 
 
 def exact_law(

@@ -46,7 +46,7 @@ def _members(group: str, known: Mapping[str, Any]) -> dict[str, Any]:
             continue
         try:
             found[name] = described(group, name, entry.load())
-        except registry.BrokenError as error:
+        except ValueError as error:  # broken, or of arguments that nothing stands in for
             found[name] = {"what": str(error), "settings": {}} | dict.fromkeys(("needs", "on", "place", "noise"), "-")
     return found
 

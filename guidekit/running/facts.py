@@ -156,5 +156,7 @@ def _made(kind: Any, process: Any) -> Iterator[Any]:
         yield torch.zeros(1, 2)
     elif issubclass(kind, bool | int | float | str):
         yield kind()
+    elif kind in (Sequence, list, tuple):
+        yield (1.0,)
     elif not getattr(kind, "_is_protocol", False):
         yield object.__new__(kind)  # its methods are not called before a run

@@ -105,7 +105,7 @@ def _file(domain: Domain, value: Any) -> Path | None:
     """The file, shipped checkpoint or folder of diffusers that a setting may name."""
     if not isinstance(value, str) or not value:
         return None
-    own = Path(getattr(domain, "assets", ".")) / f"{value}.safetensors"
+    own = Path(domain.assets or ".") / f"{value}.safetensors"
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # no name of a file
         for place in (Path(value).expanduser(), own):
             if place.is_file() or (place / "model_index.json").is_file():
