@@ -15,8 +15,8 @@ from guidekit.core.prior import Prior
 from guidekit.core.question import Denoise, Question
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import batch, leaves
-from guidekit.guidance.contrast.branches import CONDITIONS, known_rows
 from guidekit.guidance.attention.plans import Plan, marked, network_alone
+from guidekit.guidance.contrast.branches import CONDITIONS, known_rows
 from guidekit.guidance.contrast.schedules import Scheduled, Schedules, scheduled
 from guidekit.guidance.contrast.settings import check_finite
 from guidekit.interventions.operators import Choice, NegativeExtrapolate

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
+from guidekit.guidance.attention.plans import Marked, Plan
 from guidekit.guidance.contrast.away import away
 from guidekit.guidance.contrast.engine import Contrast
-from guidekit.guidance.attention.plans import Marked, Plan
 from guidekit.guidance.contrast.schedules import Schedules, Weight
 from guidekit.guidance.contrast.settings import check_range
 from guidekit.interventions.operators import (

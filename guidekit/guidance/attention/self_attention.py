@@ -19,8 +19,8 @@ from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, column
 from guidekit.core.support import Support
 from guidekit.guidance.attention.maps import upsampled
-from guidekit.guidance.contrast.branches import CONDITIONS
 from guidekit.guidance.attention.plans import Plan, Records, marked, network_alone
+from guidekit.guidance.contrast.branches import CONDITIONS
 from guidekit.guidance.contrast.schedules import Number, Scheduled, Schedules, Weight, everywhere, scheduled
 from guidekit.guidance.contrast.settings import check_finite, check_range
 from guidekit.interventions.operators import Record
