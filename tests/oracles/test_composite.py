@@ -7,6 +7,7 @@ import torch
 
 import guidekit as gk
 from guidekit.core.loop import populate, prepare, walk
+from guidekit.core.prediction import CompositePrediction
 from guidekit.core.requirements import Fact
 from guidekit.core.state import Composite, batch, leaves, take
 from guidekit.core.step import Moment, Step
@@ -110,6 +111,52 @@ def test_padding_changes_nothing(name):
     assert not end[rows][:, 2:].any()
 
 
+@pytest.mark.parametrize("name", QUIET)
+def test_a_part_takes_the_steps_that_it_takes_alone(name):
+    each = SAMPLERS[name][0]
+    model = gk.priors.PositionsAndTypes(gk.priors.CategoricalChain(LAW), STD, smallest=3, centered=False)
+    setup = prepare(model, sampler=each, steps=8, groups=(0, 4), dtype=torch.float64)
+    population = setup.begin()
+    x = population.state.parts["positions"].flatten(1)
+    alone = gk.priors.Gaussian(torch.zeros(6, dtype=torch.float64), STD**2, model.process.parts["positions"])
+    single = prepare(alone, sampler=each.parts["positions"], steps=8, groups=(0, 4))
+    expected = walk(populate(single, x, single.steps[0].start, 1), single.steps).state
+    found = walk(population, setup.steps).state.parts["positions"].flatten(1)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+class TwoChains(gk.priors.Prior):
+    """Two independent sequences of tokens, everywhere."""
+
+    def __init__(self):
+        self.chain = gk.priors.CategoricalChain(LAW)
+        self.process = P.CompositeProcess({"a": self.chain.process, "b": self.chain.process})
+
+    def start(self, draw, rows, dtype=None):
+        masks = torch.full((rows, 3), 2)
+        return Composite({"a": masks, "b": masks})
+
+    def predict(self, x, t, condition=None):
+        return CompositePrediction({name: self.chain.predict(part, t) for name, part in x.parts.items()})
+
+
+@pytest.mark.parametrize("types", ["first_hitting", "ancestral"])
+def test_parts_draw_independently(types):
+    """Also what comes before the kernel: the times at which tokens are revealed."""
+    setup = prepare(TwoChains(), sampler=S.Each({"a": types, "b": types}), steps=8, groups=(0, N))
+    population = setup.begin()
+    for step in setup.steps:
+        population = setup.move(population, step)
+        if types == "first_hitting":
+            times = torch.stack(list(population.recall(setup.sampler).values()))
+            assert abs(float(torch.corrcoef(times)[0, 1])) < 4 / math.sqrt(N)
+    for part in population.state.parts.values():
+        found = torch.bincount((part * torch.tensor([4, 2, 1])).sum(1), minlength=8) / N
+        assert ((found - LAW.flatten()).abs() < 4 * (LAW.flatten() / N).sqrt() + 0.008).all()
+    tokens = torch.cat(list(population.state.parts.values()), 1).double().T
+    assert float(torch.corrcoef(tokens)[:3, 3:].abs().max()) < 4.5 / math.sqrt(N)
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_contract(name):
     """Shapes, seeds, batches, counts; and the memory of every part moves with its particle."""
@@ -206,6 +253,6 @@ def test_refusals_are_one_clear_line(make, words):
 
 
 def test_noise_is_declared_part_by_part():
-    quiet, loud = S.Each({"positions": S.Heun()}), S.Each({"positions": S.DPMSolver(1.0)})
+    quiet, loud = S.Each({"positions": S.Heun(), "types": S.Ancestral()}), S.Each({"positions": S.DPMSolver(1.0)})
     assert Fact.NOISE not in quiet.provides and Fact.NOISE in loud.provides and Fact.NOISE in S.Each().provides
     assert quiet.draws(frozenset({"types"})) and not quiet.draws(frozenset({"positions"}))

@@ -1,6 +1,7 @@
 """Samplers, processes and time grids of real-valued states: orders of convergence, moments, refusals."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit import registry
 from guidekit.core.loop import populate, prepare
 from guidekit.core.random import Draw, KeyedRandom
 from guidekit.core.requirements import Fact, Layer
@@ -357,18 +359,17 @@ def test_the_past_moves_with_its_particle(sampler):
 def test_going_back_in_time_drops_answers_that_have_not_come_yet(sampler):
     """A step that is repeated from the same state gives what it gave, or what it gives without a past."""
     prior = mixture(PROCESSES["vp"])
-    seen = []
-
-    class Twice(gk.Guidance):
-        def move(self, inner, population, step):
-            first = inner(population, step)
-            back = first.at(population.state, population.moment, population.key)  # the memory is that of the later time
-            forgotten = dataclasses.replace(back, slots={}) if isinstance(sampler, S.EDICT | S.BDIA) else population
-            seen.append(float((inner(back, step).state - inner(forgotten, step).state).abs().max()))
-            return first
-
-    gk.sample(prior, Twice(), 4, 6, sampler=sampler)
-    assert max(seen) < 1e-12
+    setup = prepare(prior, sampler=sampler, steps=6, groups=(0, 4))
+    population = setup.begin()
+    pair = isinstance(sampler, S.EDICT | S.BDIA)
+    for step, following in itertools.pairwise(setup.steps[:-1]):
+        first = setup.move(population, step)
+        for later in (first, setup.move(first, following)) if pair else (first,):
+            back = later.at(population.state, population.moment, population.key)  # the memory is that of a later time
+            known = dataclasses.replace(back, slots={}) if pair else population
+            again, expected = setup.move(back, step).state, setup.move(known, step).state
+            torch.testing.assert_close(again, expected, atol=1e-12, rtol=0)
+        population = first
 
 
 @pytest.mark.parametrize("sampler", [S.DPMSolver(), S.UniPC(3), AB(3), S.EDICT(), S.BDIA()])
@@ -523,28 +524,23 @@ def test_tables_are_told_in_a_few_words(thing):
     assert len(repr(thing)) < 200 and ("1000" in repr(thing) or "1001" in repr(thing))
 
 
-def test_grids_reach_tokens_and_configuration():
-    from guidekit.running.build import build_sampler
-    from guidekit.running.groups import load_group
-
+def test_grids_reach_tokens_and_names():
     chain = gk.priors.CategoricalChain(torch.tensor([[0.4, 0.1], [0.2, 0.3]]), P.Uniform())
     assert gk.sample(chain, num_samples=3, sampler=S.Ancestral(times=[1.0, 0.3, 0.0])).ledger.network_calls == 2
-    for name in ("ddim", "unipc", "ancestral"):
-        config = load_group("sampler", name)
-        assert build_sampler({**config, "times": "karras"}).times == P.Karras()
-        assert build_sampler({**config, "times": {"name": "karras", "rho": 5}}).times == P.Karras(rho=5)
-        assert build_sampler({**config, "times": [1, 0.5, 0]}).times == (1.0, 0.5, 0.0)
+    for name in ("ddim", "unipc", "ancestral", "edict"):
+        make = registry.get("sampler", name)
+        assert make(times="karras").times == P.Karras()
+        assert make(times={"name": "karras", "rho": 5}).times == P.Karras(rho=5)
+        assert make(times=[1, 0.5, 0]).times == (1.0, 0.5, 0.0)
     assert set(GRIDS) == {"uniform", "karras", "log_snr", "leading", "trailing", "linspace"}
 
 
-def test_every_configuration_has_the_constructors_defaults():
-    from guidekit.running.build import build_sampler
-    from guidekit.running.groups import group_choices, load_group
-
-    for name in group_choices("sampler"):
-        sampler = build_sampler(load_group("sampler", name))
-        if isinstance(sampler, S.TimedSampler):
-            assert sampler == type(sampler)(), name
-            fields = {field.name for field in dataclasses.fields(sampler)}
-            assert set(load_group("sampler", name)) == fields | {"_target_"}, name
-    assert set(S.SAMPLERS) == set(group_choices("sampler")) - {"default"}
+def test_every_sampler_has_a_name_and_works_with_its_defaults():
+    prior, found = mixture(P.VP()), []
+    for name, entry in registry.entries("sampler").items():
+        sampler = entry.load()()
+        assert getattr(S, entry.attribute) is entry.load() and entry.summary
+        if sampler.requires <= prior.provides:
+            found.append(name)
+            assert gk.sample(prior, num_samples=2, steps=3, sampler=name).samples.isfinite().all()
+    assert len(found) == 13, found

@@ -79,18 +79,19 @@ def test_a_way_back_that_would_lose_the_latent_is_refused(method, most):
     assert error(type(method)(1.0), 2 * most) < 0.02
 
 
+@pytest.mark.parametrize("guidance", [None, gk.guidance.ICG(2.0)], ids=["plain", "random conditions"])
 @pytest.mark.parametrize("method", [S.EDICT(), S.BDIA()])
-def test_sampling_is_decoding(method):
+def test_sampling_is_decoding(method, guidance):
     """The sampler of the loop and `decode` take the same steps: the latent of a sample leads to it."""
     prior = mixture(PROCESSES["vp"])
-    x = gk.sample(prior, num_samples=8, steps=20, sampler=method).samples
-    start, grid = begin(prior), method.grid(prior, 20)
-    if isinstance(method, S.EDICT):
-        partner = start
-    else:
-        partner = prior.process.reverse_kernel(prior.predict(start, 1.0), 1.0, grid[1], eta=0.0).mean
-    latent = INV.Latent(start, partner, tuple(grid))
-    torch.testing.assert_close(INV.decode(prior, latent, method), x, atol=1e-10, rtol=0)
+    condition, states = None if guidance is None else 0, []
+    options = dict(sampler=method, condition=condition, progress=lambda p: states.append(p.population.state))
+    x = gk.sample(prior, guidance, num_samples=8, steps=20, **options).samples
+    start = begin(prior)
+    partner = start if isinstance(method, S.EDICT) else states[0]
+    latent = INV.Latent(start, partner, tuple(method.grid(prior, 20)))
+    found = INV.decode(prior, latent, method, condition, guidance)
+    torch.testing.assert_close(found, x, atol=1e-10, rtol=0)
 
 
 def test_gamma_and_mixing_at_their_limits():
@@ -182,7 +183,7 @@ def test_guidance_costs_accuracy_and_little_of_cfg_plus_plus_costs_less():
 def test_decoding_by_ddim_is_sampling():
     prior, options = mixture(P.VP()), dict(num_samples=8, steps=20, condition=0)
     start = begin(prior)
-    for plug in (gk.guidance.CFG(2.0), gk.guidance.CFGPlusPlus(0.5), gk.guidance.APG(3.0)):
+    for plug in (gk.guidance.CFG(2.0), gk.guidance.CFGPlusPlus(0.5), gk.guidance.APG(3.0), gk.guidance.ICG(2.0)):
         grid = tuple(S.DDIM().grid(prior, 20))
         found = INV.decode(prior, INV.Latent(start, None, grid), INV.DDIMInversion(times=grid), 0, plug)
         assert torch.equal(found, gk.sample(prior, plug, sampler=S.DDIM(), **options).samples)
