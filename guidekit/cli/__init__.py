@@ -78,6 +78,11 @@ def _dispatch(command: str, settings: list[str]) -> int:
         return listing.run(settings)
     if command not in COMMANDS:
         raise UnknownNameError("command", command, [*COMMANDS, "list"])
+    if command == "bench" and settings and settings[0].isidentifier():
+        settings = [f"suite={settings[0]}", *settings[1:]]
+    from guidekit.running.machine import keep_memory
+
+    keep_memory()
     if any(setting.startswith("-") for setting in settings):
         return _hydra(command, settings)
     from guidekit.cli.compose import compose

@@ -1,4 +1,4 @@
-"""`guidekit bench`: ratios of seconds, or figures of several guidances, measured in one run on this machine."""
+"""`guidekit bench`: ratios of seconds, figures of several guidances side by side, or the claims of the methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from guidekit.console import Console
 from guidekit.domain import UnknownNameError
 
-SUITES = ("speed", "guidance")
+SUITES = ("speed", "guidance", "evidence")
 
 
 def run(config: dict[str, Any]) -> None:
@@ -22,10 +22,15 @@ def run(config: dict[str, Any]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # tables in files are not cut
+    if config["suite"] == "evidence":
+        from guidekit.evidence import run as evidence
+
+        evidence.run(config, console)
+        return
     if config["suite"] == "guidance":
         from guidekit.bench import guidance
 
-        guidance.run(config, console)
+        guidance.run(config | {"seeds": runs(config["seeds"])}, console)
     else:
         from guidekit.bench import speed
 
@@ -34,3 +39,14 @@ def run(config: dict[str, Any]) -> None:
     console.print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
+
+
+def runs(seeds: object) -> int:
+    """How many runs of every guidance: 1 where nothing is said.
+
+    Raises:
+        ValueError: a list, which is for `suite=evidence`, or another thing that is no number.
+    """
+    if seeds is not None and type(seeds) is not int:
+        raise ValueError(f"seeds={seeds}; suite=guidance needs a whole number of runs, from seed= on")
+    return 1 if seeds is None else seeds
