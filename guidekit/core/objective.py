@@ -52,8 +52,8 @@ class Objective(Owner[Memory]):
     """The temperature that suits its unit, where it suggests one."""
     unit: str = ""
     """Of the scores, for tables."""
-    floor: float | None = 0.0
-    """What scores never fall below; None where they may be any number. Products go by it."""
+    floor: float | None = math.nan
+    """What scores never fall below; None where they may be any number, NaN where nobody says. Products go by it."""
 
     @property
     def name(self) -> str:
@@ -251,10 +251,11 @@ class Product(Combination):
 
     Raises:
         ValueError: a factor says (by its `floor`) that it can be negative; two such factors would reward what both
-            dislike.
+            dislike. One that says nothing is trusted.
     """
 
     given: tuple[Objective, ...]
+    floor = 0.0
 
     @property
     def factors(self) -> tuple[Objective, ...]:

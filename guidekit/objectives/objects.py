@@ -42,7 +42,7 @@ class ObjectReward(Objective[None]):
 
     def __init__(self, function: Callable[[Any], float], name: str = "reward", memory: int = 200_000) -> None:
         self.function, self.title, self.memory = function, name, memory
-        self.temperature, self.floor = getattr(function, "temperature", None), getattr(function, "floor", 0.0)
+        self.temperature, self.floor = getattr(function, "temperature", None), getattr(function, "floor", math.nan)
         self._ledger = Ledger()
         self._states: dict[str, float] = {}
         self._objects: dict[str, float] = {}

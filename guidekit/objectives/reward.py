@@ -42,7 +42,7 @@ class Reward(Objective[None]):
     @property
     def floor(self) -> float | None:  # type: ignore[override]
         """What the function says of itself."""
-        return getattr(self.function, "floor", 0.0)
+        return getattr(self.function, "floor", math.nan)
 
     def scores(self, states: Any, t: Number, rows: None) -> Tensor:
         """See `Objective.scores`."""
