@@ -45,7 +45,7 @@ class Given:
         """The guidance, from where the task starts."""
         if guidance is None:
             raise GuidanceError(f"task={self.task.name} needs a guidance that obeys it: guidance=dps or replacement")
-        return guidance if self.task.start == 1 else chain(FromSample(self.original, self.task.start), guidance)
+        return guidance if self.task.start == 1 else chain(guidance, FromSample(self.original, self.task.start))
 
     def judged(self, samples: Tensor) -> dict[str, list[float]]:
         """Columns of a table, see `Task.judge`."""
