@@ -195,7 +195,8 @@ def test_command_reports_the_bound(tmp_path, capsys):
     assert f"bits per token (bound) │ {text(BOUND, bound)} │" in printed
     assert 1 < bound < 12 and 0 < error < 0.2 * bound
     domain = gk.load_domain("molecules")
-    made = bits_per_token(domain.load_prior(), domain.encode(smiles), draws=8)
+    prior = domain.load_prior()
+    made = bits_per_token(prior, prior.encode(smiles), draws=8)
     assert made["bits_per_token"] == pytest.approx(bound)
     path.write_text("C" * 300 + "\n")
     assert main(settings) == 2

@@ -148,7 +148,8 @@ def test_rounds_bring_the_guided_law_to_the_tilted_one():
 
     trunk = {"name": "sequence_transformer", "options": dict(vocab_size=2, max_length=4, width=32, depth=1, heads=2)}
     amount = Schedule(2, base=48, collected=768, sampling_steps=12, states=6, eta=(0.5, 2.0), updates=300)
-    train_value(chain, gk.objectives.TableReward(reward), trunk, amount, bins=5, after=measure)
+    # a seed whose few samples do not happen to show what is wanted
+    train_value(chain, gk.objectives.TableReward(reward), trunk, amount, bins=5, after=measure, seed=1)
     assert divergence[0] > 0.15 and max(divergence[1:]) < 0.1 and divergence[2] < divergence[0] / 3, divergence
 
 
@@ -165,7 +166,7 @@ def test_a_round_brings_the_guided_gaussian_to_the_tilted_one():
     amount = Schedule(
         1, base=256, collected=1536, sampling_steps=32, eta=(0.5, 2.5), updates=700, batch_size=128, learning_rate=5e-3
     )
-    train_value(prior, lambda x: x[:, 0], trunk, amount, bins=16, after=measure)
+    train_value(prior, lambda x: x[:, 0], trunk, amount, bins=16, after=measure, seed=1)
     assert divergence[0] > 0.025 and divergence[1] < divergence[0] / 2, divergence
 
 
