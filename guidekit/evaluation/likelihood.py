@@ -65,7 +65,9 @@ def bits_per_token(
         x = states[batch].repeat_interleave(draws, 0)
         given = None if rows is None else take(rows, batch.repeat_interleave(draws))
         random = [keyed_generator("cpu", seed, int(i), "likelihood") for i in batch]
-        for nats in _terms(prior, x, given, draws, random):
+        with torch.no_grad():
+            terms = _terms(prior, x, given, draws, random)
+        for nats in terms:
             pairs = nats.double().cpu().view(len(batch), -1, 2)
             mean += pairs.mean((1, 2)).sum()
             # Two draws of one stratum differ by sqrt(2) of its error.
