@@ -341,7 +341,7 @@ class Rewards(Mapping[str, Objective]):
         return {name.removeprefix(own): entry for name, entry in found.items() if name.startswith(own)}
 
     def kind(self, name: str) -> Callable[..., Any]:
-        """What makes one of them; raises `UnknownNameError`, or `BrokenError` where another package cannot be loaded."""
+        """What makes one of them; raises `UnknownNameError`, or `BrokenError` where its package cannot be loaded."""
         if name in self.domain.kinds:
             return self.domain.kinds[name]
         others = self._others
@@ -357,6 +357,9 @@ class Rewards(Mapping[str, Objective]):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(iter(self))
 
     def function(self, name: str, **options: Any) -> Any:
         """The reward as it is written down: a function of an object, or an objective where it judges states."""

@@ -106,7 +106,9 @@ def check_samples(domain: Domain, samples: Samples) -> None:
     objects, values = samples.objects, [float(i) for i in range(len(samples))]
     assert len(objects) == len(samples), f"decode gave {len(objects)} objects for {len(samples)} states"
     rows = domain.table(samples)
-    assert len(rows) == len(samples) and len({tuple(row) for row in rows}) == 1, "table gives one row a sample, all alike"
+    assert len(rows) == len(samples) and len({tuple(row) for row in rows}) == 1, (
+        "table gives one row a sample, with the same columns"
+    )
     assert [row["valid"] for row in rows] == [one is not None for one in objects], "`valid` is not what decode says"
     assert repr(domain.table(samples)) == repr(rows), "the same samples gave another table"
     for scores in (values, [math.nan] * len(samples)):

@@ -139,7 +139,7 @@ BROKEN = {
     "a codec has a language": {"codec": property(lambda self: Nameless(""))},
     "does not decode": {"reference": lambda self, **kw: ["000", "001"]},
     "`valid` is not what decode says": {"table": lambda self, samples: [{"valid": True} for _ in samples.objects]},
-    "table gives one row a sample": {"table": lambda self, samples: BitStrings.table(self, samples)[:2]},
+    "table gives one row a sample, with the same": {"table": lambda self, samples: BitStrings.table(self, samples)[:2]},
     "and not all of them are there": {"write": lambda self, folder, samples, columns: ["nothing.txt"]},
     "was not drawn": {"figure": lambda self, samples, values, label, path, **kw: path.name},
     "evaluate gives numbers": {"evaluate": lambda self, objects, **kw: {"a": [1]}},
