@@ -21,12 +21,12 @@ from guidekit.domains.images import Images
 from guidekit.domains.images.data import pictures
 from guidekit.domains.images.files import read as read_images
 from guidekit.evaluation.panels import Layout, Panel, draw
-from guidekit.guidance import CFG, MonteCarlo
+from guidekit.guidance.values import MonteCarlo
+from guidekit.objectives import Reward
 from guidekit.objectives.torch_model import load_module
 from guidekit.priors.checkpoints import load_any_prior
 from guidekit.priors.diffusers_folder import load_diffusers
-from guidekit.running import targets
-from guidekit.running.build import build_guidance, build_sampler, named_guidance
+from guidekit.running.build import build_guidance, build_sampler
 from guidekit.running.independence import networks_of
 
 MARK = "mark"
@@ -66,13 +66,21 @@ EVIL = "payload_of_another.mark"
 NAMED = [
     ["sample", "guidance=svdd", f"guidance._target_={EVIL}"],
     ["sample", "guidance=svdd", "guidance._target_=os.abort"],
-    ["sample", "guidance=svdd", "guidance._target_=guidekit.guidance.save_value"],
+    ["sample", "guidance=svdd", "guidance._target_=guidekit.guidance.SVDD"],
+    ["sample", "guidance=svdd", f"guidance.name={EVIL}"],
+    ["sample", "guidance=svdd", "guidance.name=[os.abort]"],
+    ["sample", "reward=qed", "guidance=svdd", f"guidance.value={{name: {EVIL}}}"],
+    ["sample", "reward=qed", "guidance=chain", f"guidance.of=[{EVIL}]"],
+    ["sample", "condition=1", "guidance=cfg", f"guidance.schedule={{name: {EVIL}}}"],
+    ["sample", "sampler=first_hitting", f"sampler.name={EVIL}"],
+    ["sample", "sampler=each", f"sampler.parts={{a: {EVIL}}}"],
+    ["sample", "reward=qed", f"reward.name={EVIL}"],
     ["sample", "guidance=svdd", "guidance._target_=[os.abort]"],
     ["sample", "reward=qed", "guidance=svdd", f"guidance.value={{_target_: {EVIL}}}"],
     ["sample", "reward=qed", "guidance=svdd", f"guidance.value={{a: [3, {{b: {{_target_: {EVIL}}}}}]}}"],
-    ["sample", "reward=qed", "guidance=chain", f"guidance.plugs=[{{name: svdd, _target_: {EVIL}}}]"],
-    ["sample", "reward=qed", "guidance=chain", f"guidance.plugs=[{{name: svdd, value: {{_target_: {EVIL}}}}}]"],
-    ["sample", "reward=qed", "guidance=chain", f"guidance.plugs=[{{_target_: {EVIL}}}]"],
+    ["sample", "reward=qed", "guidance=chain", f"guidance.of=[{{name: svdd, _target_: {EVIL}}}]"],
+    ["sample", "reward=qed", "guidance=chain", f"guidance.of=[{{name: svdd, value: {{_target_: {EVIL}}}}}]"],
+    ["sample", "reward=qed", "guidance=chain", f"guidance.of=[{{_target_: {EVIL}}}]"],
     ["sample", "sampler=first_hitting", f"sampler._target_={EVIL}"],
     ["sample", f"+reward._target_={EVIL}"],
     ["sample", "reward=sum", f"reward.terms=[{{_target_: {EVIL}}}]"],
@@ -85,6 +93,8 @@ NAMED = [
     ["evaluate", "samples=a.smi", f"+domain._target_={EVIL}"],
     ["bench", "suite=guidance", f"guidances=[{{name: svdd, _target_: {EVIL}}}]"],
     ["bench", "suite=guidance", f"guidances=[{{name: svdd, value: {{_target_: {EVIL}}}}}]"],
+    ["bench", "suite=guidance", f"guidances=[{{name: {EVIL}}}]"],
+    ["train", "trainer=refiner", "domain=images", f"trainer.teacher=[{{name: {EVIL}}}]", "output=a.safetensors"],
     ["sample", "--multirun", f"+hydra.callbacks.a._target_={EVIL}"],
     ["sample", "--multirun", f"hydra.launcher._target_={EVIL}"],
     ["sample", "--multirun", "hydra.searchpath=[file://.]"],
@@ -95,7 +105,7 @@ NAMED = [
 
 
 @pytest.mark.parametrize("arguments", NAMED, ids=lambda arguments: " ".join(arguments)[:80])
-def test_settings_name_registered_classes_only(arguments, capsys, folder):
+def test_settings_name_what_is_registered_and_nothing_else(arguments, capsys, folder):
     (folder / "config.pickle").write_bytes(pickle.dumps(Payload(folder / MARK)))
     (folder / "a.smi").write_text("CCO\n")
     assert refused(capsys, *arguments)
@@ -130,22 +140,16 @@ def test_what_hydra_is_asked_for_goes_on_working():
             refuse_choices([wrong])
 
 
-def test_registered_classes_can_be_named(monkeypatch):
-    value = "guidance.value={_target_: guidekit.guidance.MonteCarlo, draws: 3}"
-    config = compose("sample", ["reward=qed", "guidance=svdd", value])
-    made = build_guidance(config["guidance"], lambda states: torch.zeros(len(states)))
+def test_what_is_registered_can_be_named_within_settings():
+    config = compose("sample", ["reward=qed", "guidance=svdd", "guidance.value={name: monte_carlo, draws: 3}"])
+    made = build_guidance(config["guidance"], Reward(lambda states: torch.zeros(len(states))))
     assert isinstance(made.value, MonteCarlo) and made.value.draws == 3
-    with pytest.raises(ValueError, match="is no guidance"):
-        build_guidance({"_target_": "guidekit.guidance.Interval"}, None)
-    with pytest.raises(ValueError, match="is no sampler"):
-        build_sampler({"_target_": "guidekit.guidance.CFG"})
-    with pytest.raises(ValueError, match="no setting of guidance svdd named '_target_'"):
-        named_guidance({"name": "svdd", "_target_": "guidekit.guidance.CFG"})
-    with pytest.raises(ValueError, match="did you mean 'guidekit.guidance.SVDD'"):
-        targets.target("guidekit.guidance.SVD")
-    entry = targets.EntryPoint("mine", "guidekit.guidance.contrast.cfg:CFG", "guidekit.guidance")
-    monkeypatch.setattr(targets, "entry_points", lambda group: [entry] if group == entry.group else [])
-    assert targets.target("guidekit.guidance.contrast.cfg.CFG") is CFG
+    for group, build in (("guidance", lambda config: build_guidance(config, None)), ("sampler", build_sampler)):
+        for name in ("fit_linear", "interval", "monte_carlo", "os.abort", EVIL, "../svdd", "SVDD", ""):
+            with pytest.raises(ValueError, match=f"no {group} named"):
+                build({"name": name})
+    with pytest.raises(ValueError, match="no setting of guidance=cfg named '_target_'"):
+        build_guidance({"name": "cfg", "_target_": "guidekit.guidance.CFG"}, None)
 
 
 def test_evaluate_builds_nothing_from_what_lies_beside_the_samples(folder, capsys):
@@ -159,9 +163,9 @@ def test_evaluate_builds_nothing_from_what_lies_beside_the_samples(folder, capsy
     description = {"format": 1, "kind": "value", "domain": "images", "network": {"name": "unet", "options": {}}}
     save_file({"a": torch.zeros(1)}, "value.safetensors", {"guidekit": json.dumps({**description, "card": card})})
     for guidance in (
-        {"_target_": "guidekit.guidance.DPS", "value": "value.safetensors"},
-        {"_target_": EVIL},
-        {"_target_": "guidekit.guidance.chain", "plugs": [{"name": "svdd", "value": {"_target_": EVIL}}]},
+        {"name": "slcd", "value": "value.safetensors"},
+        {"name": EVIL, "_target_": EVIL},
+        {"name": "chain", "of": [{"name": "svdd", "value": {"_target_": EVIL}}]},
     ):
         config = {"domain": {"name": "images"}, "reward": reward, "guidance": guidance}
         guides = [{"setting": "reward", "file": "payload_of_another:mark", "sha256": EVIL}]
@@ -304,4 +308,4 @@ def test_networks_of_a_reward_are_told_by_name_and_content():
     reward = domain.rewards.make("classifier", label="bag")
     (found,) = networks_of(reward)
     assert found["file"] == "fashion_mnist_reward.safetensors" and len(found["sha256"]) == 64
-    assert networks_of(None) == networks_of(lambda image: 0.0) == []
+    assert networks_of(None) == networks_of(Reward(lambda images: images.sum((1, 2, 3)))) == []

@@ -24,7 +24,7 @@ from guidekit.running.folder import OutputError
 from guidekit.running.signals import terminable
 from guidekit.training.guided_losses import guided_loss
 from guidekit.training.objectives import OBJECTIVES
-from guidekit.training.place import Place, claimed, workplace
+from guidekit.training.place import Place, claimed, made_if_used, workplace
 from guidekit.training.states import read_state, record_of
 
 OF_SAMPLES = ("value", "refiner")
@@ -124,12 +124,12 @@ def prepare(config: dict[str, Any], domain: Domain, console: Console) -> None:
         raise OutputError(f"folder {folder} exists; pass overwrite=true or another prepare=")
     if SETTINGS in there and not begun:
         raise OutputError(f"{folder / SETTINGS} is not of guidekit, and is not replaced; pass another prepare=")
-    folder.mkdir(parents=True, exist_ok=True)
-    domain.prepare_training(folder / PREPARED, config["data"], config["trainer"])
     from omegaconf import OmegaConf
 
     again = {**config, "output": "prior.safetensors", "overwrite": False, "prepare": None}
-    write_atomic(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(again)).encode())
+    with made_if_used(folder):
+        domain.prepare_training(folder / PREPARED, config["data"], config["trainer"])
+        write_atomic(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(again)).encode())
     console.print(f"prepared; train with: python -m guidekit.training.{domain.job} {folder / SETTINGS}")
 
 

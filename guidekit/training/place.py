@@ -115,18 +115,30 @@ def claimed(name: str | None, resume: str, overwrite: bool) -> Iterator[Place]:
     for path in (place.output, place.state, place.early):
         if path.exists() and not path.is_file():
             raise OutputError(f"{path} is a folder or device, where a file is to be written; pass another output=")
-    folder = place.output.parent
+    with made_if_used(place.output.parent):
+        try:
+            with tempfile.NamedTemporaryFile(dir=place.output.parent, prefix=f".{place.state.name}."):
+                pass
+        except OSError as error:
+            raise OutputError(
+                f"{place.output} cannot be written ({error.strerror or error}); pass another output="
+            ) from error
+        with locked(place.output, f"{place.output} is being trained by another guidekit train"):
+            _sweep(place)
+            yield place
+
+
+@contextlib.contextmanager
+def made_if_used(folder: Path) -> Iterator[Path]:
+    """A folder that is made where there is none, and is gone again where nothing is left in it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{place.state.name}."):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"{place.output} cannot be written ({error.strerror or error}); pass another output="
-        ) from error
-    with locked(place.output, f"{place.output} is being trained by another guidekit train"):
-        _sweep(place)
-        yield place
+        yield folder
+    finally:
+        for path in made:  # the innermost first
+            with contextlib.suppress(OSError):  # there is something in it
+                path.rmdir()
 
 
 @contextlib.contextmanager

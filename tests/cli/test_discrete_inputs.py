@@ -103,7 +103,7 @@ BAD_TRAINING = {
     "train data=short.fasta": "no stretch of trainer.window=256 letters",
     "train data=nowhere.fasta": "nowhere.fasta'; accepted: a path such as mine.fasta, ecoli, human",
     "train data=humann": "did you mean 'human'",
-    "train data=folder.fasta": "there is no file",
+    "train data=folder.fasta": "an ordinary file is expected",
     "train data=human,ecoli": "different names as name=file,name=file",
     "train data=a=human,a=ecoli": "different names as name=file,name=file",
     "train domain=proteins data=genome.fasta": "this looks like DNA or RNA: use domain=dna",
@@ -134,32 +134,32 @@ BAD_SAMPLING = {
     "sample prior=unlabelled.safetensors condition=human": "made without conditions",
     "sample guidance=cfg": "give condition=",
     "sample condition=human guidance=cfg guidance.negative=mouse": "no value of label species named 'mouse'",
-    "sample condition=human guidance=kernel_cfg sampler=first_hitting": "use sampler=ancestral, or guidance=cfg",
-    "sample condition=human guidance=kernel_cfg guidance.mix=rates sampler=ancestral": "use sampler=jumps",
-    "sample condition=human guidance=discrete_fkc sampler=maskgit": "use sampler=ancestral or sampler=first_hitting",
+    "sample condition=human guidance=kernel_cfg sampler=first_hitting": "those of sampler=first_hitting are not: use sampler=ancestral or",
+    "sample condition=human guidance=kernel_cfg guidance.mix=rates sampler=ancestral": "sampler=ancestral does not: use sampler=euler_ctmc",
+    "sample condition=human guidance=discrete_fkc sampler=maskgit": "use sampler=ancestral or sampler=euler_ctmc",
     "sample condition=human guidance=discrete_fkc guidance.window=[0,1]": "from noise (1) to clean (0)",
     "sample reward=motif": "needs reward.motif=",
     "sample reward=motif reward.motif=CTFC": "did you mean 'TFEC' or 'CTCF'",
     "sample reward=restriction reward.sites=[EcoR1]": "'EcoRI'",
     "sample reward=restriction reward.sites=null": "needs reward.sites=",
-    "sample reward=gc reward.low=abc": "reward.low='abc'; a number is needed (shipped: 0.45)",
-    "sample reward=sum reward.terms=[{name:gc,low:abc}]": "reward gc: low='abc'",
+    "sample reward=gc reward.low=abc": "reward.low='abc'; accepted: a number (default: 0.45)",
+    "sample reward=sum reward.terms=[{name:gc,low:abc}]": "low='abc'; accepted: a number",
     "sample reward=sum reward.terms=[{name:motif_count}]": "reward=motif_count needs reward.motif=",
-    "sample reward=qed": "no reward named 'qed'",
-    "sample guidance=tag reward=homopolymer": "homopolymer is a black box: use guidance=predictor",
+    "sample reward=qed": "reward 'qed' is of domain molecules: give domain=molecules",
+    "sample guidance=tag reward=homopolymer": "homopolymer is a black box: use predictor",
     "sample guidance=tag reward=motif_count reward.motif=CTCF": "motif_count is a black box",
-    "sample guidance=tag reward=sum reward.terms=[gc,{name:motif_count,motif:CTCF}]": "sum is a black box",
-    "sample guidance=tag reward=gc sampler=first_hitting": "use sampler=jumps or sampler=ancestral",
-    "sample guidance=chain reward=gc guidance.plugs=[tag] sampler=maskgit": "use sampler=jumps or sampler=ancestral",
-    "sample guidance=chain reward=gc guidance.plugs=[{name:svdd,candidates:abc}]": "svdd: candidates='abc'; a whole",
-    "sample guidance=dcbg reward=gc guidance.rows=0": "rows=0",
+    "sample guidance=tag reward=sum reward.terms=[gc,{name:motif_count,motif:CTCF}]": "gc + motif_count is a black box",
+    "sample guidance=tag reward=gc sampler=first_hitting": "use sampler=ancestral or sampler=euler_ctmc",
+    "sample guidance=chain reward=gc guidance.of=[tag] sampler=maskgit": "use sampler=ancestral or sampler=euler_ctmc",
+    "sample guidance=chain reward=gc guidance.of=[{name:svdd,candidates:abc}]": "candidates='abc'; accepted: a whole number",
+    "sample guidance=dcbg reward=gc guidance.most_rows=0": "must be at least 1, got 0",
     "sample guidance=svdd reward=gc guidance.value=abc": "abc",
-    "sample prior=tiny_uniform.safetensors sampler=remdm": "samplers for it: ancestral, jumps, tau_leaping",
-    "sample prior=tiny_uniform.safetensors sampler=first_hitting": "FirstHitting needs a Masked process",
+    "sample prior=tiny_uniform.safetensors sampler=remdm": "samplers for it: sampler=ancestral, sampler=euler_ctmc, ",
+    "sample prior=tiny_uniform.safetensors sampler=first_hitting": "needs an absorbing (masked) process",
     "sample sampler=remdm sampler.eta=1.5": "eta lies in [0, 1]",
     "sample sampler=remdm sampler.schedule=loop sampler.eta=0.5": "eta=0.5 is above 0.1111, the bound of a loop",
-    "sample sampler=remdm sampler.window=0.5": "window=0.5; two times are needed",
-    "sample sampler=path_planning sampler.planner=abc": "planner='abc' is no function",
+    "sample sampler=remdm sampler.window=0.5": "sampler.window=0.5; accepted: a list of 2 numbers or null",
+    "sample sampler=path_planning sampler.planner=abc": "sampler.planner='abc'; accepted: a function, from Python",
     "sample steps=ten": "steps='ten'; a whole number is needed (shipped: 64)",
     "sample device=gpu": "device='gpu' cannot be used here; accepted: cpu",
     "sample domain=proteins prior=tiny.safetensors": "of domain 'dna', not of 'proteins'",
@@ -212,9 +212,9 @@ def test_checkpoints_to_start_from_must_have_the_same_network(made, here, capsys
 
 
 def test_types_follow_the_shipped_configuration():
-    shipped = {"share": 0.5, "count": 8, "on": False, "window": [1.0, 0.0], "value": None, "ess_threshold": 0.5}
+    shipped = {"share": 0.5, "count": 8, "on": False, "window": [1.0, 0.0], "value": None, "timeout": 0.5}
     check_types(
-        shipped, {"share": 1, "count": 3, "on": True, "window": (0.5, 0.0), "value": "x", "ess_threshold": None}
+        shipped, {"share": 1, "count": 3, "on": True, "window": (0.5, 0.0), "value": "x", "timeout": None}
     )
     for key, value in (("share", None), ("share", True), ("count", 1.5), ("count", True), ("on", 1), ("window", 0.5)):
         with pytest.raises(ValueError, match=f"setting: {key}="):
@@ -233,7 +233,7 @@ def test_conditional_samples_fasta_table_figure_and_bits_per_token(made, here, c
     rows = list(csv.DictReader((here / "run" / "samples.csv").open()))
     assert len(rows) == 6 and all(set(row["sequence"]) <= set("ACGT") and row["length"] == "24" for row in rows)
     domain = load_domain("dna")
-    assert domain.read_samples(here / "run" / "samples.fasta")[0] == [row["sequence"] for row in rows]
+    assert domain.read_samples(here / "run" / "samples.fasta").objects == [row["sequence"] for row in rows]
     figures = {"output": "figures.json", "samples": "run/samples.fasta", "reference": made / "fitting.fasta"}
     assert main(["evaluate", *settings, *(f"{key}={value}" for key, value in figures.items())]) == 0
     assert "bits per token (bound)" in capsys.readouterr().out
@@ -270,6 +270,5 @@ def test_list_shows_the_discrete_domains(capsys, monkeypatch):
         assert set(load_domain(name).rewards) <= set(lines)
     assert set(group_choices("sampler")) - {"default"} <= set(lines)
     assert set(group_choices("guidance")) - {"none"} <= set(lines)
-    assert (
-        "condition" in lines["cfg"][3] and "differentiable reward" in lines["tag"][3] and "tokens" in lines["dcbg"][3]
-    )
+    assert "a condition" in lines["cfg"][3] and "differentiable objective" in lines["tag"][3]
+    assert "tokens" in lines["dcbg"][4] and "contrast" in lines["cfg"][5]
