@@ -45,6 +45,7 @@ writes a status by hand.
     tests that the row names.
   - **planned**: not there yet.
 - **domains run**: where it has been run end to end, *exact* meaning analytic priors.
+- **missing**: what the method lacks, and what a longer run than that of the claim would add.
 - Below the tables every row has its claims with all figures, its **oracle tests**, which compare the method with an
   answer known exactly (a Gaussian, a mixture, an enumerable chain) or with a limit case, and what was **recorded
   before there were claims**, with the command or the page that has more.
@@ -149,10 +150,11 @@ def listing(table: Sequence[Row], claims: Mapping[str, Sequence[Told]]) -> str:
     """Rows as a table."""
     lines = ["| # | method | name | tier | status | domains run | missing |", "|---|---|---|---|---|---|---|"]
     for row in table:
-        state = summary(row, claims.get(row.number, ()))
+        own = claims.get(row.number, ())
+        state, missing = summary(row, own), [row.missing, *(each.claim.longer for each in own)]
         if detailed(row):
             state = f"[{state}](#{anchor(row)})"
-        cells = [row.number, row.method, row.written, row.tier, state, row.domains, row.missing]
+        cells = [row.number, row.method, row.written, row.tier, state, row.domains, "; ".join(filter(None, missing))]
         lines.append("| " + " | ".join(cell or "-" for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

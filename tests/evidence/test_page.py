@@ -8,12 +8,12 @@ import pytest
 from guidekit import registry
 from guidekit.console import Console
 from guidekit.evidence import page
-from guidekit.evidence.claim import Check, sources
+from guidekit.evidence.claim import sources
 from guidekit.evidence.rows import Row, has_test, resolves, rows
 from guidekit.evidence.run import RECORDS, ROOT, run_claim
 
 ROWS = rows()
-CLAIMS = [source for source in sources()]
+CLAIMS = sources()
 
 
 def test_the_page_is_made_from_its_sources():
@@ -94,7 +94,7 @@ CLAIM = Claim(7, "Toy", ("guidance.CFG",), "A", "It is small.", ("exact",), CHEC
     run_claim(claims()[0].source, [0, 1, 2], tmp_path, Console(quiet=True))
     assert page.summary(row, claims()) == "not met: small: 0.5, asked at most 0.2"
     whole = page.text([row], {"7": claims()})
+    assert "| an end |" in whole
     assert "0 met, 1 not met" in whole and "| small | 0.5 | 0.5 to 0.5 | at most 0.2 | not met |" in whole
     (tmp_path / "007b_toy.py").write_text(text.format(most=1))
     assert page.status(row, claims()) == "not met"  # one that was not run does not hide one that is not met
-    assert Check("", "x", most=1) == Check("", "x", most=1)
