@@ -83,7 +83,7 @@ class Domain:
     kinds: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     tasks: ClassVar[Mapping[str, Callable[..., Task]]] = {}
     job: ClassVar[str] = "token_job"
-    network: ClassVar[Callable[[nn.Module], Objective] | None] = None
+    network: ClassVar[type[Any] | None] = None
 
     @classmethod
     def settings(cls) -> tuple[str, ...]:
@@ -205,10 +205,10 @@ class Domain:
             return function
         if self.network is not None and isinstance(function, nn.Module):
             return self.network(function)
-        title = name or getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
+        said = getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
         if workers:
             function = Isolated(function, workers=workers, timeout=timeout)
-        return ObjectReward(function, title)
+        return ObjectReward(function, name or str(said))
 
     def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> Verifier:
         """What tells where a sequence of states first breaks a rule, see `guidekit.objectives.verifiers`.
@@ -367,6 +367,7 @@ class Rewards(Mapping[str, Objective]):
 
     def make(self, name: str, **options: Any) -> Objective:
         """The reward as an objective, with options."""
+        assert not isinstance(self.domain, type), "a class of domains has no codec to decode by: make the domain"
         return self.domain.bind(self.function(name, **options), name)
 
 

@@ -112,8 +112,8 @@ class Isolated:
         """Processes that have answered, died, or are late."""
         busy = [process for process in self._processes if process.batch]
         patience = min([1.0, *(max(0.0, process.late_at - time.monotonic()) for process in busy)])
-        heard = wait([process.connection for process in busy], patience)
-        return [process for process in busy if process.connection in heard or process.dead or process.late]
+        heard = wait([process.pipe for process in busy], patience)
+        return [process for process in busy if process.pipe in heard or process.dead or process.late]
 
 
 @dataclasses.dataclass
@@ -135,9 +135,21 @@ class Process:
     popen: subprocess.Popen | None = None
 
     @property
+    def pipe(self) -> Connection:
+        """The connection to a process that was started."""
+        assert self.connection is not None
+        return self.connection
+
+    @property
+    def child(self) -> subprocess.Popen:
+        """The process, once it was started."""
+        assert self.popen is not None
+        return self.popen
+
+    @property
     def dead(self) -> bool:
         """It has ended; what it said before may still be unread."""
-        return self.popen.poll() is not None
+        return self.child.poll() is not None
 
     @property
     def late(self) -> bool:
@@ -153,12 +165,12 @@ class Process:
         self.batch.extend(batch)
         self.late_at = math.inf if timeout is None else time.monotonic() + timeout
         with contextlib.suppress(OSError):  # it died; `answer` will find out
-            self.connection.send([packed for _, packed in batch])
+            self.pipe.send([packed for _, packed in batch])
 
     def answer(self, timeout: float | None) -> tuple[int, float | str]:
         """The index of the first open object and its outcome; a process that is dead or late is ended."""
         try:
-            said = self.connection.recv() if self.connection.poll() else None
+            said = self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, OSError):
             said = None
         i, _ = self.batch.popleft()
@@ -171,7 +183,7 @@ class Process:
     def ending(self) -> str:
         """How the process ended."""
         try:
-            code = self.popen.wait(5.0)
+            code = self.child.wait(5.0)
         except subprocess.TimeoutExpired:  # it has closed its connection and lives
             return "closed the connection of its worker process"
         if code >= 0:
@@ -212,8 +224,8 @@ class Process:
         if self.connection is not None:
             self.connection.close()
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.popen.pid, signal.SIGKILL)
-            self.popen.wait()
+                os.killpg(self.child.pid, signal.SIGKILL)
+            self.child.wait()
         self.connection, self.late_at = None, math.inf
 
 

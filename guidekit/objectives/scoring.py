@@ -36,8 +36,8 @@ def refuse_useless(function: Callable[[Any], float], objects: Sequence[Any], nam
     Raises:
         ValueError: it failed on all of them for the same reason.
     """
-    reasons = [outcome for _, outcome in sorted(outcomes(function, objects), key=itemgetter(0))]
-    reasons = [outcome for outcome in reasons if isinstance(outcome, str)]
+    found = sorted(outcomes(function, objects), key=itemgetter(0))
+    reasons = [outcome for _, outcome in found if isinstance(outcome, str)]
     if not objects or len(reasons) < len(objects) or len({reason.partition(":")[0] for reason in reasons}) > 1:
         return
     raise ValueError(

@@ -42,4 +42,4 @@ class Window:
 
     def __call__(self, thing: Any) -> float:
         """Minus the distance of the measure to the window, in its unit."""
-        return outside(self.measure(thing), self.low, self.high)
+        return float(outside(self.measure(thing), self.low, self.high))
