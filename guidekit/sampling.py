@@ -219,7 +219,7 @@ def join(parts: list[Result]) -> Result:
 
 def known_samplers() -> list[Sampler]:
     """One of every sampler, with its defaults, to be recommended where one does not fit."""
-    return [entry.load()() for entry in registry.entries("sampler").values()]
+    return [kind() for _, kind in registry.usable("sampler")]
 
 
 def chosen_sampler(sampler: Sampler | str | None, prior: Prior, members: tuple[Guidance, ...] = ()) -> Sampler:

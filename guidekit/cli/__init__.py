@@ -66,6 +66,10 @@ def _sentence(error: Exception) -> str:
         text = f"there is no file or folder {error.filename}"
     elif isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    if type(error).__name__ == "GuidanceError":  # of a module that would load torch
+        from guidekit.cli.terms import in_terms
+
+        text = in_terms(text)
     return plain(" ".join(text.split()))
 
 

@@ -34,6 +34,9 @@ STATES = {
 }
 """What is said of the states that something works on, the narrowest first."""
 
+OF_GOALS = (Fact.GRADIENT, Fact.PSEUDO_INVERSE)
+"""What is said with the goal itself."""
+
 
 class Anything(Objective[None]):
     """Stands in for what a run obeys."""
@@ -67,7 +70,7 @@ def guidance_facts(name: str, kind: Callable[..., Guidance]) -> dict[str, str]:
     if {Fact.CONDITIONAL, Fact.CONDITION} <= facts:
         needs.append("a conditional prior and a condition")
         facts -= {Fact.CONDITIONAL, Fact.CONDITION}
-    needs += [fact.value[0] for fact in Fact if fact in facts and fact not in STATES and fact is not Fact.GRADIENT]
+    needs += [fact.value[0] for fact in Fact if fact in facts and fact not in (*STATES, *OF_GOALS)]
     on = dict.fromkeys(states_of(set(_required(guidance.members))) for guidance in found)
     places = dict.fromkeys(member.layer.name.lower() for member in sorted(parts, key=lambda member: member.layer))
     return {

@@ -198,6 +198,8 @@ def converted(setting: Setting, value: Any, context: Context | None, name: str) 
     Raises:
         ValueError: a value of another kind.
     """
+    if isinstance(value, float) and math.isinf(value) and value == setting.default:
+        return value
     for member in sorted(members(setting.annotation), key=_rank):
         try:
             return _taken(member, value, context, name)
