@@ -114,8 +114,8 @@ def planned(config: Mapping[str, Any]) -> Plan:
         raise ValueError(f"prior {config['prior']} has the labels {names}; name values: 'conditions=[{{qed: high}}]'")
     if wanted is None and known:
         wanted = list(known[0].values)
-    rows = [prior.condition(one) for one in wanted or ()]
-    condition = torch.cat(rows).repeat_interleave(config["each"], 0) if rows else None
+    rows: list[Any] = [prior.condition(one) for one in wanted or ()]
+    condition: Any = torch.cat(rows).repeat_interleave(config["each"], 0) if rows else None
     labels = condition[:, 0].tolist() if rows and len(known) == 1 else None
     arguments = dict(
         sampler=build_sampler(config["sampler"]),

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,6 @@ import guidekit as gk
 from guidekit.core.guidance import Guidance, Move, Propose
 from guidekit.core.population import Population
 from guidekit.core.prediction import Prediction
-from guidekit.core.prior import Prior
 from guidekit.core.proposal import Proposal
 from guidekit.core.question import Denoise, Question
 from guidekit.core.random import Draw, KeyedRandom
@@ -107,7 +107,7 @@ def mixture_loops(steps: int = 1000, rows: int = 256) -> list[Row]:
     ]
 
 
-def bare_dps(prior: Prior, y: Tensor, measured: Callable[[Tensor], Tensor], steps: int, rows: int) -> Tensor:
+def bare_dps(prior: Any, y: Tensor, measured: Callable[[Tensor], Tensor], steps: int, rows: int) -> Tensor:
     """Diffusion posterior sampling by hand: ancestral steps, and after each the gradient of the residual norm."""
     grid = prior.process.grid(steps)
     levels = [prior.process.coefficients(t)[1] for t in grid]
@@ -180,7 +180,7 @@ def joined(steps: int = 8, rows: int = 32) -> list[Row]:
 
 def molecule_loops(rows: int = 64) -> list[Row]:
     """Our first-hitting loop against the same one written by hand, on the shipped molecule prior."""
-    prior = load_domain("molecules").load_prior()
+    prior: Any = load_domain("molecules").load_prior()
     steps = prior.event_shape[0]
     mask = prior.process.mask_id
 

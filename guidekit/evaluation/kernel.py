@@ -40,8 +40,8 @@ def kernel_distance(first: Tensor, second: Tensor) -> tuple[float, float]:
         return value, math.nan
     less_first = (a - 2 * within[0]) / ((m - 1) * (m - 2)) + b / (n * (n - 1)) - 2 * (c - across[0]) / ((m - 1) * n)
     less_second = a / (m * (m - 1)) + (b - 2 * within[1]) / ((n - 1) * (n - 2)) - 2 * (c - across[1]) / (m * (n - 1))
-    variance = sum((len(x) - 1) * x.var(correction=0) for x in (less_first, less_second))
-    return value, float(variance.sqrt())
+    variance = sum((len(x) - 1) * float(x.var(correction=0)) for x in (less_first, less_second))
+    return value, math.sqrt(variance)
 
 
 def _kernel(products: Tensor) -> Tensor:

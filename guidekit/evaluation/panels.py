@@ -16,7 +16,7 @@ from guidekit.files import write_atomic
 
 INK, FAINT = "#2b2b2b", "#777777"
 DPI = 150
-LITERAL = {"text.parse_math": False, "text.usetex": False}
+LITERAL: Any = {"text.parse_math": False, "text.usetex": False}
 """Settings of matplotlib under which names from files are drawn as they are, dollar signs and all."""
 GAP, CAPTION = 0.04, 0.22
 """Space between pictures, and for the number below one, as shares of a picture."""

@@ -73,6 +73,10 @@ class DiscreteProcess(Process):
         ids = torch.arange(self.vocab_size, device=device)
         return chance * (ids != (-1 if self.pinned is None else self.pinned)).double()
 
+    def noise(self, x0: Tensor, t: Number, u: Tensor) -> Tensor:
+        """Noisy tokens for clean x0 (B, L), t number or (B,), u (B, L) uniform."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement noise(x0, t, u)")
+
     def transition(self, t: float, u: float) -> Tensor:
         """Matrix q(z_t | z_u), (C, C) float64, rows sum to one."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement transition(t, u)")

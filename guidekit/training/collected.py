@@ -59,9 +59,10 @@ class Batches(IterableDataset):
             noise = torch.rand if isinstance(self.process, DiscreteProcess) else torch.randn
             states, times, rewards = self.process.noise(x0, t, noise(x0.shape, generator=random)), t, data.rewards[rows]
             if count < self.size:
-                pick = torch.randint(len(data.noisy), (self.size - count,), generator=random)
-                states, times = torch.cat([states, data.noisy[pick]]), torch.cat([times, data.times[pick]])
-                rewards = torch.cat([rewards, data.led_to[pick]])
+                stored: Any = data
+                pick = torch.randint(len(stored.noisy), (self.size - count,), generator=random)
+                states, times = torch.cat([states, stored.noisy[pick]]), torch.cat([times, stored.times[pick]])
+                rewards = torch.cat([rewards, stored.led_to[pick]])
             yield (states, times), bin_of(rewards, self.edges)
 
 

@@ -139,4 +139,5 @@ def guided_loss(loss: DenoisingError, made: Mapping[str, Any] | None) -> Denoisi
 def _both(loss: DenoisingError, network: nn.Module, noisy, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Predictions (B, *S) with and without labels, from one call."""
     twice = type(noisy)(*(torch.cat([part, part]) for part in noisy))
-    return loss.mean(network, twice, torch.cat([labels, torch.full_like(labels, -1)])).chunk(2)
+    conditional, null = loss.mean(network, twice, torch.cat([labels, torch.full_like(labels, -1)])).chunk(2)
+    return conditional, null

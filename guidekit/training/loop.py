@@ -63,10 +63,11 @@ def run(
         save_checkpoint(path, module.average, {**description, "card": card})
 
     early = early_update(trainer)
-    told = ({"updates": early}, f"{early} updates", False)
     stop = StopBetweenUpdates(trainer["minutes"])
     callbacks = [KeepState(place.state, trainer["validate_every"]), stop]
-    callbacks += [AtUpdate(early, lambda: write(place.early, *told))] if early else []
+    callbacks += (
+        [AtUpdate(early, lambda: write(place.early, {"updates": early}, f"{early} updates", False))] if early else []
+    )
     with quiet():
         loop = lightning_loop(trainer, made, len(module.configure_optimizers()), callbacks)
         with stop:
@@ -133,9 +134,9 @@ class AtUpdate(lightning.Callback):
     def __init__(self, update: int, then: Callable[[], None]) -> None:
         self.update, self.then = update, then
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, module: DenoisingModule, *rest: Any) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *rest: Any) -> None:
         """See the class."""
-        if module.updates == self.update:
+        if pl_module.updates == self.update:
             self.then()
 
 
@@ -150,9 +151,9 @@ class KeepState(lightning.Callback):
     def __init__(self, state: Path, every: int) -> None:
         self.state, self.every, self.last = state, every, time.monotonic()
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, module: DenoisingModule, *rest: Any) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *rest: Any) -> None:
         """See the class."""
-        if module.updates % self.every == 0 or time.monotonic() - self.last >= MOST_SECONDS:
+        if pl_module.updates % self.every == 0 or time.monotonic() - self.last >= MOST_SECONDS:
             trainer.save_checkpoint(self.state)
             self.last = time.monotonic()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,12 @@ from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.state import column
 from guidekit.names import UnknownNameError
 from guidekit.processes import DiscreteProcess, Masked, Stepped
+
+AUXILIARY = 0.001
+"""Weight of the cross-entropy beside the bound of D3PM."""
+
+Loss = Callable[..., Tensor]
+"""(network, clean tokens (B, L), labels (B, K) or None, generator) -> (B,)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +155,7 @@ class SteppedLikelihood(DiscreteObjective):
     """
 
     steps: int = 1000
-    auxiliary: float = 0.001
+    auxiliary: float = AUXILIARY
 
     def __call__(
         self, network: nn.Module, tokens: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None
@@ -211,7 +218,7 @@ def bound_rate(process: DiscreteProcess, prediction: CategoricalPrediction, x0: 
     return terms.sum((1, 2))
 
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, Callable[..., Loss]] = {
     "likelihood": DiscreteLikelihood,
     "cross_entropy": DenoisingCrossEntropy,
     "stepped_likelihood": SteppedLikelihood,
@@ -219,7 +226,7 @@ OBJECTIVES = {
 """Losses by name, for configs/trainer/; see `objective_for`."""
 
 
-def objective_for(process: DiscreteProcess, name: str, parametrization: str = "clean", timed: bool = False) -> object:
+def objective_for(process: DiscreteProcess, name: str, parametrization: str = "clean", timed: bool = False) -> Loss:
     """The loss of a name for a process: for "likelihood" the closed form of a masked process where it applies.
 
     A chain in discrete time has its own steps, and `SteppedLikelihood` is its likelihood.
@@ -229,8 +236,8 @@ def objective_for(process: DiscreteProcess, name: str, parametrization: str = "c
     if parametrization == "ratios" and name != "likelihood":
         raise ValueError(f"objective={name} is for predictions of clean tokens; a network of ratios needs likelihood")
     if isinstance(process, Stepped) and name != "cross_entropy":
-        own = {"steps": len(process.matrices)} | ({"auxiliary": 0.0} if name == "likelihood" else {})
-        return SteppedLikelihood(process, parametrization, **own)
+        steps, plain = len(process.matrices), name == "likelihood"
+        return SteppedLikelihood(process, parametrization, steps=steps, auxiliary=0.0 if plain else AUXILIARY)
     if name not in OBJECTIVES:
         raise UnknownNameError("objective", name, OBJECTIVES)
     return OBJECTIVES[name](process, parametrization)

@@ -35,7 +35,7 @@ class Place:
     """
 
     output: Path
-    resume: Literal["auto", "never"] = "auto"
+    resume: str = "auto"
     overwrite: bool = False
 
     @property
@@ -75,9 +75,10 @@ class Place:
         if state is not None:
             records[self.state] = state[KEY]
         source = there[-1]  # the latest of them: an early copy, the result, the state
-        if records[source] is None:
+        record = records[source]
+        if record is None:
             raise OutputError(f"{source} exists, and was made in another way; {REMEDY}")
-        told = differences(records[source]["made"], made)
+        told = differences(record["made"], made)
         if told:
             raise OutputError(f"{source} is of a training with other settings: {'; '.join(told)}; {REMEDY}")
         result = records.get(self.output)

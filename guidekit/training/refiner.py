@@ -15,6 +15,7 @@ from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.loop import Progress
 from guidekit.core.prior import Prior
 from guidekit.guidance.starts.refined_noise import Refiner, fingerprint
+from guidekit.processes import GaussianProcess
 from guidekit.samplers.ancestral import DDIM
 from guidekit.sampling import join, prepare
 
@@ -59,7 +60,8 @@ def unguided(
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Unguided DDIM samples (B, *S) of noise x (B, *S) at the first of `times`; progress is told how many are made."""
-    process, done = prior.process, []
+    process: Any = prior.process
+    done = []
     for rows in torch.arange(len(x)).split(min(PAIRS_AT_ONCE, prior.network_batch or len(x))):
         part, given = x[rows], None if condition is None else condition[rows]
         with torch.no_grad():
@@ -127,12 +129,12 @@ def train_refiner(
 
     Source: Ahn et al. 2024, arXiv:2412.03895, section 4.2 (multistep score distillation).
     """
-    say = progress or (lambda text: None)
+    say, process = progress or (lambda text: None), _gaussian(prior)
     times = tuple(sampler.grid(prior, steps))
     seen = None if condition is None else condition.unique(dim=0)
     network = copy.deepcopy(network)
-    refiner = Refiner(network, prior.process, tuple(prior.event_shape), times, seen, fingerprint(prior))
-    random, std = torch.Generator().manual_seed(seed), float(prior.process.coefficients(times[0])[1])
+    refiner = Refiner(network, process, tuple(prior.event_shape), times, seen, fingerprint(prior))
+    random, std = torch.Generator().manual_seed(seed), float(process.coefficients(times[0])[1])
     first = 1
     if begun is not None:
         network.load_state_dict(begun.weights)
@@ -142,7 +144,11 @@ def train_refiner(
     for number in range(first, rounds + 1):
         name = f"round {number} of {rounds}"
         start = refined(refiner, noise, condition)
-        ends = unguided(prior, start, times, condition, lambda done, name=name: say(f"{name}: {done} sampled"))
+
+        def sampled(done: int, name: str = name) -> None:
+            say(f"{name}: {done} sampled")
+
+        ends = unguided(prior, start, times, condition, sampled)
         error = ends - targets
         few = slice(0, FEW)
         gain = gain_of(prior, start[few], ends[few], error[few], times, None if condition is None else condition[few])
@@ -179,7 +185,7 @@ def gain_of(
         prior, times, condition: as for `unguided`.
         noise, ends, error: (B, *S) noise, its samples, and their distance from the targets.
     """
-    std = float(prior.process.coefficients(times[0])[1])
+    std = float(_gaussian(prior).coefficients(times[0])[1])
     size = float(error.square().mean().sqrt())
     if size == 0:
         return 1.0
@@ -191,6 +197,13 @@ def gain_of(
 
 PROBE, LEAST_GAIN = 0.02, 0.1
 """Root mean square of the change of noise that a gain is measured by, and the least one that is believed."""
+
+
+def _gaussian(prior: Prior) -> GaussianProcess:
+    """The process of a prior; `GuidanceError` where it adds no Gaussian noise."""
+    if not isinstance(prior.process, GaussianProcess):
+        raise GuidanceError(f"a refiner changes Gaussian noise, and this prior ({prior.name}) has none")
+    return prior.process
 
 
 def refined(refiner: Refiner, noise: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -51,8 +51,8 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
     torch.manual_seed(seed)
     network, made = network_of(trainer["network"], prior)
     if len(prior.event_shape) == 3:  # convolutions are half as quick again on a CPU with channels last
-        for module in (network, prior.network or network):
-            module.to(memory_format=torch.channels_last)
+        for module in filter(None, (network, prior.network)):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a gap in torch's types
     count = trainer["pairs"] + trainer["validation"]
     labels = labels_of(prior, config["condition"], count, seed)
     record = record_of_samples(domain, config)
@@ -71,13 +71,22 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
         def keep(last: RefinerRound) -> None:
             write_state(place.state, {"noise": noise, "targets": targets, "round": dict(vars(last))}, record)
 
-        held = slice(trainer["pairs"], None)
-        rest = [None if part is None else part[: trainer["pairs"]] for part in (noise, targets, labels)]
-        options = {key: trainer[key] for key in ("rounds", "updates", "batch_size", "learning_rate", "penalty")}
-        options |= dict(steps=steps, seed=seed, sampler=sampler, condition=rest.pop(), keep=keep)
-        options["begun"] = None if state["round"] is None else RefinerRound(**state["round"])
+        learned, held = slice(trainer["pairs"]), slice(trainer["pairs"], None)
         task = bar.add_task("refiner", text="")
-        refiner = train_refiner(prior, network, *rest, **options, progress=lambda text: bar.update(task, text=text))
+        refiner = train_refiner(
+            prior,
+            network,
+            noise[learned],
+            targets[learned],
+            steps,
+            condition=None if labels is None else labels[learned],
+            seed=seed,
+            sampler=sampler,
+            progress=lambda text: bar.update(task, text=text),
+            begun=None if state["round"] is None else RefinerRound(**state["round"]),
+            keep=keep,
+            **{key: trainer[key] for key in ("rounds", "updates", "batch_size", "learning_rate", "penalty")},
+        )
         given = None if labels is None else labels[held]
         before, after = (
             float((unguided(prior, start, refiner.times, given) - targets[held]).square().mean())
@@ -120,14 +129,14 @@ def refuse_settings(config: dict[str, Any], prior: Prior) -> None:
         raise ValueError(f"trainer.penalty={trainer['penalty']}; a number of at least 0 is needed")
 
 
-def teacher_of(config: dict[str, Any], domain: Domain, prior: Prior) -> Guidance:
+def teacher_of(config: dict[str, Any], domain: Domain, prior: Prior) -> Guidance | None:
     """The guidance that is to be paid in advance."""
     reward = build_reward(domain, config["reward"], prior)
     teacher = {"name": "chain", "of": config["trainer"]["teacher"]}
     return build_guidance(teacher, reward, partial(domain.verifier, prior=prior), domain.checkpoint)
 
 
-def network_of(wanted: dict[str, Any] | str | None, prior: Prior) -> tuple[nn.Module, dict[str, Any]]:
+def network_of(wanted: dict[str, Any] | str | None, prior: Any) -> tuple[nn.Module, dict[str, Any]]:
     """A network for a prior's states and labels, zero at first, and {name, options} it is made from.
 
     Args:
@@ -141,11 +150,11 @@ def network_of(wanted: dict[str, Any] | str | None, prior: Prior) -> tuple[nn.Mo
     if wanted == "prior":
         if not hasattr(prior, "made"):
             raise ValueError(f"trainer.network=prior: {prior.name} has no network of a checkpoint to start from")
-        network, made = copy.deepcopy(prior.network), dict(prior.made)
+        network = copy.deepcopy(prior.network)
         nn.init.zeros_(network.head.weight)
         nn.init.zeros_(network.head.bias)
-        return network, made
-    made = SMALL if wanted is None else wanted
+        return network, dict(prior.made)
+    made: Any = SMALL if wanted is None else wanted
     if not isinstance(made, dict) or made.get("name") not in NETWORKS:
         name = made.get("name") if isinstance(made, dict) else made
         raise UnknownNameError("trainer.network", str(name), ["prior", *NETWORKS])
@@ -163,7 +172,7 @@ def network_of(wanted: dict[str, Any] | str | None, prior: Prior) -> tuple[nn.Mo
     return network, {"name": made["name"], "options": options}
 
 
-def labels_of(prior: Prior, condition: Any, count: int, seed: int) -> Tensor | None:
+def labels_of(prior: Any, condition: Any, count: int, seed: int) -> Tensor | None:
     """Conditions (count, K) of the pairs: the given one, or random ones where there is none; None without labels."""
     labels = getattr(prior, "labels", ())
     if condition is not None:
@@ -182,7 +191,7 @@ def progress_bar(console: Console) -> Progress:
 
 
 def _pairs(
-    bar: Progress, prior: Prior, teacher: Guidance, count: int, steps: int, seed: int, labels: Any, sampler: DDIM
+    bar: Progress, prior: Prior, teacher: Guidance | None, count: int, steps: int, seed: int, labels: Any, sampler: DDIM
 ) -> tuple[Tensor, Tensor]:
     task = bar.add_task("guided samples", text=f"0 of {count}")
 

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+POOL = 32
+"""Batches of sequences that are sorted by length together."""
+
 
 class BucketedSequences(IterableDataset):
     """Endless batches of token sequences of similar length, cut to the longest of the batch.
@@ -35,7 +38,7 @@ class BucketedSequences(IterableDataset):
         offsets: np.ndarray,
         batch_size: int,
         pad_id: int = 0,
-        pool: int = 32,
+        pool: int = POOL,
         seed: int = 0,
         batches: int | None = None,
         labels: np.ndarray | None = None,

@@ -25,7 +25,7 @@ from guidekit.training import loop
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.objectives import objective_for
 from guidekit.training.place import Place
-from guidekit.training.sequences import BucketedSequences, Windows
+from guidekit.training.sequences import POOL, BucketedSequences, Windows
 from guidekit.training.states import content, record_of
 
 
@@ -38,12 +38,12 @@ def save_prepared(path: Path, train: tuple, validation: tuple, description: dict
         description: see `guidekit.priors.checkpoints.save_checkpoint`; "window" and "complement" ask for windows at
             random places of the sequences instead of whole ones.
     """
-    arrays = {}
-    for prefix, part in (("", train), ("val_", validation)):
-        arrays |= {prefix + name: value for name, value in zip(("tokens", "offsets", "labels"), part, strict=False)}
+    arrays: dict[str, Any] = {"description": np.array(json.dumps(description))}
+    for prefix, given in (("", train), ("val_", validation)):
+        arrays |= {prefix + name: value for name, value in zip(("tokens", "offsets", "labels"), given, strict=False)}
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
-        np.savez_compressed(file, description=np.array(json.dumps(description)), **arrays)
+        np.savez_compressed(file, **arrays)
     os.replace(part, path)
 
 
@@ -80,8 +80,8 @@ def fit(
     if trainer.get("parametrization"):
         description["parametrization"] = trainer["parametrization"]
     if (description.get("process") or {}).get("name") == "marginal" and not description["process"].get("options"):
-        counts = np.bincount(data["tokens"], minlength=description["vocab_size"])
-        description["process"] = {**description["process"], "options": {"law": counts.tolist()}}
+        law = np.bincount(data["tokens"], minlength=description["vocab_size"]).tolist()
+        description["process"] = {**description["process"], "options": {"law": law}}
     process = process_from(description)
     counts = [len(label["values"]) for label in description.get("labels", ())]
     parametrization = description.get("parametrization", "clean")
@@ -112,12 +112,12 @@ def _loaders(
     size, window = trainer["batch_size"], description.get("window")
 
     def batches(prefix: str, seed: int, count: int | None, first: int) -> IterableDataset:
-        tokens, offsets, labels = (data.get(prefix + name) for name in ("tokens", "offsets", "labels"))
-        more = dict(batches=count, labels=labels, first=first)
+        tokens, offsets, labels = data[f"{prefix}tokens"], data[f"{prefix}offsets"], data.get(f"{prefix}labels")
+        more: Any = dict(batches=count, labels=labels, first=first)
         if window:
             return Windows(tokens, offsets, size, window, description.get("complement"), seed, **more)
-        pool = {} if count is None else {"pool": count}
-        return BucketedSequences(tokens, offsets, size, description["pad_id"] or 0, seed=seed, **pool, **more)
+        pad = description["pad_id"] or 0
+        return BucketedSequences(tokens, offsets, size, pad, POOL if count is None else count, seed, **more)
 
     held = trainer["validation"] // size if window else (len(data["val_offsets"]) - 1) // size
     train, validation = batches("", seed, None, done), batches("val_", 0, max(1, held), 0)

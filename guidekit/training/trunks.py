@@ -25,8 +25,8 @@ def small_trunk(prior: Prior) -> dict[str, Any]:
     return {"name": "sequence_transformer", "options": {**padded, "width": 96, "depth": 2}}
 
 
-def own_trunk(prior: Prior) -> dict[str, Any]:
-    """{name, options} of a prior's network, as a trunk."""
+def own_trunk(prior: Any) -> dict[str, Any]:
+    """{name, options} of the network of a prior from a checkpoint, as a trunk."""
     return {"name": prior.made["name"], "options": {"timed": False, **prior.made["options"]}}
 
 
@@ -36,6 +36,6 @@ def shared_trunk(prior: Prior, outputs: int) -> ValueNetwork:
     Raises:
         ValueError: the prior has none.
     """
-    if not hasattr(prior, "from_features"):
+    if prior.network is None or not hasattr(prior, "from_features"):
         raise ValueError(f"{prior.name} has no features to learn a value from")
     return ValueNetwork(copy.deepcopy(prior.network).requires_grad_(False), outputs)

@@ -33,14 +33,14 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
         OutputError: see `guidekit.training.place.Place.standing`.
         Stopped: by a signal.
     """
-    if config["reward"].get("name") is None:
-        raise ValueError("trainer=value learns a reward: give reward=")
     settings = {field.name: config["trainer"][field.name] for field in dataclasses.fields(Schedule)}
     if settings["eta"] is not None:
         settings["eta"] = tuple(settings["eta"])
     schedule = Schedule(**settings)
     prior = domain.load_prior(config["prior"])
     reward = build_reward(domain, config["reward"], prior)
+    if reward is None:
+        raise ValueError("trainer=value learns a reward: give reward=")
     trunk = config["trainer"]["network"] or small_trunk(prior)
     if trunk != "prior" and (not isinstance(trunk, dict) or trunk.get("name") not in TRUNKS):
         name = trunk.get("name") if isinstance(trunk, dict) else trunk
@@ -54,12 +54,23 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
     standing = place.standing(made)
     if standing == "done":
         return False
-    options = dict(data=data, equal_counts=getattr(reward, "by_rank", False))
-    if standing == "begun":
-        options["begun"] = Round.of(read_state(place.state)["round"])
-        console.print(f"round {options['begun'].step} was done before: {place.state}")
-    options["keep"] = lambda last: write_state(place.state, {"round": last.plain()}, made)
-    value = train_value(prior, reward, trunk, schedule, bins, condition, seed, console.print, **options)
+    begun = Round.of(read_state(place.state)["round"]) if standing == "begun" else None
+    if begun is not None:
+        console.print(f"round {begun.step} was done before: {place.state}")
+    value = train_value(
+        prior,
+        reward,
+        trunk,
+        schedule,
+        bins,
+        condition,
+        seed,
+        log=console.print,
+        data=data,
+        equal_counts=getattr(reward, "by_rank", False),
+        begun=begun,
+        keep=lambda last: write_state(place.state, {"round": last.plain()}, made),
+    )
     card = {
         "prior": config["prior"],
         "reward": config["reward"],

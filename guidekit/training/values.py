@@ -127,13 +127,10 @@ def train_value(
         value.network.load_state_dict(begun.weights)
         value.network.eval().requires_grad_(False)
     unguided = len(seen.clean)
-    if schedule.eta is None:
-        rewards = seen.rewards[:unguided]
-        spread = float(rewards[rewards.isfinite()].std().nan_to_num(0.0)) or 1.0
-        schedule = dataclasses.replace(schedule, eta=(1 / spread, 4 / spread))
+    etas = schedule.eta or _suited(seen.rewards[:unguided])
     for step in range(first, schedule.rounds + 1):
         if step:
-            seen = seen.join(_roll_out(prior, objective, value, schedule, condition, seed + step))
+            seen = seen.join(_roll_out(prior, objective, value, schedule, etas, condition, seed + step))
         value, loss = fit(prior, seen, trunk, schedule, bins, seed + step, equal_counts)
         if log is not None:
             best = seen.rewards[unguided:] if step else seen.rewards
@@ -175,7 +172,7 @@ class BinLikelihood:
 
     value: LearnedValue
 
-    def __call__(self, network: torch.nn.Module, states: tuple[Tensor, Tensor], bins: Tensor) -> Tensor:
+    def __call__(self, network: torch.nn.Module, states: Any, bins: Any) -> Tensor:
         """For states (x, t) and bins (B,)."""
         x, t = states
         return F.nll_loss(dataclasses.replace(self.value, network=network).log_law(x, t), bins, reduction="none")
@@ -185,9 +182,10 @@ def untrained(
     prior: Prior, data: Collected, trunk: Mapping[str, Any] | str, bins: int, equal_counts: bool = False
 ) -> LearnedValue:
     """A value with new weights, whose bins are those of the data."""
-    network = shared_trunk(prior, bins + 1) if trunk == "prior" else ValueNetwork(trunk, bins + 1)
+    network = shared_trunk(prior, bins + 1) if isinstance(trunk, str) else ValueNetwork(trunk, bins + 1)
     means = bin_means(data.rewards, _edges(data, bins, equal_counts))
-    return LearnedValue(network, prior.process, means)
+    process: Any = prior.process
+    return LearnedValue(network, process, means)
 
 
 def _edges(data: Collected, bins: int, equal_counts: bool) -> Tensor:
@@ -237,11 +235,17 @@ def fit(
 
 
 def _roll_out(
-    prior: Prior, objective: Objective, value: LearnedValue, schedule: Schedule, condition: Any, seed: int
+    prior: Prior,
+    objective: Objective,
+    value: LearnedValue,
+    schedule: Schedule,
+    etas: tuple[float, float],
+    condition: Any,
+    seed: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """States and times behind the switch of guided trajectories, the rewards they led to, and one reward a sample."""
     random = keyed_generator("cpu", seed, 0, "switches")
-    low, high = schedule.eta
+    low, high = etas
     found = []
     for stratum in range(STRATA):
         size = (schedule.collected * (stratum + 1)) // STRATA - (schedule.collected * stratum) // STRATA
@@ -257,16 +261,27 @@ def _roll_out(
             if 0 < t <= switch:
                 seen.append((t, progress.population.state))
 
-        guided = SLCD(value, eta, lambda t, switch=switch: schedule.scale * (t > switch), schedule.first_order)
-        options = dict(condition=condition, sampler=Ancestral(), batch_size=size, progress=keep)
-        clean = sample(prior, guided, size, schedule.sampling_steps, seed * STRATA + stratum, **options).samples
+        def scale(t: float, switch: float = switch) -> float:
+            return schedule.scale * (t > switch)
+
+        guided = SLCD(value, eta, scale, schedule.first_order)
+        steps, own = schedule.sampling_steps, seed * STRATA + stratum
+        made = sample(prior, guided, size, steps, own, Ancestral(), condition=condition, batch_size=size, progress=keep)
+        clean = made.samples
         rewards = score(prior, objective, clean)
         seen.append((0.0, clean))
         chosen = torch.randperm(len(seen), generator=random)[: schedule.states].tolist()
         states = torch.cat([seen[i][1] for i in chosen])
         times = torch.tensor([seen[i][0] for i in chosen]).repeat_interleave(size)
         found.append((states, times, rewards.repeat(len(chosen)), rewards))
-    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+    states, times, led_to, rewards = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return states, times, led_to, rewards
+
+
+def _suited(rewards: Tensor) -> tuple[float, float]:
+    """Least and largest eta for rewards (B,) of unguided samples."""
+    spread = float(rewards[rewards.isfinite()].std().nan_to_num(0.0)) or 1.0
+    return 1 / spread, 4 / spread
 
 
 def _mean(rewards: Tensor) -> float:

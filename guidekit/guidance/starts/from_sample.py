@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -74,6 +75,6 @@ class FromSample(Guidance[Tensor | None]):
     def start(self, population: Population) -> Population:
         """The noised sample."""
         step, state = population.setup.steps[0], population.state
-        given = self.sample.expand_as(state) if len(self.sample) == 1 else population.recall(self)
+        given: Any = self.sample.expand_as(state) if len(self.sample) == 1 else population.recall(self)
         kernel = population.process.marginal(given.to(state), step.t)
         return population.at(kernel.sample(population.draw(step, "start", self))).remember(self, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +85,8 @@ class LearnedValue(Objective[None]):
 
     def of_features(self, h: Tensor, x: Tensor) -> Tensor:
         """Value (B,) of features h (B, L, width) of the network's trunk at states x."""
-        return self._weigh(torch.log_softmax(self.network.read(h, x), -1))
+        network: Any = self.network
+        return self._weigh(torch.log_softmax(network.read(h, x), -1))
 
     def _weigh(self, log_law: Tensor) -> Tensor:
         weights = (self.centers if self.log_weights is None else self.log_weights).to(log_law.device)
