@@ -40,7 +40,8 @@ writes a status by hand.
   bench evidence row=2` runs it with seeds 0, 1 and 2.
   - **met**: every check of every claim of the row holds; as a rule the whole 95 % interval over seeds is within its
     bounds. It says no more than the claim does: the last column tells what is still missing.
-  - **not met**: a check fails; the row keeps its figure.
+  - **not met**: a check fails; the row keeps its figure. An interval that reaches over a bound fails too, whatever its
+    mean: it may be wide because three seeds of that size say too little.
   - **not run**: there is no claim yet, or it was not run since it was changed. The method itself is there, with the
     tests that the row names.
   - **planned**: not there yet.
@@ -111,13 +112,12 @@ def summary(row: Row, claims: Sequence[Told]) -> str:
         return found
     failed = []
     for each in claims:
-        if each.record is not None and each.status == "not met":
-            figures = each.record.figures()
-            failed += [
-                f"{check.says}: {number(figures[check.figure].mean)}, asked {asked(check)}"
-                for check in each.claim.checks
-                if not holds(check, figures[check.figure])
-            ]
+        if each.record is None or each.status != "not met":
+            continue
+        for check in each.claim.checks:
+            figure = each.record.figures()[check.figure]
+            if not holds(check, figure):
+                failed.append(f"{check.says}: {number(figure.mean)} ({interval(figure)}), asked {asked(check)}")
     return "not met: " + "; ".join(failed)
 
 

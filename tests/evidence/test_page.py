@@ -92,7 +92,7 @@ CLAIM = Claim(7, "Toy", ("guidance.CFG",), "A", "It is small.", ("exact",), CHEC
     path.write_text(text.format(most=0.2))
     assert page.summary(row, claims()) == "not run" and "changed since" in page.section(row, claims())
     run_claim(claims()[0].source, [0, 1, 2], tmp_path, Console(quiet=True))
-    assert page.summary(row, claims()) == "not met: small: 0.5, asked at most 0.2"
+    assert page.summary(row, claims()) == "not met: small: 0.5 (0.5 to 0.5), asked at most 0.2"
     whole = page.text([row], {"7": claims()})
     assert "| an end |" in whole
     assert "0 met, 1 not met" in whole and "| small | 0.5 | 0.5 to 0.5 | at most 0.2 | not met |" in whole
