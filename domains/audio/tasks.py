@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guidekit.objectives.measurements import Keep, Projection, Task
+from guidekit.objectives.measurements import Keep, Operator, Projection, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LowPass(Projection):
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip:
+class Clip(Operator):
     """Samples cut at +-threshold, as by a recorder that saturates; neither linear nor with an adjoint.
 
     Args:
@@ -48,13 +48,12 @@ class Clip:
     """
 
     threshold: float
-    linear = False
 
     def forward(self, x: Tensor) -> Tensor:
         """x cut at the threshold."""
         return x.clamp(-self.threshold, self.threshold)
 
-    def consistency(self, x: Tensor, y: Tensor) -> Tensor:
+    def violation(self, x: Tensor, y: Tensor) -> Tensor:
         """Root-mean-square violation (B,): distance to y where y is not cut, what is missing beyond it where it is."""
         top, bottom = y >= self.threshold, y <= -self.threshold
         beyond = torch.where(top, (self.threshold - x).clamp_min(0), (x + self.threshold).clamp_min(0))

@@ -38,6 +38,10 @@ class Fact(Enum):
         "a differentiable objective",
         "{objective} is a black box: search instead, with SVDD, FKSteering or BestOfN",
     )
+    PSEUDO_INVERSE = (
+        "a linear measurement with a pseudo-inverse, such as task=infill",
+        "{objective} is none, for this prior ({prior}): use guidance=dps",
+    )
     PARTICLES = ("more than one particle per group", "give particles=...")
     BRANCHES = ("a contrast of two branches inside it", "write chain(CFG(...), {name}(...))")
     WEIGHTS = ("a particle filter around it", "write chain({name}(...), FKSteering(...))")
@@ -129,7 +133,7 @@ def _missing(
     needed, remedy = fact.value
     name = guidance.name
     where = "" if parts is None or fact is not Fact.NOISE else f" in {' and '.join(sorted(parts))}"
-    wanted = " and ".join(type(objective).__name__ for objective in guidance.objectives) or "what it was given"
+    wanted = " and ".join(objective.name for objective in guidance.objectives) or "what it was given"
     advice = remedy.format(
         name=name,
         prior=prior.name,

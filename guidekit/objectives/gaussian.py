@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.objective import Objective, ScoreError
+from guidekit.core.requirements import Fact
 from guidekit.core.state import batch
 
 Number = float | Tensor
@@ -109,8 +110,7 @@ class GaussianLikelihood(GaussianNoise):
     """log N(y; operator(x_0), noise^2 I). Data are batch first: one row for all samples, or one per sample.
 
     Args:
-        operator: states (B, *S) -> (B, *M), differentiable; or an operator with `forward`, see
-            `guidekit.objectives.measurements`.
+        operator: states (B, *S) -> (B, *M), differentiable; or an `Operator`, see `guidekit.objectives.measurements`.
         y: (1, *M), or (P, *M) for the P samples of a run.
         noise: standard deviation in the unit of the measurement, a number or (P,).
         spread: t -> variance of operator(x_0) given the noisy state, which is added to noise^2.
@@ -132,6 +132,16 @@ class GaussianLikelihood(GaussianNoise):
         object.__setattr__(self, "std", noise_of(self.noise))
         if bool(torch.isnan(self.y).any()):
             raise ScoreError("the measurement y has entries that are NaN: leave them out by the operator")
+
+    @property
+    def name(self) -> str:
+        """With that of the operator."""
+        return f"a likelihood of {getattr(self.operator, '__name__', type(self.operator).__name__)}"
+
+    @property
+    def provides(self) -> frozenset[Fact]:
+        """A gradient, and what the operator offers."""
+        return super().provides | getattr(self.operator, "provides", frozenset())
 
     def measured(self, states: Any) -> Tensor:
         """See `GaussianNoise.measured`."""

@@ -1,7 +1,6 @@
 """Measurements y = A(x) of states, and tasks: what was measured of an object, and how a result is judged.
 
-An operator has `forward` and `linear`, and where they exist `adjoint`, `pinv` and `consistency`. States are (B, *S);
-measurements have the same shape.
+States are (B, *S); measurements of tasks have the same shape.
 """
 
 from __future__ import annotations
@@ -13,14 +12,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guidekit.core.requirements import Fact
 from guidekit.names import UnknownNameError
 
 
-class Projection:
+class Operator:
+    """Base of measurements: states (B, *S) to (B, *M), row by row.
+
+    Attributes:
+        linear: forward(a x + b z) = a forward(x) + b forward(z).
+        provides: what it offers beside `forward`; with `Fact.PSEUDO_INVERSE` it is linear and has `pinv(y)`, A^+ y.
+    """
+
+    linear: bool = False
+    provides: frozenset[Fact] = frozenset()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What is measured of states x, without noise."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement forward(x)")
+
+    def violation(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """How far states x are from what y allows, (B,); None where the misfit y - A x says it all."""
+        return None
+
+
+class Projection(Operator):
     """An orthogonal projection: linear, self-adjoint, its own pseudo-inverse; a subclass has `forward`."""
 
     linear = True
-    forward: Callable[[Tensor], Tensor]
+    provides = frozenset({Fact.PSEUDO_INVERSE})
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A^T y."""
@@ -63,7 +83,7 @@ class Task:
     """
 
     name: str
-    operator: Any
+    operator: Operator
     gap: Tensor | None = None
     blank: float = 0.0
     join: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -78,11 +98,12 @@ class Task:
         """Numbers (B,) of results x for measurements y: what was measured, and the truth where it is known.
 
         Returns:
-            misfit: root-mean-square of y - A x; consistency: see the operator; snr: dB over all; snr_gap: in the gap.
+            misfit: root-mean-square of y - A x; consistency: see `Operator.violation`; snr: dB over all; snr_gap: in the gap.
         """
         found = {"misfit": (y - self.operator.forward(x)).square().flatten(1).mean(1).sqrt()}
-        if hasattr(self.operator, "consistency"):
-            found["consistency"] = self.operator.consistency(x, y)
+        violation = self.operator.violation(x, y)
+        if violation is not None:
+            found["consistency"] = violation
         if truth is not None:
             found["snr"] = signal_to_noise(x, truth, blank=self.blank)
             if self.gap is not None:

@@ -60,7 +60,7 @@ def test_clipping_consistency():
     assert found["consistency"].abs().max() == 0 and found["misfit"].max() == 0 and (found["snr"] == torch.inf).all()
     assert (task.judge(0.5 * y, y)["consistency"] > 0).all() and "snr" not in task.judge(y, y)
     louder = torch.where(y.abs() >= 0.3, 2 * y, y)
-    assert task.operator.consistency(louder, y).max() == 0
+    assert task.operator.violation(louder, y).max() == 0
 
 
 def test_signal_to_noise_in_the_gap():
@@ -204,7 +204,10 @@ def test_damaged_input_has_no_truth(flat, tmp_path):
         ("task=infill task.input=0 guidance=dps task.first=0.9", "gap from 0.9 to 0.625"),
         ("task=infill task.input=0 guidance=dps task.firts=0.9", "did you mean 'task.first'"),
         ("task=transition task.input=0 guidance=dps", "needs task.second="),
-        ("reward=key guidance=replacement", "Replacement needs a linear measurement"),
+        (
+            "reward=key guidance=replacement",
+            "replacement needs a linear measurement with a pseudo-inverse, such as task=infill; key is none",
+        ),
     ],
 )
 def test_bad_input_is_one_line(settings, message, flat, tmp_path, capsys):

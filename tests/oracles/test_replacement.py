@@ -10,7 +10,7 @@ import guidekit as gk
 from guidekit import GuidanceError
 from guidekit.guidance import Replacement, TimeTravel
 from guidekit.objectives import GaussianLikelihood
-from guidekit.objectives.measurements import Keep
+from guidekit.objectives.measurements import Keep, Projection
 
 N, COVARIANCE = 4000, torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64)
 FIRST = GaussianLikelihood(Keep(torch.tensor([True, False])), torch.tensor([[1.0, 0.0]]), 0.1)
@@ -87,14 +87,11 @@ def test_the_bias_is_the_known_one_and_going_back_removes_it():
 def test_a_projection_is_replaced_as_a_mask_is():
     """In rotated coordinates the operator is a projection and no mask."""
 
-    class Along:
-        linear = True
+    class Along(Projection):
         direction = torch.tensor([0.6, 0.8], dtype=torch.float64)
 
         def forward(self, x):
             return (x @ self.direction)[:, None] * self.direction
-
-        pinv = forward
 
     turned = torch.stack([Along.direction, torch.tensor([-0.8, 0.6], dtype=torch.float64)])
     process = PROCESSES["edm"]
@@ -137,7 +134,11 @@ def test_nothing_known_is_unguided():
 @pytest.mark.parametrize(
     "make, sampler, message",
     [
-        (lambda: Replacement(gk.objectives.QuadraticReward(torch.zeros(2))), None, "QuadraticReward is none"),
+        (
+            lambda: Replacement(gk.objectives.QuadraticReward(torch.zeros(2))),
+            None,
+            "QuadraticReward is none, for this prior",
+        ),
         (
             lambda: gk.chain(Replacement(FIRST), gk.guidance.FKSteering(FIRST, 1.0)),
             gk.samplers.Ancestral(),

@@ -32,7 +32,8 @@ class KnownPart(Guidance[None]):
 
     likelihood: GaussianLikelihood
     layer = Layer.PROPOSAL
-    requires = frozenset({Fact.FLOW})
+    requires = frozenset({Fact.FLOW, Fact.PSEUDO_INVERSE})
+    name = "Replacement"
 
     @property
     def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
@@ -40,14 +41,7 @@ class KnownPart(Guidance[None]):
         return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """There must be a linear operator with a pseudo-inverse, and nobody who weighs what is moved by force."""
-        operator = getattr(self.likelihood, "operator", None)
-        if not getattr(operator, "linear", False) or not hasattr(operator, "pinv"):
-            kind = type(self.likelihood if operator is None else operator).__name__
-            raise GuidanceError(
-                f"Replacement needs a linear measurement with a pseudo-inverse, such as task=infill, for this prior "
-                f"({prior.name}); {kind} is none: use guidance=dps"
-            )
+        """There must be nobody who weighs what is moved by force."""
         if any(Fact.WEIGHTS in member.provides for member in members):
             raise GuidanceError("Replacement moves particles by force, which no weight makes up for: leave out the filter")
 
