@@ -281,7 +281,7 @@ def test_adaptive_guidance_by_clean_estimates_works_from_any_noise():
     options["sampler"] = gk.samplers.DDIM(times="karras")
     by_noise = gk.sample(prior, g.AdaptiveGuidance(2.0, threshold=0.99), **options)
     assert by_noise.ledger.network_rows == 4 * (12 + 1)  # at once
-    plug = g.AdaptiveGuidance(2.0, threshold=0.99, space="x0")
+    plug = g.AdaptiveGuidance(2.0, threshold=0.99, space="clean")
     x = torch.tensor([[3.0, -2.0]], dtype=torch.float64)
     setup = begun(prior, plug, x, 1.0, sampler=options["sampler"], steps=12).setup
     for step in setup.steps:
@@ -291,8 +291,8 @@ def test_adaptive_guidance_by_clean_estimates_works_from_any_noise():
         assert torch.equal(populate(setup, x, step.start, 1).predict().note(plug), agrees)
     by_estimate = gk.sample(prior, plug, **options)
     assert 4 * 15 < by_estimate.ledger.network_rows < 4 * 24
-    with pytest.raises(gk.names.UnknownNameError, match="did you mean 'x0'"):
-        g.AdaptiveGuidance(space="x")
+    with pytest.raises(gk.names.UnknownNameError, match="accepted: clean, noise"):
+        g.AdaptiveGuidance(space="x0")
 
 
 def test_linear_ag_is_exact_where_branches_are_isotropic_gaussians(tmp_path):

@@ -30,7 +30,7 @@ from guidekit.guidance.contrast.engine import RememberingContrast
 from guidekit.names import UnknownNameError
 from guidekit.registry import register
 
-SPACES: dict[str, Space] = {"noise": "noise", "x0": "clean"}
+SPACES = ("noise", "clean")
 
 
 @register("guidance", "adaptive")
@@ -54,7 +54,7 @@ def AdaptiveGuidance(  # noqa: N802 - a preset
         threshold: above 1 never switches; -1 guides one step. Cosines depend on the prior: look at the record "cosine".
         guide_last: whether the step that switches is still guided.
         first: steps at the start in which no sample switches: where all is noise, the predictions agree trivially.
-        space: of the cosine, "noise" as published or "x0": clean estimates. Where sampling starts from much noise
+        space: of the cosine, "noise" as published or "clean". Where sampling starts from much noise
             (EDM, VE), noise predictions agree at first and part at the end; clean estimates come together throughout.
 
     Source: Castillo et al. 2023, arXiv:2312.12487, section 4.
@@ -65,7 +65,7 @@ def AdaptiveGuidance(  # noqa: N802 - a preset
     check_range("AdaptiveGuidance", first=first)
 
     def combine(answers: Answers, weight: Number) -> Prediction:
-        cosines, question = agreement(answers.base, answers.own, SPACES[space]), answers.question
+        cosines, question = agreement(answers.base, answers.own, space), answers.question
         question.record("cosine", cosines)
         now, before = (cosines >= threshold) & (question.moment.index >= first), answers.recall()
         if not guide_last and bool(now.any()):
