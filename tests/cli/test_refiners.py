@@ -10,6 +10,7 @@ from guidekit.domain import load_domain
 from guidekit.guidance.starts.checkpoints import load_refiner, save_refiner
 from guidekit.guidance.starts.refined_noise import fingerprint
 from guidekit.networks import NETWORKS
+from guidekit.objectives import score
 from guidekit.priors.checkpoints import CheckpointError, read_description, save_checkpoint
 from guidekit.running.build import build_reward
 from guidekit.training import refiner_job
@@ -115,7 +116,7 @@ def test_an_interrupt_keeps_the_guided_samples(folder, tmp_path, monkeypatch, ca
         ("prior", "bag", [], "not trained with condition shirt; it knows bag"),
         ("prior", "prior", [], "holds a prior, not a refiner; make one with guidekit train trainer=refiner"),
         ("prior", "nothing", [], "there is no checkpoint"),
-        ("prior", None, [], "RefinedNoise needs guidance.refiner="),
+        ("prior", None, [], "guidance=refined_noise needs guidance.refiner="),
     ],
 )
 def test_refiners_that_do_not_fit(folder, tmp_path, monkeypatch, capsys, prior, refiner, settings, said):
@@ -130,7 +131,7 @@ def test_refiners_that_do_not_fit(folder, tmp_path, monkeypatch, capsys, prior, 
     ("settings", "said"),
     [
         (["domain=molecules"], "refines Gaussian noise, and this prior"),
-        (["trainer.teacher=[]"], "trainer=refiner needs plugs"),
+        (["trainer.teacher=[]"], "trainer=refiner needs guidances"),
         (["trainer.teacher=[{name: autoguidence}]"], "did you mean 'autoguidance'"),
         (["trainer.teacher=[{name: cfg, wieght: 2}]"], "did you mean 'weight'"),
         (["trainer.teacher=[{name: dps}]"], "give reward="),
@@ -185,21 +186,21 @@ def test_rarity_is_learned_and_guides(folder, tmp_path, domain):
 def test_rarity_is_a_term_of_other_rewards():
     domain = load_domain("molecules")
     prior = domain.load_prior()
-    states = torch.full((3, prior.event_shape[0]), prior.process.pinned)
-    states[:2, :1] = prior.encode(["CCO", "c1ccccc1"])
+    states = prior.encode(["CCO", "c1ccccc1", "C"])
     states[2] = 5  # decodes to nothing
     rare = build_reward(domain, {"name": "minority", "t": 0.5, "draws": 2}, prior)
-    values = rare(states)
+    values = score(prior, rare, states)
     assert (rare.t, rare.draws) == (0.5, 2) and values[:2].isfinite().all() and values[2] == -torch.inf
     both = build_reward(
         domain,
         {"name": "sum", "terms": ["qed", {"name": "minority", "t": 0.5, "draws": 2}], "weights": [1, 0.1]},
         prior,
     )
-    qed = domain.rewards["qed"](states)
-    assert torch.allclose(both(states)[:2], qed[:2] + 0.1 * values[:2]) and both(states)[2] == -torch.inf
+    qed, found = score(prior, domain.rewards["qed"], states), score(prior, both, states)
+    assert torch.allclose(found[:2], qed[:2] + 0.1 * values[:2]) and found[2] == -torch.inf
     common = build_reward(domain, {"name": "negation", "term": {"name": "minority", "t": 0.5, "draws": 2}}, prior)
-    assert torch.equal(common(states)[:2], -values[:2]) and common(states)[2] == -torch.inf
+    found = score(prior, common, states)
+    assert torch.equal(found[:2], -values[:2]) and found[2] == -torch.inf
     with pytest.raises(ValueError, match="none was given"):
         build_reward(domain, "minority")
 
@@ -211,7 +212,7 @@ def test_rarity_is_a_term_of_other_rewards():
         (["reward=minority", "reward.draws=0"], "draws=0"),
         (["reward=minority", "reward.draw=2"], "did you mean 'reward.draws'"),
         (["reward=minority", "guidance=dps"], "prior"),
-        (["guidance=minority"], "MinorityGuidance needs guidance.value="),
+        (["guidance=minority"], "guidance=minority needs guidance.value="),
         (["guidance=minority", "guidance.value={refiner}"], "not a value"),
     ],
 )
