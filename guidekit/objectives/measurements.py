@@ -98,7 +98,8 @@ class Task:
         """Numbers (B,) of results x for measurements y: what was measured, and the truth where it is known.
 
         Returns:
-            misfit: root-mean-square of y - A x; consistency: see `Operator.violation`; snr: dB over all; snr_gap: in the gap.
+            misfit: root-mean-square of y - A x; consistency: see `Operator.violation`; snr: dB over all;
+            snr_gap: in the gap.
         """
         found = {"misfit": (y - self.operator.forward(x)).square().flatten(1).mean(1).sqrt()}
         violation = self.operator.violation(x, y)
