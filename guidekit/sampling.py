@@ -16,7 +16,7 @@ from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.ledger import Ledger
 from guidekit.core.loop import Progress, Setup
 from guidekit.core.prior import Prior
-from guidekit.core.requirements import Fact
+from guidekit.core.requirements import Fact, suits
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import State, batch, cat, map_leaves, moved
 from guidekit.samplers.ancestral import Ancestral
@@ -235,7 +235,7 @@ def chosen_sampler(sampler: Sampler | str | None, prior: Prior, members: tuple[G
             raise ValueError(f"sampler={_described(sampler)}; give a sampler such as DDIM(), or its name")
         return sampler
     wanted = [member.default_sampler for member in members if member.default_sampler is not None]
-    wanted = [choice for choice in wanted if choice.requires <= prior.provides]
+    wanted = [choice for choice in wanted if suits(choice, prior)]
     if wanted:
         return wanted[-1]
     return FirstHitting() if Fact.MASKED in prior.provides and Fact.PARTS not in prior.provides else Ancestral()

@@ -65,6 +65,8 @@ class Prior:
     def provides(self) -> frozenset[Fact]:
         """Facts about states, noising, conditions and the network."""
         facts = self.process.provides
+        if Fact.PARTS not in facts:
+            facts = facts | {Fact.WHOLE}
         if isinstance(self.network, nn.Module):
             facts = facts | {Fact.NETWORK}
         return facts if self.null_condition is None else facts | {Fact.CONDITIONAL}

@@ -21,6 +21,7 @@ class Fact(Enum):
     REAL = ("real-valued states", "this prior ({prior}) has none")
     TOKENS = ("tokens", "this prior ({prior}) has none")
     PARTS = ("states of several parts", "those of this prior ({prior}) have one")
+    WHOLE = ("states of one kind", "those of this prior ({prior}) have several parts")
     FLOW = ("a Gaussian process with a probability flow", "this prior ({prior}) has none: use {samplers}")
     MASKED = ("an absorbing (masked) process", "this prior ({prior}) has none: use {samplers}")
     RATES = ("a chain in continuous time", "the process of this prior ({prior}) is none")
@@ -103,12 +104,12 @@ def _check_sampler(prior: Prior, sampler: Sampler, known: Callable[[], Sequence[
     missing = [fact for fact in Fact if fact in sampler.requires and fact not in prior.provides]
     if missing:
         needed, _ = missing[0].value
-        fits = [type(each).__name__ for each in known() if _suits(each, prior)]
+        fits = [type(each).__name__ for each in known() if suits(each, prior)]
         advice = f"samplers for it: {', '.join(fits)}" if fits else f"this prior ({prior.name}) has none"
         raise GuidanceError(
             f"sampler {type(sampler).__name__} needs {needed}, which this prior ({prior.name}) has not; {advice}"
         )
-    if not _suits(sampler, prior):
+    if not suits(sampler, prior):
         raise GuidanceError(
             f"sampler {type(sampler).__name__} takes steps of one kind of state, and those of this prior "
             f"({prior.name}) have several parts: give each its own with Each({{name: sampler, ...}})"
@@ -116,7 +117,8 @@ def _check_sampler(prior: Prior, sampler: Sampler, known: Callable[[], Sequence[
     sampler.check(prior)
 
 
-def _suits(sampler: Sampler, prior: Prior) -> bool:
+def suits(sampler: Sampler, prior: Prior) -> bool:
+    """Whether a sampler can take steps of a prior's states."""
     return sampler.requires <= prior.provides and (sampler.takes_parts or Fact.PARTS not in prior.provides)
 
 
@@ -129,7 +131,7 @@ def _missing(
     known: Callable[[], Sequence[Sampler]],
 ) -> str:
     """The sentence that says what a guidance needs, and what to do without it."""
-    fits = [type(each).__name__ for each in known() if fact in each.provides and _suits(each, prior)]
+    fits = [type(each).__name__ for each in known() if fact in each.provides and suits(each, prior)]
     needed, remedy = fact.value
     name = guidance.name
     where = "" if parts is None or fact is not Fact.NOISE else f" in {' and '.join(sorted(parts))}"

@@ -31,6 +31,7 @@ STATES = {
     Fact.TOKENS: "tokens",
     Fact.FLOW: "real numbers",
     Fact.REAL: "real numbers",
+    Fact.WHOLE: "all of one kind",
 }
 """What is said of the states that something works on, the narrowest first."""
 

@@ -1,28 +1,48 @@
-"""Every guidance of the registry on every domain and on every kind of analytic prior.
+"""Every guidance of the registry on every domain, on every kind of analytic prior, and on states of several parts.
 
-Rows come from configs/guidance, columns from the registered domains: a new plug or domain is covered by existing.
+Rows come from the registry, columns from the registered domains: a new guidance or domain is covered by existing. What
+must be refused follows from the facts that both declare; `CHECKED` has what facts cannot say.
 """
 
 import copy
+import re
+import typing
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import guidekit as gk
+from guidekit import registry
+from guidekit.core.requirements import Fact, suits
+from guidekit.core.state import leaves
 from guidekit.domain import domain_names, load_domain
+from guidekit.guidance.contrast.linear_ag import LinearCoefficients
+from guidekit.guidance.contrast.linear_cfg import LinearModel
+from guidekit.guidance.starts.refined_noise import Refiner
+from guidekit.guidance.values.learned import LearnedValue
 from guidekit.networks import DilatedConvolution, SequenceTransformer, UNet, ValueNetwork
-from guidekit.objectives import ForbiddenWords, ObjectReward
-from guidekit.objectives.measurements import Keep, Measured
+from guidekit.objectives import ForbiddenWords, GaussianLikelihood, ObjectReward, Reward
+from guidekit.objectives.measurements import Keep
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
-from guidekit.running.build import build_guidance
-from guidekit.running.groups import group_choices, load_group
+from guidekit.running.settings import is_goal, members, takes_verifier
+from guidekit.sampling import chosen_sampler
 from guidekit.testing import check_guidance
 from guidekit.training.trunks import shared_trunk, small_trunk
 
-VOCABULARY = 9
+VOCABULARY, STEPS, SAMPLES = 9, 4, 3
+
+
+class Rows:
+    """A codec: objects are rows of tokens, and those with a 3 are none."""
+
+    language = "rows"
+
+    def decode(self, states):
+        return [None if 3 in row else row for row in states.tolist()]
 
 
 def molecules():
@@ -30,8 +50,8 @@ def molecules():
     torch.manual_seed(0)
     network = SequenceTransformer(VOCABULARY, 6, width=16, depth=1, heads=2, pad_id=0)
     prior = TokenPrior(network, VOCABULARY, torch.tensor([0, 0, 1, 2, 3, 2, 1]))
-    decode = lambda states: [None if 3 in row else row for row in states.tolist()]  # noqa: E731 - some are invalid
-    return prior, ObjectReward(lambda row: float(row.count(5)), decode)
+    prior.codec = Rows()
+    return prior, ObjectReward(lambda row: float(row.count(5)))
 
 
 def dna():
@@ -40,7 +60,9 @@ def dna():
     network = DilatedConvolution(4, 12, width=8, kernel=3, dilations=[1, 2], labels=[2])
     labels = [Label("species", ["ecoli", "human"])]
     prior = TokenPrior(network, 4, [0] * 12 + [1], pad_id=None, labels=labels)
-    return prior, load_domain("dna").rewards.make("motif", motif="SP1")
+    domain = load_domain("dna")
+    prior.codec = domain.codec_for(prior, {})
+    return prior, domain.rewards.make("motif", motif="SP1")
 
 
 def proteins():
@@ -51,6 +73,7 @@ def proteins():
     labels = [Label("kind", ["uniprot", "antimicrobial"])]
     prior = TokenPrior(network, 21, [0, 0, 0, 1, 1, 2, 2, 1, 1], process=process, labels=labels)
     domain = load_domain("proteins")
+    prior.codec = domain.codec_for(prior, {})
     return prior, domain.rewards["charge"]
 
 
@@ -66,7 +89,7 @@ def gaussian():
 
 def flow():
     prior = gk.priors.Gaussian(torch.zeros(2), 1.0, gk.processes.Flow())
-    return prior, gk.objectives.LinearGaussian(torch.eye(2), torch.ones(2), 0.5)
+    return prior, gk.objectives.LinearGaussian(torch.eye(2), torch.ones(1, 2), 0.5)
 
 
 def masked_chain():
@@ -81,6 +104,19 @@ def uniform_chain():
     return chain, gk.objectives.TableReward(torch.arange(9.0).view(3, 3))
 
 
+def positions_and_types():
+    """Rows of two or three places with positions and types, and two classes; half the reward comes from each part."""
+    law = torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(0))
+    chain = gk.priors.CategoricalChain(law, conditionals=torch.stack([law.transpose(0, 2), law**2]))
+    prior = gk.priors.PositionsAndTypes(chain, 0.7, smallest=2, class_stds=[0.5, 1.0])
+
+    def worth(clean):
+        positions, types = clean.parts["positions"], clean.parts["types"]
+        return (types == 1).sum(1).double() - positions.square().flatten(1).sum(1).double()
+
+    return prior, Reward(worth)
+
+
 def images():
     """A tiny untrained conditional prior of pictures, with a differentiable reward of the domain."""
     torch.manual_seed(0)
@@ -93,52 +129,32 @@ def images():
 
 def audio():
     """A tiny untrained conditional prior of log-mel pictures, with a user's network as reward."""
-    return pictures("audio", (1, 8, 8), ["tom", "snare"])
+    return pictures((1, 8, 8), ["tom", "snare"])
 
 
 def chorales():
     """A tiny untrained conditional prior of two-channel piano rolls, with a user's network as reward."""
-    return pictures("chorales", (2, 8, 8), ["major", "minor"])
+    return pictures((2, 8, 8), ["major", "minor"])
 
 
-def pictures(domain, shape, classes):
+def pictures(shape, classes):
     torch.manual_seed(0)
     network = UNet(shape[0], width=8, multipliers=[1], attention=[], heads=2, labels=[len(classes)])
     torch.nn.init.normal_(network.head.weight, std=0.1)
     prior = NeuralGaussian(network, gk.processes.EDM(), shape, labels=[Label("class", classes)])
-    judge = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * shape[0], 1))
-    return prior, load_domain(domain).bind(judge.requires_grad_(False))
+    judge = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * shape[0], 1)).requires_grad_(False)
+    return prior, Reward(lambda states: judge(states)[:, 0])
 
 
 DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins, "images": images}
 DOMAINS |= {"audio": audio, "chorales": chorales}
 ANALYTIC = {make.__name__: make for make in (mixture, gaussian, flow, masked_chain, uniform_chain)}
-PLUGS = [name for name in group_choices("guidance") if name not in ("none", "chain")]
+COLUMNS = {**DOMAINS, **ANALYTIC, "positions_and_types": positions_and_types}
 TOKENS = ("molecules", "dna", "proteins", "masked_chain", "uniform_chain")
-REALS = ("images", "audio", "chorales", "mixture", "gaussian", "flow")
-REFUSED = {(plug, column) for plug in ("dps", "gradient") for column in TOKENS}
-REFUSED |= {("cfg", "molecules")}
-REFUSED |= {(plug, column) for plug in ("kernel_cfg", "discrete_fkc") for column in ("molecules", *REALS)}
-REFUSED |= {(plug, column) for plug in ("dcbg", "predictor", "tag", "sharpen") for column in REALS}
-REFUSED |= {("tag", column) for column in ("molecules", "proteins")}  # rewards of objects have no gradient
-REFUSED |= {("nos", column) for column in ("masked_chain", "uniform_chain", *REALS)}  # no network, no features
-REFUSED |= {("reflection", column) for column in ("proteins", "uniform_chain", *REALS)}  # nothing can be masked
-REFUSED |= {(plug, column) for plug in ("clamp", "boost_and_skip", "replacement", "refined_noise") for column in TOKENS}
-REFUSED |= {("fgg", column) for column in (*TOKENS, *REALS) if column != "chorales"}  # verifiers without bounds
-FAMILY = ("adaptive", "apg", "cfg_renorm", "cfg_rescale", "cfg_zero", "compose", "concepts", "gfcg", "icg", "mambo")
-FAMILY = (*FAMILY, "guidance_interval", "perp_neg", "s_cfg", "tcfg")  # they need a conditional prior
-VECTORS = ("mixture", "gaussian", "flow")
-ON_REALS = ("cfg_plus_plus", "characteristic", "linear_ag", "linear_cfg", "upsample", "frequency_cfg")
-REFUSED |= {(plug, "molecules") for plug in FAMILY}
-REFUSED |= {(plug, column) for plug in (*ON_REALS, "dynamic_threshold") for column in TOKENS}
-REFUSED |= {(plug, column) for plug in ("upsample", "frequency_cfg") for column in VECTORS}
-REFUSED |= {("tsg", column) for column in ("molecules", "dna", "masked_chain")}  # their networks are told no time
-REFUSED |= {("personalization", column) for column in ("molecules", *ANALYTIC)}  # no condition, or no network
-SITES = ("pag", "seg", "tpg", "stg", "s2_guidance", "sag", "nag")
-REFUSED |= {(plug, column) for plug in SITES for column in ANALYTIC}  # no network
-REFUSED |= {(plug, "dna") for plug in ("pag", "seg", "tpg")}  # convolutions: blocks can be dropped, that is all
-REFUSED |= {("s_cfg", column) for column in ("dna", *ANALYTIC)}  # regions of attention
-REFUSED |= {("sag", column) for column in TOKENS} | {("nag", column) for column in DOMAINS}  # no cross-attention
+PICTURES = ("images", "audio", "chorales")
+REALS = (*PICTURES, "mixture", "gaussian", "flow")
+PARTS = ("positions_and_types",)
+ROWS = list(registry.entries("guidance"))
 
 
 def test_every_registered_domain_has_a_column():
@@ -148,30 +164,32 @@ def test_every_registered_domain_has_a_column():
 def verifier_of(column):
     """What a domain gives: every token prior here has the ids 1 and 2, and rolls are bounded."""
     if column == "chorales":
-        return lambda forbidden: SimpleNamespace(upper=lambda states: torch.full_like(states[:1], 0.1))
-    return lambda forbidden: ForbiddenWords([[1], [2, 2]])
+        return SimpleNamespace(upper=lambda states: torch.full_like(states[:1], 0.1))
+    return ForbiddenWords([[1], [2, 2]])
 
 
 def measured(prior):
     """The first half of every state is known."""
     size = torch.Size(prior.event_shape).numel()
     mask = (torch.arange(size) < size // 2).view(prior.event_shape)
-    return Measured(Keep(mask), 0.3 * mask[None])
+    return GaussianLikelihood(Keep(mask), 0.3 * mask[None], 0.1)
 
 
 def condition_of(prior):
     return None if prior.null_condition is None else 0
 
 
-def learned(plug, prior):
-    """A value with random weights, where the plug needs one from a file."""
+def learned(kind, prior):
+    """A value with random weights; of the prior's features for a guidance that moves these."""
     torch.manual_seed(0)
-    if plug == "nos" and hasattr(prior, "from_features"):
+    if Fact.PARTS in prior.provides:
+        return LearnedValue(torch.nn.Identity(), gk.processes.VP(), torch.arange(4.0).double())
+    if kind is gk.guidance.NOS and hasattr(prior, "from_features"):
         network = shared_trunk(prior, 4)
     else:
         network = ValueNetwork(small_trunk(prior), 4)
     torch.nn.init.normal_(network.judge.head.weight)
-    return gk.guidance.LearnedValue(network.eval(), prior.process, torch.arange(4.0).double())
+    return LearnedValue(network.eval(), prior.process, torch.arange(4.0).double())
 
 
 class Bend(torch.nn.Module):
@@ -190,20 +208,22 @@ def refiner(prior):
     """A refiner for any prior, of the steps asked for here."""
     given = prior.condition(condition_of(prior))
     given = None if given is None else torch.as_tensor(given).reshape(1, *torch.as_tensor(given).shape[1:])
-    process, shape = prior.process, tuple(prior.event_shape)
-    return gk.guidance.starts.Refiner(Bend(), process, shape, tuple(process.grid(6)), given)
+    return Refiner(Bend(), prior.process, prior.event_shape, tuple(prior.process.grid(STEPS)), given)
 
 
 def second(prior):
     """Another prior of the same states: other weights of the network, or another analytic law."""
     other = copy.copy(prior)
-    if hasattr(prior, "network"):
+    if prior.network is not None:
         other.network = copy.deepcopy(prior.network)
         torch.manual_seed(1)
-        for weight in other.network.parameters():
-            weight.add_(0.1 * torch.randn_like(weight))
+        with torch.no_grad():
+            for weight in other.network.parameters():
+                weight.add_(0.1 * torch.randn_like(weight))
     elif hasattr(prior, "means"):
         other.means = prior.means * 0.8 + 0.1
+    elif hasattr(prior, "chain"):
+        other.chain = second(prior.chain)
     else:
         other._log_laws = prior._log_laws.flip(1)
     return other
@@ -212,79 +232,165 @@ def second(prior):
 def coefficients(prior):
     """Of LinearAG: fitted where the prior can be guided by it."""
     if isinstance(prior.process, gk.processes.GaussianProcess):
-        return gk.guidance.fit_linear(prior, condition_of(prior), num_samples=8, steps=6)
-    return gk.guidance.LinearCoefficients([], 2.0, [], [], [])
+        return gk.guidance.fit_linear(prior, condition_of(prior), num_samples=8, steps=STEPS)
+    return LinearCoefficients([], 2.0, [], [], [])
 
 
-def settings(plug, prior):
-    """What cannot be written in a configuration file."""
-    size = torch.Size(prior.event_shape).numel()
-    model = gk.guidance.LinearModel(torch.zeros(size), torch.ones(size), torch.eye(size), 2 * torch.eye(size))
-    two_classes = lambda x: torch.stack([x.double().flatten(1).sum(1), torch.zeros(len(x))], 1)  # noqa: E731
-    one_class = lambda x: torch.zeros(len(x), 1)  # noqa: E731
-    return {
-        "value": lambda: learned(plug, prior),
-        "refiner": lambda: refiner(prior),
-        "weak": lambda: second(prior),
-        "reference": lambda: second(prior),
-        "synthetic": lambda: second(prior),
-        "pretrained": lambda: second(prior),
-        "coefficients": lambda: coefficients(prior),
-        "classifier": lambda: one_class if len(getattr(prior, "means", [0, 0])) == 1 else two_classes,
-        "model": lambda: model,
-    }
+def a_state(prior):
+    """(1, *S), or of several parts."""
+    return gk.sample(prior, num_samples=1, steps=STEPS, condition=condition_of(prior)).samples
 
 
-@pytest.mark.parametrize("column", [*DOMAINS, *ANALYTIC])
-@pytest.mark.parametrize("plug", PLUGS)
-def test_plug_on_prior(plug, column):
-    prior, reward = {**DOMAINS, **ANALYTIC}[column]()
-    config = load_group("guidance", plug)
-    made = settings(plug, prior)
-    config = {key: made[key]() if value == "???" else value for key, value in config.items()}
-    wanted = measured(prior) if plug == "replacement" and column in REALS else reward
-    guidance = build_guidance(config, wanted, verifier_of(column))
-    options = dict(steps=6, condition=condition_of(prior))
-    if (plug, column) in REFUSED:
-        with pytest.raises(gk.GuidanceError) as refusal:
-            gk.sample(prior, guidance, 5, **options)
-        assert prior.name in str(refusal.value)  # the reason names what does not fit
+def scores(x):
+    """Of two classes."""
+    x = leaves(x)[0]
+    return torch.stack([x.double().flatten(1).sum(1), torch.zeros(len(x))], 1)
+
+
+def linear_model(prior):
+    size = 2 if Fact.PARTS in prior.provides else torch.Size(prior.event_shape).numel()
+    return LinearModel(torch.zeros(size), torch.ones(size), torch.eye(size), 2 * torch.eye(size))
+
+
+MADE = {
+    LearnedValue: learned,
+    Refiner: lambda kind, prior: refiner(prior),
+    gk.priors.Prior: lambda kind, prior: second(prior),
+    LinearCoefficients: lambda kind, prior: coefficients(prior),
+    LinearModel: lambda kind, prior: linear_model(prior),
+    torch.Tensor: lambda kind, prior: a_state(prior),
+    Callable: lambda kind, prior: scores if len(getattr(prior, "means", "ab")) > 1 else lambda x: torch.zeros(len(x), 1),
+}
+"""What cannot be written in a configuration, by type."""
+
+
+def guidance_on(name, column):
+    """(prior, guidance as it is without settings); a GuidanceError where it cannot be made for the column."""
+    prior, reward = COLUMNS[column]()
+    kind, given = registry.get("guidance", name), {}
+    for setting in registry.settings(kind):
+        types = [typing.get_origin(member) or member for member in members(setting.annotation)]
+        if is_goal(setting):
+            likelihood = GaussianLikelihood in types and column in REALS
+            given[setting.name] = measured(prior) if likelihood else reward
+        elif takes_verifier(setting):
+            given[setting.name] = verifier_of(column)
+        elif setting.required:
+            made = next(MADE[one] for one in types if one in MADE)
+            given[setting.name] = made(kind, prior)
+    return prior, kind(**given)
+
+
+def missing(prior, guidance, options):
+    """What some part of a guidance needs and nobody provides, by the facts that all declare."""
+    parts = guidance.members
+    sampler = chosen_sampler(None, prior, parts)
+    known = set(prior.provides | sampler.provides)
+    known |= {Fact.CONDITION} if options["condition"] is not None else set()
+    known = known.union(*(one.provides for part in parts for one in (part, *part.objectives)))
+    return set().union(*(part.requires for part in parts)) - known
+
+
+CHAINS = ("masked_chain", "uniform_chain")
+ONE_KIND = "one kind of state, and those of positions and types have several parts"
+CHECKED = [
+    # (names, columns, what the refusal says)
+    (["upsample", "frequency_cfg"], ["mixture", "gaussian", "flow", *PARTS], "sides that 2 divides"),
+    (["cfg_plus_plus", "characteristic"], PARTS, ONE_KIND),
+    (["linear_ag", "linear_cfg"], PARTS, "of this prior|for this prior"),
+    (["fgg"], ["images", "audio", "mixture", "gaussian", "flow"], "needs a verifier with bounds"),
+    (["pag", "seg", "tpg", "nag", "s_cfg"], ["dna"], "no .* sites? in this network"),
+    (["nag"], ["proteins", *PICTURES], "no cross_attention site in this network"),
+    (["s_cfg"], [*ANALYTIC, *PARTS], "finds no attention in this prior"),
+    (["nos"], CHAINS, "moves a network's features, and this prior"),
+    (["personalization"], [*ANALYTIC, *PARTS], "weights are interpolated between networks"),
+    (["tsg"], ["molecules", "dna", "masked_chain"], "ignores the time"),
+    (["tag"], [*(column for column in COLUMNS if column not in ("dna", *CHAINS))], "is a black box: use"),
+    (["time_travel", "restart"], ["molecules", "dna", "masked_chain"], "keeps a time for every row"),
+    (["slcd", "minority"], PARTS, "trained on"),
+]
+"""Refusals by checks beyond the facts."""
+
+
+def reason_of(name, column):
+    """Why a check beyond the facts refuses a guidance on a column; None where none does."""
+    return next((reason for names, columns, reason in CHECKED if name in names and column in columns), None)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("name", ROWS)
+def test_guidance_on_prior(name, column):
+    torch.manual_seed(0)
+    options = dict(steps=STEPS, condition=condition_of(COLUMNS[column]()[0]))
+    reason, lacking = reason_of(name, column), set()
+    try:
+        prior, guidance = guidance_on(name, column)
+        lacking = missing(prior, guidance, options)
+        if not lacking and reason is None:
+            check_guidance(prior, guidance, SAMPLES, **options)
+            return
+        gk.sample(prior, guidance, SAMPLES, **options)
+    except gk.GuidanceError as error:
+        refusal, prior = str(error), COLUMNS[column]()[0]
     else:
-        check_guidance(prior, guidance, **options)
+        pytest.fail(f"it ran, and should not for want of {lacking or reason}")
+    told = [re.escape(fact.value[0]) for fact in lacking] + ([] if reason is None else [reason])
+    assert told and re.search("|".join(told), refusal), refusal
+    assert reason is not None or prior.name in refusal or lacking <= {Fact.GRADIENT, Fact.BRANCHES, Fact.WEIGHTS}, refusal
 
 
-@pytest.mark.parametrize("column", [*DOMAINS, *ANALYTIC])
+@pytest.mark.parametrize("column", COLUMNS)
 def test_no_guidance(column):
-    prior, _ = {**DOMAINS, **ANALYTIC}[column]()
-    check_guidance(prior, None, steps=6, condition=condition_of(prior))
+    prior, _ = COLUMNS[column]()
+    check_guidance(prior, None, SAMPLES, steps=STEPS, condition=condition_of(prior))
 
 
-@pytest.mark.parametrize("column", [*DOMAINS, *ANALYTIC])
+@pytest.mark.parametrize("column", COLUMNS)
 def test_search_inside_particle_filter_inside_best_of_n(column):
-    prior, reward = {**DOMAINS, **ANALYTIC}[column]()
+    prior, reward = COLUMNS[column]()
     g = gk.guidance
-    plugs = g.chain(g.SVDD(reward, 3), g.FKSteering(reward, particles=4, output="all"), g.BestOfN(reward))
-    result = check_guidance(prior, plugs, steps=6, particles=4, condition=condition_of(prior))
-    assert result.log_weights.shape == (5, 1)
+    guidance = g.chain(g.SVDD(reward, 3), g.FKSteering(reward, particles=4, output="all"), g.BestOfN(reward))
+    options = dict(steps=STEPS, particles=4, condition=condition_of(prior))
+    assert check_guidance(prior, guidance, SAMPLES, **options).log_weights.shape == (SAMPLES, 1)
 
 
-@pytest.mark.parametrize("column", [*DOMAINS, *ANALYTIC])
+@pytest.mark.parametrize("column", COLUMNS)
 def test_one_candidate_or_one_particle_is_the_plain_sampler(column):
-    prior, reward = {**DOMAINS, **ANALYTIC}[column]()
-    options = dict(steps=6, condition=condition_of(prior))
-    plain = gk.sample(prior, None, 5, **options).samples
-    assert torch.equal(gk.sample(prior, gk.guidance.SVDD(reward, 1), 5, **options).samples, plain)
-    assert torch.equal(gk.sample(prior, gk.guidance.FKSteering(reward, particles=1), 5, **options).samples, plain)
-    assert torch.equal(gk.sample(prior, gk.guidance.BestOfN(reward, 1), 5, **options).samples, plain)
+    prior, reward = COLUMNS[column]()
+    options = dict(steps=STEPS, condition=condition_of(prior))
+    plain = leaves(gk.sample(prior, None, SAMPLES, **options).samples)
+    g = gk.guidance
+    for guidance in (g.SVDD(reward, 1), g.FKSteering(reward, particles=1), g.BestOfN(reward, 1)):
+        found = leaves(gk.sample(prior, guidance, SAMPLES, **options).samples)
+        assert all(torch.equal(one, other) for one, other in zip(found, plain, strict=True))
 
 
-@pytest.mark.parametrize("column", ["mixture", "molecules", "dna", "proteins", "uniform_chain"])
-@pytest.mark.parametrize("sampler", gk.samplers.SAMPLERS)
-def test_every_sampler_runs_or_says_why_not(column, sampler):
-    prior, _ = {**DOMAINS, **ANALYTIC}[column]()
-    sampler = gk.samplers.SAMPLERS[sampler]()
-    if isinstance(prior.process, sampler.processes):
-        check_guidance(prior, None, steps=6, sampler=sampler)
+@pytest.mark.parametrize("column", ["mixture", "molecules", "dna", "proteins", "uniform_chain", *PARTS])
+@pytest.mark.parametrize("name", registry.entries("sampler"))
+def test_every_sampler_runs_or_says_why_not(column, name):
+    prior, _ = COLUMNS[column]()
+    sampler = registry.get("sampler", name)()
+    if suits(sampler, prior):
+        check_guidance(prior, None, SAMPLES, steps=STEPS, sampler=sampler)
     else:
-        with pytest.raises(gk.GuidanceError, match=type(sampler).__name__):
+        with pytest.raises(gk.GuidanceError, match=f"{type(sampler).__name__} (needs|takes)") as refusal:
             gk.sample(prior, sampler=sampler)
+        assert prior.name in str(refusal.value)
+
+
+MULTISTEP = ("dpm_solver", "dpm_solver_single", "unipc", "adams_bashforth", "heun", "euler", "ddim")
+INSIDE = ("cfg", "apg", "dps", "svdd", "fk_steering", "best_of_n")
+
+
+@pytest.mark.parametrize("sampler", [None, *MULTISTEP])
+@pytest.mark.parametrize("name", INSIDE)
+def test_states_of_several_parts_run_with_every_solver_and_engine(name, sampler):
+    """Not only where facts allow it: these must. A filter wants noise in what its objective sees, here in the types."""
+    prior, reward = positions_and_types()
+    if name in ("svdd", "fk_steering") and sampler is not None:
+        reward = Reward(lambda seen: (seen.parts["types"] == 1).sum(1).double(), parts=frozenset({"types"}))
+    kind = registry.get("guidance", name)
+    wants = [setting.name for setting in registry.settings(kind) if is_goal(setting)]
+    guidance = kind(**dict.fromkeys(wants, reward))
+    options = {} if sampler is None else {"sampler": gk.samplers.Each({"positions": sampler})}
+    check_guidance(prior, guidance, SAMPLES, steps=STEPS, condition=0, **options)

@@ -48,7 +48,7 @@ class ClampCleanEstimate(Guidance[None]):
     upper: Bound = None
     mask: Tensor | Callable[[Tensor], Tensor] | None = None
     layer = Layer.ESTIMATE
-    requires = frozenset({Fact.FLOW})
+    requires = frozenset({Fact.FLOW, Fact.WHOLE})
     timeless = True
 
     def __post_init__(self) -> None:
@@ -60,9 +60,7 @@ class ClampCleanEstimate(Guidance[None]):
             raise ValueError(f"lower={low} is above upper={high}; nothing lies between them")
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """Bounds must fit the prior's states, which are of one kind."""
-        if Fact.PARTS in prior.provides:
-            raise GuidanceError(f"{self.name} works on one kind of state, and those of {prior.name} have several parts")
+        """Bounds must fit the prior's states."""
         shape = (1, *prior.event_shape)
         for key in ("lower", "upper", "mask"):
             value = getattr(self, key)

@@ -42,7 +42,7 @@ class ClassifierGuidance(Guidance[None]):
     value: LearnedValue | Objective
     scale: float | Callable[[float], float] = 1.0
     layer = Layer.ESTIMATE
-    requires = frozenset({Fact.FLOW, Fact.GRADIENT})
+    requires = frozenset({Fact.FLOW, Fact.WHOLE, Fact.GRADIENT})
 
     def __post_init__(self) -> None:
         """Take functions for values; refuse a scale that is no number."""

@@ -39,7 +39,7 @@ class BoostAndSkip(Guidance[None]):
     boost: float = 4.0
     skip: int = 3
     layer = Layer.START
-    requires = frozenset({Fact.FLOW})
+    requires = frozenset({Fact.FLOW, Fact.WHOLE})
 
     def __post_init__(self) -> None:
         """Refuse settings outside their range."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from guidekit.core.guidance import Guidance, GuidanceError, Layer
 from guidekit.core.population import Population
 from guidekit.core.prior import Prior
+from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
 from guidekit.registry import register
@@ -39,6 +40,7 @@ class FromSample(Guidance[Tensor | None]):
     sample: Tensor
     time: float = 0.5
     layer = Layer.START
+    requires = frozenset({Fact.WHOLE})
 
     def __post_init__(self) -> None:
         """Refuse a time that is none."""

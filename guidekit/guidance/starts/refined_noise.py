@@ -82,7 +82,7 @@ class RefinedNoise(Guidance[None]):
 
     refiner: Refiner
     layer = Layer.START
-    requires = frozenset({Fact.FLOW})
+    requires = frozenset({Fact.FLOW, Fact.WHOLE})
 
     @property
     def default_sampler(self) -> Sampler:  # type: ignore[override]
