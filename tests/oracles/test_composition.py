@@ -48,6 +48,7 @@ def test_a_learned_value_tilts_what_was_mixed():
         ((g.DCBG(REWARD), g.KernelCFG()), r"chain\(KernelCFG, DCBG\)"),
         ((g.DCBG(REWARD), g.DiscreteFKC()), r"chain\(KernelProduct, DCBG, ParticleFilter\)"),
         ((g.FKSteering(REWARD), g.DiscreteFKC()), "two particle filters"),
+        ((g.BestOfN(REWARD), g.FKSteering(REWARD)), r"chain\(FKSteering\(output=\"all\"\), BestOfN\)"),
     ],
 )
 def test_orders_that_would_sample_another_law_are_refused(guidances, reason):

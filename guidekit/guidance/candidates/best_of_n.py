@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-from guidekit.core.guidance import Guidance, Layer
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer
 from guidekit.core.objective import Objective
 from guidekit.core.population import Population
+from guidekit.core.prior import Prior
+from guidekit.core.sampler import Sampler
 from guidekit.objectives.reward import objective_of
 from guidekit.registry import register
 
@@ -38,6 +41,11 @@ class BestOfN(Guidance[None]):
     def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
         """See `Guidance.objectives`."""
         return (self.reward,)
+
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """A filter around it would weigh the one particle that is left."""
+        if any(Fact.WEIGHTS in member.provides for member in members[members.index(self) + 1 :]):
+            raise GuidanceError('BestOfN chooses among weighted particles: write chain(FKSteering(output="all"), BestOfN)')
 
     def finish(self, population: Population) -> Population:
         """See `Guidance.finish`."""
