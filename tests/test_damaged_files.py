@@ -281,5 +281,5 @@ def test_what_is_no_codec_is_told(tmp_path):
     content = json.loads(SmilesTokenizer.train(["CCO", "CCN"], 2, 1).dumps())
     for damage in ({"symbols": 3}, {"symbols": [1, 2]}, {"tokenizer": {}}, {"tokenizer": None}):
         Path(tmp_path / "c.json").write_text(json.dumps(content | damage))
-        with pytest.raises(ValueError, match="no readable codec"):
+        with pytest.raises(ValueError, match="no readable tokenizer"):
             SmilesTokenizer.load(tmp_path / "c.json")
