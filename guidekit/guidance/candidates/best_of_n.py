@@ -45,7 +45,9 @@ class BestOfN(Guidance[None]):
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """A filter around it would weigh the one particle that is left."""
         if any(Fact.WEIGHTS in member.provides for member in members[members.index(self) + 1 :]):
-            raise GuidanceError('BestOfN chooses among weighted particles: write chain(FKSteering(output="all"), BestOfN)')
+            raise GuidanceError(
+                'BestOfN chooses among weighted particles: write chain(FKSteering(output="all"), BestOfN)'
+            )
 
     def finish(self, population: Population) -> Population:
         """See `Guidance.finish`."""
