@@ -1,6 +1,7 @@
 """What `guidekit list` says of each thing, written down in catalog.json so that it can be told without loading torch.
 
-`python -m guidekit.running.catalog` writes the file anew from the code; a test says when that is due. What other packages
+`python -m guidekit.running.catalog` writes the file, and the table of docs/guidance/README.md, anew from the code; a test
+says when that is due. What other packages
 bring, and what is not in the file, is looked at when it is asked for.
 """
 
@@ -153,5 +154,32 @@ def first_line(target: object) -> str:
     return (inspect.getdoc(target) or "").split("\n\n")[0].replace("\n", " ")
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "guidance" / "README.md"
+"""Of a checkout: the page with a table of all guidances."""
+
+MARKS = ("<!-- guidances: derived from declarations -->\n", "<!-- end of guidances -->")
+
+
+def with_table(page: str, content: Mapping[str, Any]) -> str:
+    """The text of that page with its table as the catalog has it, by place and name; links to pages are kept."""
+    from guidekit.core.requirements import Layer
+
+    head, _, rest = page.partition(MARKS[0])
+    old, _, tail = rest.partition(MARKS[1])
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in old.splitlines()[2:]]
+    links = {cell[0].strip("`"): cell[2] for cell in cells}
+    order = [layer.name.lower() for layer in Layer]
+    entries = {name: entry for name, entry in registry.entries("guidance").items() if not entry.package}
+    told = {name: content["guidance"][name] for name in entries}
+    lines = ["| `guidance=` | in Python | page | needs | works on | place |", "|---|---|---|---|---|---|"]
+    for name in sorted(told, key=lambda name: (order.index(told[name]["place"].split(", ")[-1]), name)):
+        one = told[name]
+        link = links.get(name, "-")
+        lines.append(f"| `{name}` | `{entries[name].attribute}` | {link} | {one['needs']} | {one['on']} | {one['place']} |")
+    return head + MARKS[0] + "\n".join(lines) + "\n" + MARKS[1] + tail
+
+
 if __name__ == "__main__":
     FILE.write_text(json.dumps(made(), indent=1, ensure_ascii=False) + "\n")
+    if PAGE.is_file():
+        PAGE.write_text(with_table(PAGE.read_text(), json.loads(FILE.read_text())))

@@ -1,10 +1,13 @@
 """Help and lists do not wait for torch, and say what the code says."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from guidekit import registry
+from guidekit.core.requirements import Layer
 from guidekit.running import catalog
 
 SLOW = ("torch", "lightning", "hydra", "matplotlib", "rdkit")
@@ -38,6 +41,25 @@ def test_the_catalog_is_of_this_code():
     fresh = "run python -m guidekit.running.catalog"
     kept, made = catalog.catalog(), catalog.made()
     assert kept["domains"].keys() == made["domains"].keys() and kept == made, fresh
+    page = catalog.PAGE.read_text()
+    assert catalog.with_table(page, made) == page, fresh
+    rows = page.partition(catalog.MARKS[0])[2].partition(catalog.MARKS[1])[0].splitlines()[2:]
+    assert all("](" in row.split("|")[3] for row in rows), "link every guidance to its page"
+
+
+def test_chains_of_the_documentation_are_in_an_order_that_works():
+    """Every chain(A, B) of registered guidances: places never fall from inside to outside."""
+    entries = registry.entries("guidance")
+    places = {entry.attribute: catalog.shipped()["guidance"][name]["place"].split(", ") for name, entry in entries.items()}
+    order, found = [layer.name.lower() for layer in Layer], 0
+    for page in sorted(catalog.PAGE.parents[1].rglob("*.md")):
+        for chain in re.findall(r"\bchain\(((?:[^()]|\([^()]*\))*)\)", page.read_text()):
+            members = [re.sub(r".*\.", "", one) for one in re.findall(r"([\w.]+)(?:\([^()]*\))?(?:,|$)", chain)]
+            if len(members) > 1 and all(member in places for member in members):
+                found += 1
+                ends = [[order.index(place) for place in places[member]] for member in members]
+                assert all(a[0] <= b[-1] for a, b in zip(ends, ends[1:], strict=False)), f"{page.name}: chain({chain})"
+    assert found > 10
 
 
 def test_domains_that_are_not_ours_or_not_installed_are_told(monkeypatch):

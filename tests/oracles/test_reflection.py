@@ -461,7 +461,7 @@ def test_a_domain_gives_the_verifier():
         def verifier(self, forbidden=()):
             return words(*forbidden)
 
-    config = {"_target_": "guidekit.guidance.Reflection", "rounds": 3, "forbidden": ["GAT"]}
+    config = {"name": "reflection", "rounds": 3, "forbidden": ["GAT"]}
     guidance = build_guidance(config, None, Words().verifier)
     assert isinstance(guidance, Reflection) and guidance.rounds == 3 and guidance.verifier.words == words("GAT").words
     with pytest.raises(gk.GuidanceError, match="needs a verifier"):
