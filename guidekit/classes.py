@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guidekit.names import UnknownNameError
 from guidekit.core.prior import Prior
+from guidekit.names import UnknownNameError
 
 
 def class_names(prior: Prior) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Names that users choose by: methods are found by their mark, in this package and, by entry points, in others.
 
-A method says `@register("guidance", "svdd")` above its class or function, and that is all: sources are read, not imported,
-so a broken module of one method takes down nothing but itself, and listing names needs no torch. Another package names
+A method says `@register("guidance", "svdd")` above its class or function, and that is all: sources are read, not
+imported, so a broken module of one method takes down nothing but itself, and listing names needs no torch. Another package names
 its own in the entry point groups of `ENTRY_POINTS`. What can be set of a method is what its signature says.
 """
 
@@ -17,8 +17,8 @@ import sys
 import typing
 import warnings
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,9 +95,9 @@ class Entry:
             raise BrokenError(f"{self.group} {self.name} cannot be loaded from {where}: {reason}") from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def entries(group: str) -> dict[str, Entry]:
-    """All members of a group by name, in alphabetical order; those of other packages by the side of the shipped ones."""
+    """All members of a group by name, in alphabetical order; those of other packages beside the shipped ones."""
     marked = [entry for package in PACKAGES[group] for entry in _scanned(package)]
     found = {entry.name: entry for entry in marked if entry.group == group}
     return dict(sorted({**external(ENTRY_POINTS[group], group, found), **found}.items()))
@@ -144,14 +144,14 @@ def usable(group: str) -> Iterator[tuple[str, Any]]:
 
 
 def exported(group: str, attribute: str) -> Any:
-    """What is marked in a group's package, in whatever group, by its class or function; for the package's `__getattr__`."""
+    """What is marked in a group's package, in any group, by its class or function; for the package's `__getattr__`."""
     for entry in (entry for package in PACKAGES[group] for entry in _scanned(package)):
         if entry.attribute == attribute:
             return entry.load()
     raise AttributeError(f"module {PACKAGES[group][0]!r} has no attribute {attribute!r}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _scanned(package: str) -> tuple[Entry, ...]:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:

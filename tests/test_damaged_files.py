@@ -95,7 +95,10 @@ READERS = {
         npz(images=RNG.integers(0, 9, (3, 4, 4), np.uint8), labels=np.array([0, 1, 0]), classes=np.array(["a", "b"])),
         lambda path: pictures.read(path),
     ),
-    "codec.json": (SmilesTokenizer.train(["CCO", "CCN"], 2, 1).dumps().encode(), lambda path: SmilesTokenizer.load(path)),
+    "codec.json": (
+        SmilesTokenizer.train(["CCO", "CCN"], 2, 1).dumps().encode(),
+        lambda path: SmilesTokenizer.load(path),
+    ),
 }
 
 

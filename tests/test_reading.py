@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from guidekit import archives, contents, reading
+from guidekit import archives, reading
 from guidekit.classes import class_number, condition_class
 from guidekit.files import write_npz, write_packed
 from guidekit.names import UnknownNameError

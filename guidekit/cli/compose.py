@@ -180,7 +180,9 @@ def refuse_classes(given: Sequence[str] | Mapping[str, Any], place: str = "") ->
         for value in given:
             refuse_classes(value, place) if isinstance(value, Mapping | list | tuple | str) else None
     if found is not None:
-        raise UsageError(f"{found}: settings name no classes; choose by name, as in guidance=svdd or {{name: svdd, ...}}")
+        raise UsageError(
+            f"{found}: settings name no classes; choose by name, as in guidance=svdd or {{name: svdd, ...}}"
+        )
 
 
 FLAGS = (

@@ -91,7 +91,9 @@ def _guidance(content: dict[str, Any]) -> Table:
     table.caption = "guidekit list svdd says more of one, and names its settings"
     for name, one in content["guidance"].items():
         table.add_row(name, one["what"], one["needs"], one["on"], one["place"])
-    table.add_row("chain", "Several, inside first, in the order of their places: guidance.of=[svdd,best_of_n]", "-", "-", "-")
+    table.add_row(
+        "chain", "Several, inside first, in the order of their places: guidance.of=[svdd,best_of_n]", "-", "-", "-"
+    )
     return table
 
 

@@ -1,4 +1,4 @@
-"""Transition laws from a state at t to one at u: laws and nothing else, they know neither their origin nor their use."""
+"""Transition laws from a state at t to one at u: they know neither their origin nor their use."""
 
 from __future__ import annotations
 

@@ -100,10 +100,9 @@ class Population:
         Where neither network nor guidance looks at the time, rows that have not changed keep their answer.
         """
         known, setup = self.answer, self.setup
-        if known is not None and known.state is self.state:
-            if known.moment is self.moment or setup.timeless or known.moment == self.moment:
-                setup.network.ledger.cached_rows += len(self)
-                return known.prediction
+        if known is not None and known.state is self.state and (setup.timeless or known.moment == self.moment):
+            setup.network.ledger.cached_rows += len(self)
+            return known.prediction
         if known is not None and setup.timeless and batch(known.state) == len(self):
             rows = changed_rows(known.state, self.state)
             setup.network.ledger.cached_rows += len(self) - len(rows)

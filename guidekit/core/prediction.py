@@ -82,7 +82,7 @@ class Prediction:
         return self
 
     def reals(self, function: Callable[[Support, Tensor], Tensor]) -> Prediction:
-        """The prediction with a function of support and clean estimates (B, *S) of real parts; tokens stay as they are."""
+        """The prediction with a function of support and clean estimates (B, *S) of real parts; tokens stay."""
         return self
 
     def lerp(self, other: Any, weight: Number) -> Prediction:
@@ -257,9 +257,7 @@ class CategoricalPrediction(Prediction):
         """Clean tokens drawn independently at every place, (B, L)."""
         return pick(self.log_probs, draw.uniform(*self.z.shape))
 
-    def map(
-        self, function: Callable[..., Tensor], *others: Any, space: Space = "clean"
-    ) -> CategoricalPrediction:
+    def map(self, function: Callable[..., Tensor], *others: Any, space: Space = "clean") -> CategoricalPrediction:
         """See `Prediction.map`.
 
         Log-probabilities are defined up to a constant, so their mean over the tokens that are possible in every view is

@@ -17,7 +17,7 @@ class Recorder:
         self.groups, self.records = groups, {}  # type: int, dict[str, list[Tensor]]
 
     def record(self, name: str, value: Tensor) -> None:
-        """Keep a value of the present step: one a group (P, ...), or one a row, which becomes (P, rows a group, ...)."""
+        """Keep a value of the present step: one a group (P, ...), or one a row, as (P, rows a group, ...)."""
         if len(value) != self.groups:
             value = value.reshape(self.groups, -1, *value.shape[1:])
         self.records.setdefault(name, []).append(value)

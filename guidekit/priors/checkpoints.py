@@ -12,10 +12,10 @@ from torch import nn
 
 from guidekit.archives import reason
 from guidekit.contents import ordinary
+from guidekit.core.prior import Prior
 from guidekit.files import write_atomic
 from guidekit.networks import NETWORKS
 from guidekit.priors import neural, tokens
-from guidekit.core.prior import Prior
 from guidekit.priors.described import refuse_odd_process, wrong
 from guidekit.priors.tokens import TokenPrior
 from guidekit.priors.weights import CheckpointError, made_for, read_weights

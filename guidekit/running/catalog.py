@@ -1,8 +1,7 @@
 """What `guidekit list` says of each thing, written down in catalog.json so that it can be told without loading torch.
 
-`python -m guidekit.running.catalog` writes the file, and the table of docs/guidance/README.md, anew from the code; a test
-says when that is due. What other packages
-bring, and what is not in the file, is looked at when it is asked for.
+`python -m guidekit.running.catalog` writes the file, and the table of docs/guidance/README.md, anew from the code; a
+test says when that is due. What other packages bring, and what is not in the file, is looked at when it is asked for.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def shipped() -> dict[str, Any]:
 
 
 def catalog() -> dict[str, Any]:
-    """The content of the file, with what is registered now: other packages' things too, and why some cannot be loaded."""
+    """The content of the file, with what is registered now: other packages' too, and why some cannot be loaded."""
     content = shipped()
     known = content["domains"]
     return {
@@ -175,7 +174,9 @@ def with_table(page: str, content: Mapping[str, Any]) -> str:
     for name in sorted(told, key=lambda name: (order.index(told[name]["place"].split(", ")[-1]), name)):
         one = told[name]
         link = links.get(name, "-")
-        lines.append(f"| `{name}` | `{entries[name].attribute}` | {link} | {one['needs']} | {one['on']} | {one['place']} |")
+        lines.append(
+            f"| `{name}` | `{entries[name].attribute}` | {link} | {one['needs']} | {one['on']} | {one['place']} |"
+        )
     return head + MARKS[0] + "\n".join(lines) + "\n" + MARKS[1] + tail
 
 

@@ -50,7 +50,9 @@ def save_chunk(folder: Path, name: str, chunk: Chunk) -> None:
 
     result = chunk.result
     if not isinstance(result.samples, Tensor):
-        raise ValueError(f"only states that are one tensor can be kept on disk; these are {type(result.samples).__name__}")
+        raise ValueError(
+            f"only states that are one tensor can be kept on disk; these are {type(result.samples).__name__}"
+        )
     tensors = {"samples": result.samples, "log_weights": result.log_weights, "log_normalizer": result.log_normalizer}
     tensors |= {f"info/{key}": value for key, value in result.info.items()}
     tensors = {key: value.contiguous() for key, value in tensors.items()}

@@ -30,7 +30,7 @@ DOMAIN = "molecules"
 
 @cache
 def config_packages() -> tuple[str, ...]:
-    """Packages with files for groups: this one, then those that others name in the entry point group guidekit.configs."""
+    """Packages with files for groups: this one, then those named in the entry point group guidekit.configs."""
     return (CONFIGS, *sorted({point.value for point in entry_points(group="guidekit.configs")}))
 
 

@@ -1,4 +1,4 @@
-"""What a command asks of the machine: threads, and memory that is kept instead of being fetched anew for every tensor."""
+"""What a command asks of the machine: threads, and memory that is kept, not fetched anew for every tensor."""
 
 from __future__ import annotations
 

@@ -79,7 +79,9 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior) -
         return None
     if not domain.tasks:
         raise ValueError(f"domain {domain.name} has no tasks; leave task= out")
-    task = make(domain.tasks, config["name"], tuple(prior.event_shape), {k: v for k, v in config.items() if k not in COMMON})
+    task = make(
+        domain.tasks, config["name"], tuple(prior.event_shape), {k: v for k, v in config.items() if k not in COMMON}
+    )
     original, notes = _read(domain, config, "input", prior)
     truth = None if config["damaged"] else original
     if task.join is not None:

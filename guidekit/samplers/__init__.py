@@ -1,4 +1,4 @@
-"""Samplers of tokens (Ancestral, FirstHitting, EulerCTMC, ReMDM, ...) and of reals (Ancestral, DDIM, DPMSolver, ...)."""
+"""Samplers of tokens (Ancestral, FirstHitting, EulerCTMC, ReMDM, ...) and of reals (DDIM, DPMSolver, ...)."""
 
 from typing import Any
 

@@ -213,9 +213,7 @@ def test_checkpoints_to_start_from_must_have_the_same_network(made, here, capsys
 
 def test_types_follow_the_shipped_configuration():
     shipped = {"share": 0.5, "count": 8, "on": False, "window": [1.0, 0.0], "value": None, "timeout": 0.5}
-    check_types(
-        shipped, {"share": 1, "count": 3, "on": True, "window": (0.5, 0.0), "value": "x", "timeout": None}
-    )
+    check_types(shipped, {"share": 1, "count": 3, "on": True, "window": (0.5, 0.0), "value": "x", "timeout": None})
     for key, value in (("share", None), ("share", True), ("count", 1.5), ("count", True), ("on", 1), ("window", 0.5)):
         with pytest.raises(ValueError, match=f"setting: {key}="):
             check_types(shipped, {key: value}, "setting: ")

@@ -50,7 +50,9 @@ def test_the_catalog_is_of_this_code():
 def test_chains_of_the_documentation_are_in_an_order_that_works():
     """Every chain(A, B) of registered guidances: places never fall from inside to outside."""
     entries = registry.entries("guidance")
-    places = {entry.attribute: catalog.shipped()["guidance"][name]["place"].split(", ") for name, entry in entries.items()}
+    places = {
+        entry.attribute: catalog.shipped()["guidance"][name]["place"].split(", ") for name, entry in entries.items()
+    }
     order, found = [layer.name.lower() for layer in Layer], 0
     for page in sorted(catalog.PAGE.parents[1].rglob("*.md")):
         for chain in re.findall(r"\bchain\(((?:[^()]|\([^()]*\))*)\)", page.read_text()):

@@ -72,7 +72,10 @@ def test_each_thing_has_its_settings(beside):
     assert record(beside / "a")["figures"]["guided"]["reward"] > 3
     assert main(["sample", *config, "reward=far", "output=b", "guidance=chain", "guidance.of=[nudge,svdd]"]) == 0
     assert record(beside / "b")["config"]["reward"] == {"name": "right", "scale": 10.0}
-    assert main(["sample", "reward=heavy", "guidance=best_of_n", "num_samples=2", "steps=4", "output=c", "baseline=false"]) == 0
+    assert (
+        main(["sample", "reward=heavy", "guidance=best_of_n", "num_samples=2", "steps=4", "output=c", "baseline=false"])
+        == 0
+    )
     assert record(beside / "c")["figures"]["guided"]["reward"] > 1
     assert main(["sample", "--multirun", *config, "guidance=nudge", "guidance.by=1,2"]) == 0
     assert len(list((beside / "outputs").iterdir())) == 2
@@ -88,7 +91,10 @@ def test_each_thing_has_its_settings(beside):
         (["domain=dots", "domain.spread=wide"], "domain.spread='wide'; a number is needed"),
         (["domain=dots", "reward=left"], "no reward named 'left'"),
         (["reward=right"], "no reward named 'right'"),
-        (["guidance=broken"], "guidance broken cannot be loaded from other_package.broken of other-package: RuntimeError"),
+        (
+            ["guidance=broken"],
+            "guidance broken cannot be loaded from other_package.broken of other-package: RuntimeError",
+        ),
         (["guidance=nudge"], "guidance=nudge needs real-valued states"),
         (["sampler=small_steps", "sampler.factor=0.5"], "sampler.factor=0.5; accepted: a whole number (default: 2)"),
         (["domain=dots", "guidance=sharpen"], "guidance=sharpen needs tokens"),
@@ -126,7 +132,10 @@ class {attribute}(Guidance):
 BROKEN = {
     "syntax": (GOOD.format(name="one", attribute="One") + "\n    def move(self:\n", "invalid syntax|was never closed"),
     "raises": (GOOD.format(name="one", attribute="One") + "\nraise RuntimeError('no')\n", "RuntimeError: no"),
-    "imports": ("import nothing_at_all\n" + GOOD.format(name="one", attribute="One"), "No module named 'nothing_at_all'"),
+    "imports": (
+        "import nothing_at_all\n" + GOOD.format(name="one", attribute="One"),
+        "No module named 'nothing_at_all'",
+    ),
     "nameless": (GOOD.format(name="one", attribute="One") + "\ndel One\n", "has no attribute 'One'"),
 }
 

@@ -74,7 +74,9 @@ def test_every_member_has_the_defaults_of_its_class_on_the_command_line(group):
         config = configuration(kind)
         signature = {setting.name: setting for setting in registry.settings(kind)}
         for key in config.keys() - {"forbidden"}:
-            default = list(signature[key].default) if isinstance(signature[key].default, tuple) else signature[key].default
+            default = (
+                list(signature[key].default) if isinstance(signature[key].default, tuple) else signature[key].default
+            )
             assert config[key] == (MISSING if signature[key].required else default or config[key]), f"{name}.{key}"
         OmegaConf.create(config)  # can be written down
         if MISSING not in config.values():
@@ -177,7 +179,10 @@ def test_priors_and_schedules_and_estimates_are_read_by_name():
     ("arguments", "said"),
     [
         (["guidance=sims"], "guidance=sims needs guidance.synthetic=, a prior (its name, or the file of a checkpoint)"),
-        (["guidance=slcd"], "guidance=slcd needs guidance.value=, a value (a file made by guidekit train trainer=value)"),
+        (
+            ["guidance=slcd"],
+            "guidance=slcd needs guidance.value=, a value (a file made by guidekit train trainer=value)",
+        ),
         (["guidance=refined_noise"], "needs guidance.refiner=, a refiner"),
         (["guidance=gfcg"], "guidance=gfcg needs guidance.classifier=, a function, from Python"),
         (["guidance=cfg", "guidance.schedule={name: rump}"], "no schedule named 'rump' (did you mean 'ramp'?)"),

@@ -144,9 +144,7 @@ def learning(folder, settings):
     return ["train", "domain=images", f"prior={folder / 'prior.safetensors'}", *settings]
 
 
-@pytest.mark.parametrize(
-    ("place", "name", "moment"), [(values, "_fit", 1), (values, "_fit", 2), (refiner, "gain_of", 2)]
-)
+@pytest.mark.parametrize(("place", "name", "moment"), [(values, "fit", 1), (values, "fit", 2), (refiner, "gain_of", 2)])
 def test_what_learns_from_samples_goes_on_behind_its_last_round(
     whole, tmp_path, monkeypatch, capsys, place, name, moment
 ):
@@ -165,7 +163,7 @@ def test_what_learns_from_samples_goes_on_behind_its_last_round(
     with monkeypatch.context() as patch:
         patch.setattr(place, name, cut)
         assert main([*chosen, f"output={mine}"]) == 143
-    kept = name != "_fit" or moment > 1
+    kept = name != "fit" or moment > 1
     told = "goes on from" if kept else "nothing was reached that could be kept"
     assert told in capsys.readouterr().err and mine.with_name("cut.safetensors.ckpt").exists() == kept
     if kept:

@@ -259,7 +259,9 @@ MADE = {
     LinearCoefficients: lambda kind, prior: coefficients(prior),
     LinearModel: lambda kind, prior: linear_model(prior),
     torch.Tensor: lambda kind, prior: a_state(prior),
-    Callable: lambda kind, prior: scores if len(getattr(prior, "means", "ab")) > 1 else lambda x: torch.zeros(len(x), 1),
+    Callable: lambda kind, prior: (
+        scores if len(getattr(prior, "means", "ab")) > 1 else lambda x: torch.zeros(len(x), 1)
+    ),
 }
 """What cannot be written in a configuration, by type."""
 
@@ -336,7 +338,9 @@ def test_guidance_on_prior(name, column):
         pytest.fail(f"it ran, and should not for want of {lacking or reason}")
     told = [re.escape(fact.value[0]) for fact in lacking] + ([] if reason is None else [reason])
     assert told and re.search("|".join(told), refusal), refusal
-    assert reason is not None or prior.name in refusal or lacking <= {Fact.GRADIENT, Fact.BRANCHES, Fact.WEIGHTS}, refusal
+    assert reason is not None or prior.name in refusal or lacking <= {Fact.GRADIENT, Fact.BRANCHES, Fact.WEIGHTS}, (
+        refusal
+    )
 
 
 @pytest.mark.parametrize("column", COLUMNS)

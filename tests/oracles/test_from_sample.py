@@ -71,7 +71,7 @@ def test_each_sample_may_start_from_its_own():
 
 
 def test_a_lead_of_tokens_is_varied_with_a_strength():
-    """Masked with probability 1 - a(t) and filled in again: of independent uniform letters a share a + (1 - a) / 4 stays."""
+    """Masked with probability 1 - a(t) and filled in again: of uniform letters a share a + (1 - a) / 4 stays."""
     chain = gk.priors.CategoricalChain(torch.ones(4, 4, 4, 4))
     lead = torch.tensor([[0, 1, 2, 3]])
     made = gk.sample(chain, FromSample(lead, 0.5), 4000, 16, sampler=gk.samplers.Ancestral()).samples

@@ -43,7 +43,9 @@ class KnownPart(Guidance[None]):
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """There must be nobody who weighs what is moved by force."""
         if any(Fact.WEIGHTS in member.provides for member in members):
-            raise GuidanceError("Replacement moves particles by force, which no weight makes up for: leave out the filter")
+            raise GuidanceError(
+                "Replacement moves particles by force, which no weight makes up for: leave out the filter"
+            )
 
     def move(self, inner: Move, population: Population, step: Step) -> Population:
         """A step, and what is known put back."""
