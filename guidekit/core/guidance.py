@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from guidekit.core.objective import Objective
 from guidekit.core.owner import Memory, Owner
@@ -59,10 +59,6 @@ class Guidance(Owner[Memory]):
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Raise `GuidanceError` for what `requires` cannot say; members are all guidances of the run, inside first."""
-
-    def rows(self, samples: int) -> Any:
-        """What it holds for each sample, a tree with so many rows, which becomes its slot; None is nothing."""
-        return None
 
     def plan(self, steps: tuple[Step, ...], prior: Prior) -> tuple[Step, ...]:
         """Which steps are taken, from noise to clean?"""

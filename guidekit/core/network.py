@@ -13,7 +13,6 @@ from guidekit.core.prior import Prior
 from guidekit.core.question import Question
 from guidekit.core.state import State, batch, cat, leaves, map_leaves, take
 
-
 FEW = 8
 """Rows of a first answer that are looked at: a network that does not normalize normalizes none."""
 

@@ -80,10 +80,6 @@ class Objective(Owner[Memory]):
         """The objectives that it is combined of, none of them a combination."""
         return (self,)
 
-    def rows(self, samples: int) -> Any:
-        """What it holds for each sample, a tree with so many rows; None is nothing. Raises `ScoreError`."""
-        return None
-
     def scores(self, states: Any, t: Number, rows: Any) -> Tensor:
         """(B,) for B states (or a list of B objects, None where there is none) at time t; rows: its slot, (B, ...)."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement scores(states, t, rows)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Memory = TypeVar("Memory")
 
@@ -12,3 +12,10 @@ class Owner(Generic[Memory]):
 
     Owners are frozen dataclasses that compare by identity (`eq=False`): two of one kind have two slots.
     """
+
+    def rows(self, samples: int) -> Any:
+        """What a guidance or objective holds for each sample of a run, a tree with so many rows; None is nothing.
+
+        It becomes its slot, and is cut by chunk, repeated and selected with the particles.
+        """
+        return None
