@@ -130,7 +130,7 @@ def train_value(
     etas = schedule.eta or _suited(seen.rewards[:unguided])
     for step in range(first, schedule.rounds + 1):
         if step:
-            seen = seen.join(_roll_out(prior, objective, value, schedule, etas, condition, seed + step))
+            seen = seen.join(roll_out(prior, objective, value, schedule, etas, condition, seed + step))
         value, loss = fit(prior, seen, trunk, schedule, bins, seed + step, equal_counts)
         if log is not None:
             best = seen.rewards[unguided:] if step else seen.rewards
@@ -234,7 +234,7 @@ def fit(
     return dataclasses.replace(value, network=trained), float(loop.callback_metrics["train/loss"])
 
 
-def _roll_out(
+def roll_out(
     prior: Prior,
     objective: Objective,
     value: LearnedValue,

@@ -13,7 +13,7 @@ from guidekit.processes import Masked, Uniform
 from guidekit.samplers import Ancestral
 from guidekit.testing import exact_law
 from guidekit.training.collected import Batches, Collected, bin_edges, bin_means, bin_of
-from guidekit.training.values import Schedule, train_value
+from guidekit.training.values import Schedule, roll_out, train_value
 
 LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
 REWARD = torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, -1.0], [2.0, 1.0, 1.0]], dtype=torch.float64)
@@ -168,6 +168,31 @@ def test_a_round_brings_the_guided_gaussian_to_the_tilted_one():
     )
     train_value(prior, lambda x: x[:, 0], trunk, amount, bins=16, after=measure, seed=1)
     assert divergence[0] > 0.025 and divergence[1] < divergence[0] / 2, divergence
+
+
+class Watched(torch.nn.Module):
+    """Logits of a law over three bins, and a count of how often it was asked."""
+
+    asked = 0
+
+    def forward(self, x, level):
+        self.asked += 1
+        return x[:, :1] * torch.zeros(3)
+
+
+def test_roll_ins_are_guided_down_to_the_switch_and_kept_from_there():
+    prior, network, steps = gk.priors.Gaussian(torch.zeros(1), 1.0, gk.processes.VP("cosine")), Watched(), 40
+    value = LearnedValue(network, prior.process, torch.tensor([0.0, 1.0, 2.0]))
+    amount = Schedule(collected=8, sampling_steps=steps, states=1000)  # one trajectory a stratum, all its states
+    reward = gk.objectives.Reward(lambda x: x[:, 0])
+    states, times, led_to, rewards = roll_out(prior, reward, value, amount, (1.0, 1.0), None, 0)
+    assert network.asked + len(states) == 8 * (steps + 1)  # a state is behind the switch, or a step before it
+    ends = (times == 0).nonzero()[:, 0]
+    assert len(ends) == 8 and torch.equal(states[ends, 0].double(), rewards)
+    for stratum in range(8):  # the law is learned of what a state led to by itself
+        mine = led_to == rewards[stratum]
+        low, high = (steps * edge / 8 for edge in (stratum, stratum + 1))
+        assert low <= int(mine.sum()) <= high + 1 and float(times[mine].max()) <= (stratum + 1) / 8
 
 
 def test_bins_keep_means_and_set_aside_what_has_no_reward():
