@@ -183,3 +183,13 @@ def test_refiners_of_other_priors_steps_and_conditions_are_refused():
     gk.sample(WithNetwork(0.5), own, 2)
     with pytest.raises(GuidanceError, match="for another prior than this one"):
         gk.sample(WithNetwork(0.25), own, 2)
+
+
+def test_pairs_are_of_noise_and_what_the_steps_make_of_it():
+    prior, steps = pair(gk.processes.VP("cosine")), 6
+    noise, targets = guided_pairs(prior, None, 300, steps, seed=3, condition=0)  # more than are drawn together
+    times = prior.process.grid(steps)
+    assert torch.allclose(unguided(prior, noise, times, torch.zeros(300, dtype=torch.int64)), targets, atol=1e-5)
+    reward = gk.objectives.Reward(lambda x: x[:, 0])
+    with pytest.raises(GuidanceError, match="BestOfN chooses among several"):
+        guided_pairs(prior, gk.guidance.BestOfN(reward, 4), 3, steps, condition=0)
