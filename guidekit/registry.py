@@ -1,8 +1,9 @@
 """Names that users choose by: methods are found by their mark, in this package and, by entry points, in others.
 
 A method says `@register("guidance", "svdd")` above its class or function, and that is all: sources are read, not
-imported, so a broken module of one method takes down nothing but itself, and listing names needs no torch. Another package names
-its own in the entry point groups of `ENTRY_POINTS`. What can be set of a method is what its signature says.
+imported, so a broken module of one method takes down nothing but itself, and listing names needs no torch. Another
+package names its own in the entry point groups of `ENTRY_POINTS`. What can be set of a method is what its signature
+says.
 """
 
 from __future__ import annotations

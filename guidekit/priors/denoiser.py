@@ -141,8 +141,8 @@ class RealDenoiser(Denoiser):
         output = self.asked(x, t, condition)
         if output.shape != x.shape:
             raise ValueError(
-                f"{self.name}: the network gave shape {tuple(output.shape)} for states {tuple(x.shape)}; the same shape "
-                "is expected (a network that also predicts variances: give its first channels)"
+                f"{self.name}: the network gave shape {tuple(output.shape)} for states {tuple(x.shape)}; the same "
+                "shape is expected (a network that also predicts variances: give its first channels)"
             )
         low = 1e-6  # outputs such as noise say nothing where there is no signal
         safe = a.clamp_min(low) if isinstance(a, Tensor) else max(a, low)
