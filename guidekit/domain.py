@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import math
 import statistics
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -395,11 +396,15 @@ def configured(config: Mapping[str, Any]) -> tuple[Domain, dict[str, Any]]:
 
 def domain_class(name: str) -> type[Domain]:
     """The class of a registered domain; raises as `load_domain`."""
-    found = {entry.name: entry for entry in entry_points(group="guidekit.domains")}
-    if name not in found:
-        raise UnknownNameError("domain", name, found)
+    entries = sorted(entry_points(group="guidekit.domains"), key=lambda entry: not entry.value.startswith("guidekit."))
+    found = [entry for entry in entries if entry.name == name]
+    if not found:
+        raise UnknownNameError("domain", name, {entry.name for entry in entries})
+    for hidden in found[1:]:
+        if hidden.value != found[0].value:
+            warnings.warn(f"domain {name!r} from {hidden.value} is hidden by {found[0].value}", stacklevel=2)
     try:
-        return found[name].load()
+        return found[0].load()
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] == "guidekit":
             raise

@@ -2,8 +2,7 @@
 
 A method says `@register("guidance", "svdd")` above its class or function, and that is all: sources are read, not
 imported, so a broken module of one method takes down nothing but itself, and listing names needs no torch. Another
-package names its own in the entry point groups of `ENTRY_POINTS`. What can be set of a method is what its signature
-says.
+package names its own in the entry point groups of `ENTRY_POINTS`. What can be set is what signatures say.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
-    usual, warnings.formatwarning = warnings.formatwarning, _warning
+    usual, warnings.formatwarning = warnings.formatwarning, _warning  # type: ignore[assignment]
     try:
         return _dispatch(arguments[0], arguments[1:])
     except KeyboardInterrupt as stop:
@@ -104,15 +104,14 @@ def _hydra(command: str, settings: list[str]) -> int:
     """Hydra's own entry, for its flags: --multirun, --cfg, --help, shell completion."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
     from guidekit.cli.compose import refuse_choices, refuse_classes, refuse_hydra, rewrite, search_path, store
-    from guidekit.running.groups import CONFIGS, check_registered, check_types, load_command
+    from guidekit.running.groups import CONFIGS, check_registered, check_types, load_command, plain
 
     refused = []
 
     def task(config) -> None:
-        given = OmegaConf.to_container(config, resolve=True)
+        given = plain(config)
         try:
             check_types(load_command(command, HydraConfig.get().runtime.choices), given)
             refuse_classes(given)

@@ -19,6 +19,7 @@ from guidekit.running.groups import (
     groups,
     has_file,
     load_group,
+    plain,
 )
 
 
@@ -54,12 +55,12 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
     """
     import hydra
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     refuse_hydra(arguments)
     refuse_classes(arguments)
-    chosen, keyed = [], []
+    chosen: list[str] = []
+    keyed: list[str] = []
     for argument in rewrite(arguments):
         key, equals, value = argument.partition("=")
         if not equals:
@@ -68,23 +69,26 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
             )
         (chosen if key in groups() else keyed).append(argument)
     for argument in chosen:
-        refuse_choice(*argument.split("=", 1), domains_of(chosen))
+        group, _, name = argument.partition("=")
+        refuse_choice(group, name, domains_of(chosen))
+    if command == "train":
+        refuse_trainer(chosen)
     store(chosen)
     chosen = [*chosen, *search_path()]
     with hydra.initialize_config_module(CONFIGS, version_base=None):
         try:
-            config = OmegaConf.to_container(hydra.compose(command, [*chosen, *keyed]), resolve=True)
+            config = plain(hydra.compose(command, [*chosen, *keyed]))
         except (HydraException, OmegaConfBaseException) as error:
-            known = flat_keys(OmegaConf.to_container(hydra.compose(command, chosen)))
+            known = flat_keys(plain(hydra.compose(command, chosen)))
             for argument in keyed:
                 key = argument.partition("=")[0]
                 if key.lstrip("+~") not in known:
                     raise UnknownNameError(f"setting of guidekit {command}", key, siblings(key, known)) from None
             raise UsageError(told(str(error).splitlines()[0])) from error
         if keyed:
-            shipped = OmegaConf.to_container(hydra.compose(command, chosen), resolve=True)
-            refuse_added(command, keyed, flat_keys(shipped))
-            check_types(shipped, config)
+            usual = plain(hydra.compose(command, chosen))
+            refuse_added(command, keyed, flat_keys(usual))
+            check_types(usual, config)
             refuse_classes(config)
         check_registered(config)
         return config
@@ -107,6 +111,15 @@ def refuse_choices(settings: Sequence[str]) -> None:
             continue
         for name in re.findall(r"[^,()\s]+(?=[,)\s]|$)", value):  # not the function in choice(svdd,fk_steering)
             refuse_choice(group, name, domains_of(settings))
+
+
+def refuse_trainer(settings: Sequence[str]) -> None:
+    """Raise UsageError where no trainer is chosen and the domain has none of its own."""
+    for domain in () if mentioned("trainer", settings) else domains_of(settings):
+        if not has_file("trainer", domain):
+            raise UsageError(
+                f"domain {domain} brings no trainer/{domain}.yaml: give trainer={' or '.join(group_choices('trainer'))}"
+            )
 
 
 def refuse_choice(group: str, name: str, domains: Sequence[str]) -> None:

@@ -145,6 +145,8 @@ def choices_of(trainer: dict[str, Any], job: str) -> list[tuple[str, Any, Any]]:
     process, parametrization = trainer["process"], trainer.get("parametrization")
     if job == "array_job":
         return [("process", process["name"], GAUSSIAN), ("parametrization", parametrization, PARAMETRIZATIONS)]
+    if "objective" not in trainer:
+        raise ValueError("this trainer is for priors of real-valued states, and this domain's are of tokens")
     return [
         ("process", process["name"], PROCESSES),
         ("survival schedule", process.get("survival", {}).get("name", "log_linear"), SURVIVALS),
@@ -163,7 +165,7 @@ def refuse_settings(trainer: dict[str, Any], job: str) -> None:
     if levels is not None and (len(levels) != 2 or not levels[1] > 0):
         raise ValueError(f"trainer.levels={levels}; mean and standard deviation of the log noise level are needed")
     if trainer.get("guided"):
-        guided_loss(None, trainer["guided"])
+        guided_loss(None, trainer["guided"])  # type: ignore[arg-type]  # only checks the settings
     known = inspect.signature(NETWORKS[network["name"]]).parameters
     for name in network["options"]:
         if name not in known:

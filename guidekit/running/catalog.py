@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points, requires
 from pathlib import Path
@@ -28,9 +28,9 @@ def shipped() -> dict[str, Any]:
 def catalog() -> dict[str, Any]:
     """The content of the file, with what is registered now: other packages' too, and why some cannot be loaded."""
     content = shipped()
-    known = content["domains"]
+    known, rewards = content["domains"], list(entry_points(group="guidekit.rewards"))
     return {
-        "domains": {entry.name: _domain(entry, known.get(entry.name)) for entry in _entries()},
+        "domains": {entry.name: _domain(entry, known.get(entry.name), rewards) for entry in _entries()},
         "guidance": _members("guidance", content["guidance"]),
         "samplers": _members("sampler", content["samplers"]),
         "rewards": content["rewards"],
@@ -61,14 +61,16 @@ def described(group: str, name: str, kind: Callable[..., Any]) -> dict[str, Any]
 
 
 def _entries() -> list[EntryPoint]:
-    return sorted(entry_points(group="guidekit.domains"), key=lambda entry: entry.name)
+    """By name; of two, the shipped one last, which counts."""
+    found = entry_points(group="guidekit.domains")
+    return sorted(found, key=lambda entry: (entry.name, entry.value.startswith("guidekit.")))
 
 
-def _domain(entry: EntryPoint, known: dict[str, Any] | None) -> dict[str, Any]:
+def _domain(entry: EntryPoint, known: dict[str, Any] | None, rewards: Sequence[EntryPoint]) -> dict[str, Any]:
     if known is not None and known["class"] == entry.value:
         gone = lacking(entry.name)
         if not gone:
-            return {**known, "rewards": known["rewards"] | _others(entry.name)}
+            return {**known, "rewards": known["rewards"] | _others(entry.name, rewards)}
         told = f'{known["objects"]} (not installed: {", ".join(gone)}; pip install "guidekit[{entry.name}]")'
         return {**known, "objects": told}
     from guidekit.domain import load_domain
@@ -79,10 +81,10 @@ def _domain(entry: EntryPoint, known: dict[str, Any] | None) -> dict[str, Any]:
         return {"objects": f"{type(error).__name__}: {error}", "rewards": {}, "tasks": {}, "priors": {}}
 
 
-def _others(domain: str) -> dict[str, Any]:
+def _others(domain: str, rewards: Sequence[EntryPoint]) -> dict[str, Any]:
     """Rewards of other packages for a domain."""
     found = {}
-    for point in entry_points(group="guidekit.rewards"):
+    for point in rewards:
         of, _, name = point.name.rpartition(".")
         if of == domain:
             try:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from guidekit.core.ledger import Ledger
 from guidekit.core.loop import Progress
+from guidekit.core.state import moved
 from guidekit.files import write_atomic
 from guidekit.running.scores import Memory
 from guidekit.sampling import Result, Sampling, join
@@ -176,9 +177,13 @@ def _watched(on_step: Callable[[Progress], None] | None, groups: int) -> Callabl
 
 
 def _on_cpu(result: Result) -> Result:
-    parts = {name: getattr(result, name) for name in ("samples", "log_weights", "log_normalizer")}
-    moved = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in parts.items()}
-    return dataclasses.replace(result, **moved, info={name: value.cpu() for name, value in result.info.items()})
+    return dataclasses.replace(
+        result,
+        samples=moved(result.samples, "cpu"),
+        log_weights=result.log_weights.cpu(),
+        log_normalizer=result.log_normalizer.cpu(),
+        info={name: value.cpu() for name, value in result.info.items()},
+    )
 
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:

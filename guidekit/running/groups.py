@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import Any, cast
 
 from guidekit import registry
 from guidekit.running.catalog import shipped
@@ -85,6 +85,20 @@ def groups() -> list[str]:
     return sorted({*folders, *SPECIAL})
 
 
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration of Hydra as plain values, references resolved."""
+    from omegaconf import OmegaConf
+
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+def _read(file: Traversable) -> dict[str, Any]:
+    """A file of settings."""
+    from omegaconf import OmegaConf
+
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(file.read_text())))
+
+
 def has_file(group: str, name: str) -> bool:
     """Whether a member of a group has its settings in a file."""
     return name in _files(group)
@@ -98,9 +112,7 @@ def load_group(group: str, name: str, domain: str = DOMAIN) -> dict[str, Any]:
         domain: whose rewards are meant.
     """
     if has_file(group, name):
-        from omegaconf import OmegaConf
-
-        return OmegaConf.to_container(OmegaConf.create(_files(group)[name].read_text()))
+        return _read(_files(group)[name])
     if name in SPECIAL.get(group, ()):
         return dict(SPECIAL[group][name])
     from guidekit.running.settings import configuration
@@ -119,9 +131,7 @@ def _kind(group: str, name: str, domain: str) -> Any:
 
 def load_command(name: str, choices: Mapping[str, str]) -> dict[str, Any]:
     """The shipped settings of a command, with those of the chosen members of its groups."""
-    from omegaconf import OmegaConf
-
-    content = OmegaConf.to_container(OmegaConf.create(files(CONFIGS).joinpath(f"{name}.yaml").read_text()))
+    content = _read(files(CONFIGS).joinpath(f"{name}.yaml"))
     own = {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
     domain = choices.get("domain") or DOMAIN
     return own | {group: load_group(group, choices[group], domain) for group in groups() if choices.get(group)}
@@ -150,7 +160,7 @@ def check_types(shipped: Mapping[str, Any], given: Mapping[str, Any], prefix: st
         if not isinstance(value, accepted) or (kind is bool) != isinstance(value, bool):
             raise ValueError(f"{prefix}{key}={value!r}; {KINDS[kind]} is needed (shipped: {default})")
         if kind is dict:
-            check_types(default, value, f"{prefix}{key}.")
+            check_types(default, cast(dict[str, Any], value), f"{prefix}{key}.")
 
 
 def is_registered(group: str, config: Any) -> bool:

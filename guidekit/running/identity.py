@@ -133,6 +133,7 @@ def _code(value: Any) -> dict[str, str]:
             finder = modulefinder.ModuleFinder([str(root)], excludes=["guidekit", "domains"])
             with contextlib.suppress(SyntaxError):  # in a module that is imported and perhaps never reached
                 finder.import_hook(name)
-            files = {key: module.__file__ for key, module in finder.modules.items() if module.__file__}
+            found = {key: getattr(module, "__file__", None) for key, module in finder.modules.items()}
+            files = {key: file for key, file in found.items() if file}
             return {key: sha256(file) for key, file in sorted({name.partition(".")[0]: spec.origin, **files}.items())}
     return {}

@@ -75,10 +75,10 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
             folder.begin_results()
             record = write(folder.results, domain, prior, results, reward, config, label, given)
             record["guided_by"] = guides_of(config, reward)
-            folder.complete(record)
+            placed = folder.complete(record)
             for note in [] if given is None else given.notes:
                 console.print(note)
-            report(console, domain, results, record, folder.placed)
+            report(console, domain, results, record, placed)
             if told := caution(domain, prior, record["guided_by"]):
                 console.print(told, soft_wrap=True)
         except BaseException:  # an interrupt, a full disk, a failure deep inside: nothing that is finished is lost

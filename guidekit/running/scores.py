@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from guidekit.core.objective import Objective
 
@@ -36,7 +36,8 @@ class Journal(MutableMapping[str, Any]):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._file, self._known = path, None, {}
+        self.path, self._known = path, dict[str, Any]()
+        self._file: TextIO | None = None
         for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
             text, _, check = line.rpartition(" ")
             if check == _check(text):

@@ -122,6 +122,7 @@ BAD_TRAINING = {
     "train trainer.objective=elbo": "accepted: cross_entropy, likelihood, stepped_likelihood",
     "train trainer.steps=0": "trainer.steps=0; a number above 0",
     "train trainer.ema=2": "a share from 0 to 1",
+    "train trainer=images": "this trainer is for priors of real-valued states",
     "train overwrite=maybe": "true or false is needed",
 }
 
@@ -134,8 +135,8 @@ BAD_SAMPLING = {
     "sample prior=unlabelled.safetensors condition=human": "made without conditions",
     "sample guidance=cfg": "give condition=",
     "sample condition=human guidance=cfg guidance.negative=mouse": "no value of label species named 'mouse'",
-    "sample condition=human guidance=kernel_cfg sampler=first_hitting": "those of sampler=first_hitting are not: use sampler=ancestral or",  # noqa: E501
-    "sample condition=human guidance=kernel_cfg guidance.mix=rates sampler=ancestral": "sampler=ancestral does not: use sampler=euler_ctmc",  # noqa: E501
+    "sample condition=human guidance=kernel_cfg sampler=first_hitting": "those of sampler=first_hitting are not: ",
+    "sample condition=human guidance=kernel_cfg guidance.mix=rates sampler=ancestral": "use sampler=euler_ctmc",
     "sample condition=human guidance=discrete_fkc sampler=maskgit": "use sampler=ancestral or sampler=euler_ctmc",
     "sample condition=human guidance=discrete_fkc guidance.window=[0,1]": "from noise (1) to clean (0)",
     "sample reward=motif": "needs reward.motif=",
@@ -151,7 +152,7 @@ BAD_SAMPLING = {
     "sample guidance=tag reward=sum reward.terms=[gc,{name:motif_count,motif:CTCF}]": "gc + motif_count is a black box",
     "sample guidance=tag reward=gc sampler=first_hitting": "use sampler=ancestral or sampler=euler_ctmc",
     "sample guidance=chain reward=gc guidance.of=[tag] sampler=maskgit": "use sampler=ancestral or sampler=euler_ctmc",
-    "sample guidance=chain reward=gc guidance.of=[{name:svdd,candidates:abc}]": "candidates='abc'; accepted: a whole number",  # noqa: E501
+    "sample guidance=chain reward=gc guidance.of=[{name:svdd,candidates:abc}]": "candidates='abc'; accepted: a whole",
     "sample guidance=dcbg reward=gc guidance.most_rows=0": "must be at least 1, got 0",
     "sample guidance=svdd reward=gc guidance.value=abc": "abc",
     "sample prior=tiny_uniform.safetensors sampler=remdm": "samplers for it: sampler=ancestral, sampler=euler_ctmc, ",

@@ -105,6 +105,12 @@ def test_mistakes_are_answered_alike(beside, capsys, settings, said):
     assert said in capsys.readouterr().err and not list(beside.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:guidance 'svdd'")
+def test_a_domain_without_a_trainer_says_so(beside, capsys):
+    assert main(["train", "domain=dots", "output=a.safetensors"]) == 2
+    assert "domain dots brings no trainer/dots.yaml: give trainer=audio or " in capsys.readouterr().err
+
+
 def test_all_of_it_is_listed_and_a_shipped_name_stays_what_it_is(beside, capsys):
     with pytest.warns(UserWarning, match="guidance 'svdd' of package other-package is hidden by guidekit's own"):
         assert main(["list"]) == 0
@@ -114,6 +120,8 @@ def test_all_of_it_is_listed_and_a_shipped_name_stays_what_it_is(beside, capsys)
     assert "more steps" in lines["small_steps"][2] and "dots" in lines and "heavy" in lines and "right" in lines
     assert "cannot be loaded" in lines["broken"][2] and "candidate" in lines["svdd"][2]
     assert registry.get("guidance", "svdd") is gk.guidance.SVDD
+    with pytest.warns(UserWarning, match="domain 'dna' from other_package:Dots is hidden by guidekit.domains.dna"):
+        assert gk.load_domain("dna").objects == "sequences"
 
 
 GOOD = '''
