@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guidekit.core.prior import Prior
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 
 def class_names(prior: Prior) -> tuple[str, ...]:

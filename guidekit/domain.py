@@ -19,14 +19,14 @@ from guidekit import registry
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
 from guidekit.core.state import leaves
-from guidekit.evaluation.summary import summarised
-from guidekit.files import write_npz
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.files import write_npz
 from guidekit.objectives.measurements import Task
 from guidekit.objectives.objects import ObjectReward
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.verifiers import Verifier
 from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
+from guidekit.reporting.summary import summarised
 from guidekit.samples import Dataset, Samples
 
 

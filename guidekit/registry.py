@@ -22,7 +22,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 Thing = TypeVar("Thing")
 PACKAGES = {

@@ -17,7 +17,6 @@ from Bio.SeqRecord import SeqRecord
 from PIL import Image
 from rdkit import Chem
 
-from guidekit import archives, contents
 from guidekit.domains.audio import Audio, Chorales, Sound, midi
 from guidekit.domains.audio import files as sounds
 from guidekit.domains.dna import PROTEIN, Dna
@@ -27,6 +26,7 @@ from guidekit.domains.images import files as pictures
 from guidekit.domains.molecules import Molecules, SmilesTokenizer, rewards
 from guidekit.domains.molecules import files as molecules
 from guidekit.domains.molecules.data import read_front_coded, write_front_coded
+from guidekit.io import archives, contents
 
 RNG = np.random.default_rng(0)
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from guidekit import archives, reading
 from guidekit.classes import class_number, condition_class
-from guidekit.files import write_npz, write_packed
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io import archives, reading
+from guidekit.io.files import write_npz, write_packed
 
 NAMES = ("bag", "ankle_boot", "Coat")
 

@@ -15,17 +15,17 @@ from safetensors.torch import save_file
 from guidekit import cli
 from guidekit.cli import main
 from guidekit.cli.compose import compose, refuse_choices, refuse_hydra
-from guidekit.console import Console, plain
 from guidekit.domains.audio.files import read as read_audio
 from guidekit.domains.images import Images
 from guidekit.domains.images.data import pictures
 from guidekit.domains.images.files import read as read_images
-from guidekit.evaluation.panels import Layout, Panel, draw
 from guidekit.guidance.values import MonteCarlo
 from guidekit.objectives import Reward
 from guidekit.objectives.torch_model import load_module
 from guidekit.priors.checkpoints import load_any_prior
 from guidekit.priors.diffusers_folder import load_diffusers
+from guidekit.reporting.console import Console, plain
+from guidekit.reporting.panels import Layout, Panel, draw
 from guidekit.running.build import build_guidance, build_sampler
 from guidekit.running.independence import networks_of
 
@@ -89,7 +89,7 @@ NAMED = [
     ["sample", "+guidance=../../payload"],
     ["train", f"+trainer._target_={EVIL}", "output=a.safetensors"],
     ["train", f"trainer.network={{_target_: {EVIL}}}", "output=a.safetensors"],
-    ["train", f"trainer.process={{name: masked, survival: {{_target_: {EVIL}}}}}", "output=a.safetensors"],
+    ["train", f"trainer.process={{name: masked, alpha: {{_target_: {EVIL}}}}}", "output=a.safetensors"],
     ["evaluate", "samples=a.smi", f"+domain._target_={EVIL}"],
     ["bench", "suite=guidance", f"guidances=[{{name: svdd, _target_: {EVIL}}}]"],
     ["bench", "suite=guidance", f"guidances=[{{name: svdd, value: {{_target_: {EVIL}}}}}]"],
@@ -263,7 +263,7 @@ def test_text_is_shown_and_not_obeyed():
     assert plain("Å, β-D-glucose, 中文, a\tb\nc") == "Å, β-D-glucose, 中文, a\tb\nc"
     stream = io.StringIO()
     console = Console(file=stream, width=200)
-    from guidekit.evaluation.table import comparison
+    from guidekit.reporting.table import comparison
 
     name = f"[/red][bold]:smile:{STEERING}"
     console.print(comparison({name: {name: 1.0, "b": name}}, name))

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from guidekit.files import write_packed
-from guidekit.names import UnknownNameError
-from guidekit.reading import packed
+from guidekit.errors import UnknownNameError
+from guidekit.io.files import write_packed
+from guidekit.io.reading import packed
 
 from . import mel, rolls
 

@@ -15,11 +15,11 @@ from guidekit.classes import class_names, class_number, condition_class
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
 from guidekit.domain import Domain, require
-from guidekit.evaluation.panels import Layout, Panel, best, draw, spread
-from guidekit.evaluation.summary import STATISTICS, means, ranked, summarised
-from guidekit.files import write_npz
+from guidekit.io.files import write_npz
+from guidekit.io.reading import note
 from guidekit.objectives.of_states import StateModel
-from guidekit.reading import note
+from guidekit.reporting.panels import Layout, Panel, best, draw, spread
+from guidekit.reporting.summary import STATISTICS, means, ranked, summarised
 from guidekit.samples import Dataset, Samples
 
 from .data import ASSETS

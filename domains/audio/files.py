@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from guidekit.archives import npz, reason
-from guidekit.contents import ordinary
 from guidekit.domain import require
-from guidekit.files import write_each
-from guidekit.reading import files_below, folder_classes, npz_classes, source
+from guidekit.io.archives import npz, reason
+from guidekit.io.contents import ordinary
+from guidekit.io.files import write_each
+from guidekit.io.reading import files_below, folder_classes, npz_classes, source
 
 from . import mel
 from .codec import SILENT, AudioError, Sound, check

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from guidekit.archives import npz, reason
-from guidekit.contents import ordinary
 from guidekit.domain import require
-from guidekit.files import write_each
-from guidekit.reading import files_below, source
+from guidekit.io.archives import npz, reason
+from guidekit.io.contents import ordinary
+from guidekit.io.files import write_each
+from guidekit.io.reading import files_below, source
 
 from . import rolls
 from .rolls import RollError

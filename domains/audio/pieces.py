@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from guidekit.core.prior import Prior
-from guidekit.evaluation.panels import Layout
+from guidekit.reporting.panels import Layout
 from guidekit.samples import Samples
 
 from . import midi, preparation, roll_metrics, rolls

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from guidekit.core.prior import Prior
-from guidekit.evaluation.panels import Layout
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.reporting.panels import Layout
 from guidekit.samples import Samples
 
 from . import codec, files, mel, metrics, preparation

@@ -11,7 +11,7 @@ import numpy as np
 
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.samples import Dataset
 
 from .alphabet import DNA, PROTEIN, Alphabet, AlphabetError

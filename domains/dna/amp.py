@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 
 from .alphabet import PROTEIN
 from .data import ASSETS, antimicrobial_peptides

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from guidekit.domain import UnknownNameError
-from guidekit.files import write_atomic, write_packed
-from guidekit.reading import packed
+from guidekit.io.files import write_atomic, write_packed
+from guidekit.io.reading import packed
 
 from .alphabet import DNA
 

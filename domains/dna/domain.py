@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain, require
-from guidekit.evaluation.summary import STATISTICS, means, ranked, summarised
+from guidekit.io.reading import note
 from guidekit.objectives import ForbiddenWords
-from guidekit.reading import note
+from guidekit.reporting.summary import STATISTICS, means, ranked, summarised
 from guidekit.samples import Dataset, Samples
 
 from .alphabet import Alphabet

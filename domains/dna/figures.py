@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from guidekit.evaluation.panels import LITERAL
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
+from guidekit.reporting.panels import LITERAL
 
 from .alphabet import DNA, Alphabet
 from .kmers import kmer_frequencies, pearson

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from guidekit import contents
-from guidekit.archives import reason
-from guidekit.contents import brief, ordinary
-from guidekit.files import write_atomic
+from guidekit.io import contents
+from guidekit.io.archives import reason
+from guidekit.io.contents import brief, ordinary
+from guidekit.io.files import write_atomic
 
 from .alphabet import DNA, Alphabet, AlphabetError
 

@@ -13,11 +13,11 @@ from guidekit.classes import class_names, class_number, condition_class
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain, require
-from guidekit.evaluation.panels import Layout, Panel, best, draw, spread
-from guidekit.evaluation.summary import ranked
-from guidekit.files import write_npz
-from guidekit.names import UnknownNameError
-from guidekit.reading import note, renumbered
+from guidekit.errors import UnknownNameError
+from guidekit.io.files import write_npz
+from guidekit.io.reading import note, renumbered
+from guidekit.reporting.panels import Layout, Panel, best, draw, spread
+from guidekit.reporting.summary import ranked
 from guidekit.samples import Dataset, Samples
 
 from . import codec

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.reading import refuse_classes, renumbered
 from guidekit.priors.checkpoints import save_checkpoint
-from guidekit.reading import refuse_classes, renumbered
 
 from .codec import encode, state_shape
 from .data import SETS, pictures

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from guidekit.archives import npz, reason
-from guidekit.contents import ordinary
-from guidekit.files import write_each
-from guidekit.reading import files_below, folder_classes, npz_classes, source
+from guidekit.io.archives import npz, reason
+from guidekit.io.contents import ordinary
+from guidekit.io.files import write_each
+from guidekit.io.reading import files_below, folder_classes, npz_classes, source
 
 from .codec import ImageError, check, state_shape
 

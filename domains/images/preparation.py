@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from guidekit.reading import refuse_classes, refuse_labels, renumbered
+from guidekit.io.reading import refuse_classes, refuse_labels, renumbered
 
 from .codec import state_shape
 from .data import SETS, pictures, split_name

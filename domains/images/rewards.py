@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from guidekit.classes import class_number
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.objectives.of_states import StateReward
 from guidekit.objectives.torch_model import column, load_module
 from guidekit.objectives.window import outside, refuse_empty

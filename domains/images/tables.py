@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from guidekit.evaluation.summary import means, summarised
+from guidekit.reporting.summary import means, summarised
 
 from .judging import Classifier
 from .rewards import jpeg_bytes

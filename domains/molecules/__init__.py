@@ -10,11 +10,11 @@ from typing import Any
 
 from rdkit import Chem
 
-from guidekit.contents import brief
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
-from guidekit.evaluation.summary import means, ranked, summarised
+from guidekit.io.contents import brief
+from guidekit.reporting.summary import means, ranked, summarised
 from guidekit.samples import Dataset, Samples
 
 from .codec import MoleculeCodec, shipped

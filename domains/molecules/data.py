@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from guidekit.contents import ordinary, unpacked_limit
-from guidekit.files import write_atomic
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.contents import ordinary, unpacked_limit
+from guidekit.io.files import write_atomic
 
 from .files import ReadResult, parse, read, write_sdf, write_smi
 

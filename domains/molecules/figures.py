@@ -6,7 +6,7 @@ from pathlib import Path
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 
 WIDTH, HEIGHT = 300, 240  # pixels per molecule
 LARGEST = 32_767  # Cairo's limit for one side of a picture

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
 
-from guidekit import contents
-from guidekit.contents import brief
-from guidekit.files import write_atomic
+from guidekit.io import contents
+from guidekit.io.contents import brief
+from guidekit.io.files import write_atomic
 
 SUFFIXES = (".smi", ".txt", ".csv", ".tsv", ".sdf")
 SEPARATED = {".csv": ",", ".tsv": "\t"}

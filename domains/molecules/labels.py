@@ -15,7 +15,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import QED, Crippen, FilterCatalog, MolSurf, rdMolDescriptors
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 from .files import parse
 

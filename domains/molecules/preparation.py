@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 from .data import is_shipped, shuffled_training_smiles
 from .labels import LABELS, label_of, label_table

@@ -17,7 +17,7 @@ from rdkit import Chem, DataStructs, RDConfig, rdBase
 from rdkit.Chem import Crippen, Descriptors, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.QED import qed
 
-from guidekit.contents import brief
+from guidekit.io.contents import brief
 from guidekit.objectives.window import Window
 
 from .data import ASSETS

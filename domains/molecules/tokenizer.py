@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, models, trainers
 from torch import Tensor
 
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 
 from .notation import SMILES
 

@@ -15,19 +15,19 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from guidekit.console import Console
+from guidekit.commands.sample import progress_bar
 from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.state import State
 from guidekit.domain import Domain, configured
-from guidekit.evaluation.table import text
-from guidekit.files import write_atomic
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.files import write_atomic
 from guidekit.objectives.objects import score
+from guidekit.reporting.console import Console
+from guidekit.reporting.table import text
 from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.folder import OutputError
-from guidekit.running.sample_job import progress_bar
 from guidekit.sampling import prepare, sample
 
 SAME = ("domain", "reward", "sampler", "prior", "conditions", "each", "steps", "device")
@@ -41,7 +41,7 @@ class Plan:
     """What all guidances of a comparison share.
 
     Args:
-        domain, prior, reward, given: see `guidekit.running.sample_job`; `given` goes to `Domain.evaluate`.
+        domain, prior, reward, given: see `guidekit.commands.sample`; `given` goes to `Domain.evaluate`.
         condition: of the samples, a row each, or None.
         labels: class number wanted of each, or None.
         arguments: of `sample`.

@@ -1,4 +1,4 @@
-"""The command line: `guidekit sample | train | evaluate | bench | list`, one file a command."""
+"""The command line: settings are read and checked here; what the commands do is in `guidekit.commands`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Settings are key=value (Hydra's grammar). `guidekit sample --cfg job` prints all
 
 
 COMMANDS = ("sample", "evaluate", "train", "bench")
-"""Commands that take settings; each is a module of this package with `run(config)`."""
+"""Commands that take settings; each is a module of guidekit.commands with `run(config)`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _warning(message: Warning | str, category: type[Warning], *place: object) -> str:
     """A warning in one line, with where it came from unless it is one for users."""
-    from guidekit.console import plain
+    from guidekit.reporting.console import plain
 
     where = "" if category is UserWarning else f" ({place[0]}:{place[1]})"
     return f"warning: {plain(' '.join(str(message).split()))}{where}\n"
@@ -59,7 +59,7 @@ def _warning(message: Warning | str, category: type[Warning], *place: object) ->
 
 def _sentence(error: Exception) -> str:
     """What went wrong in one line."""
-    from guidekit.console import plain
+    from guidekit.reporting.console import plain
 
     text = str(error)
     if isinstance(error, FileNotFoundError) and error.filename:
@@ -74,10 +74,10 @@ def _sentence(error: Exception) -> str:
 
 
 def _dispatch(command: str, settings: list[str]) -> int:
-    from guidekit.names import UnknownNameError
+    from guidekit.errors import UnknownNameError
 
     if command == "list":
-        from guidekit.cli import listing
+        from guidekit.commands import listing
 
         return listing.run(settings)
     if command not in COMMANDS:
@@ -97,7 +97,7 @@ def _dispatch(command: str, settings: list[str]) -> int:
 
 
 def _job(command: str) -> Callable[[dict], object]:
-    return importlib.import_module(f"guidekit.cli.{command}").run
+    return importlib.import_module(f"guidekit.commands.{command}").run
 
 
 def _hydra(command: str, settings: list[str]) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.running.catalog import shipped
 from guidekit.running.groups import (
     CONFIGS,

@@ -97,9 +97,9 @@ def _terms(prior: Any, x: Tensor, condition: State | None, draws: int, random: l
         return [_masked(prior, x, condition, u, uniform(length))]
     if isinstance(process, Stepped):
         return [_terminal(process, x), _stepped(prior, x, condition, u, uniform(length))]
-    clean = 1 - float(process.survival(torch.tensor(1e-12, dtype=torch.float64)))  # some schedules begin with a jump
-    least, latest = max(LEAST, clean + 1e-6), 1 - max(float(process.survival(1.0)), 1e-9)
-    t = process.survival.inverse(torch.full((len(x),), 1 - least, dtype=torch.float64, device=x.device))
+    clean = 1 - float(process.alpha(torch.tensor(1e-12, dtype=torch.float64)))  # some schedules begin with a jump
+    least, latest = max(LEAST, clean + 1e-6), 1 - max(float(process.alpha(1.0)), 1e-9)
+    t = process.alpha.inverse(torch.full((len(x),), 1 - least, dtype=torch.float64, device=x.device))
     prediction = prior.predict(process.noise(x, t, uniform(length)), t, condition)
     nats = -prediction.log_probs.gather(-1, x[..., None])[..., 0].double()
     terms = [_terminal(process, x), torch.where(_real(x, process), nats, 0.0).sum(1)]
@@ -150,10 +150,10 @@ def _counted(
     if none:
         weight = torch.where(k == 0, (1 - share) / n / none, weight)
     weight = torch.where((share >= least) & (share <= latest), weight, 0.0)
-    t = process.survival.inverse(1 - share.clamp(least, latest))
-    a = process.survival(t)[:, None]
+    t = process.alpha.inverse(1 - share.clamp(least, latest))
+    a = process.alpha(t)[:, None]
     z = process.noise(x, t, torch.where(lost, a + (1 - a) * fresh, 0.0))
-    return weight * bound_rate(process, prior.predict(z, t, condition), x, t) / process.survival.slope(t)
+    return weight * bound_rate(process, prior.predict(z, t, condition), x, t) / process.alpha.slope(t)
 
 
 def _timed(
@@ -163,9 +163,9 @@ def _timed(
     process = prior.process
     low, high = math.sqrt(least), math.sqrt(latest)
     root = low + (high - low) * u
-    t = process.survival.inverse(1 - root.square())
+    t = process.alpha.inverse(1 - root.square())
     prediction = prior.predict(process.noise(x, t, noise), t, condition)
-    return bound_rate(process, prediction, x, t) / process.survival.slope(t) * 2 * root * (high - low)
+    return bound_rate(process, prediction, x, t) / process.alpha.slope(t) * 2 * root * (high - low)
 
 
 def _stepped(prior: Any, x: Tensor, condition: State | None, u: Tensor, noise: Tensor) -> Tensor:

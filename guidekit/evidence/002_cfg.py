@@ -17,10 +17,12 @@ MIXTURE = gk.priors.GaussianMixture(
 )
 
 
-def pair(c: tuple[float, float], null: tuple[float, float], process: gk.processes.GaussianProcess) -> gk.priors.ByClass:
+def pair(
+    c: tuple[float, float], null: tuple[float, float], process: gk.processes.GaussianProcess
+) -> gk.priors.ClassConditional:
     """A conditional and an unconditional Gaussian in one dimension, each (mean, variance)."""
     laws = [gk.priors.Gaussian(torch.tensor([mean]), variance, process) for mean, variance in (null, c)]
-    return gk.priors.ByClass(laws[0], laws[1:])
+    return gk.priors.ClassConditional(laws[0], laws[1:])
 
 
 def judged(samples: torch.Tensor) -> float:

@@ -45,7 +45,7 @@ def measure(seed: int) -> dict[str, float]:
         x = gk.sample(prior, None, N, 100, seed, "ancestral", progress=watch).samples[:, 0]
         figures[f"{name} law"] = distance(x, cdf)
     laws = [gk.priors.BoxHistogram(weights[None]) for weights in (torch.ones(BINS), cut.diff().float())]
-    guided = gk.priors.ByClass(laws[0], laws[1:])
+    guided = gk.priors.ClassConditional(laws[0], laws[1:])
     x = gk.sample(guided, gk.guidance.CFG(5.0), 1_000, 100, seed, "ancestral", condition=0, progress=watch).samples
     return {**figures, "numbers outside": outside[0], "mean under CFG": float(x.mean())}
 

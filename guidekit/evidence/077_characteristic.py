@@ -41,7 +41,7 @@ def measure(seed: int) -> dict[str, float]:
     generator = torch.Generator().manual_seed(seed)
     errors, plain = [], []
     for process in PROCESSES.values():
-        prior = gk.priors.ByClass(gaussian(*NULL, process), [gaussian(*C, process)])
+        prior = gk.priors.ClassConditional(gaussian(*NULL, process), [gaussian(*C, process)])
         exact = gaussian(*tilted(), process)
         for t in (0.3, 0.5, 0.7):
             a, s = process.coefficients(t)
@@ -51,7 +51,7 @@ def measure(seed: int) -> dict[str, float]:
             errors.append(float((denoised(prior, characteristic, x, t) - wanted).abs().max()))
             plain.append(float((denoised(prior, gk.guidance.CFG(WEIGHT), x, t) - wanted).abs().max()))
     process = PROCESSES["preserving"]
-    prior = gk.priors.ByClass(gaussian(*NULL, process), [gaussian(*C, process)])
+    prior = gk.priors.ClassConditional(gaussian(*NULL, process), [gaussian(*C, process)])
     options: dict[str, Any] = dict(num_samples=2_000, steps=60, seed=seed, sampler="heun", condition=0)
     mean, variance = tilted()
     found = {}

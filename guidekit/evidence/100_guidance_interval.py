@@ -15,12 +15,12 @@ MIXTURE = gk.priors.GaussianMixture(
 LOW, HIGH, STEPS = 0.3, 2.0, 32
 
 
-def closed_form() -> tuple[gk.priors.ByClass, float]:
+def closed_form() -> tuple[gk.priors.ClassConditional, float]:
     """Centered Gaussians of deviation .5 and 1.3, and the deviation at which w = 3 in the interval ends."""
     process = gk.processes.EDM(0.002, 200.0)
     null, given = (gk.priors.Gaussian(torch.zeros(1), v, process) for v in (1.69, 0.25))
     shares = [(v + LOW**2) / (v + HIGH**2) for v in (0.25, 1.69)]
-    return gk.priors.ByClass(null, [given]), 0.5 * shares[0] / shares[1]
+    return gk.priors.ClassConditional(null, [given]), 0.5 * shares[0] / shares[1]
 
 
 def mode_error(x: torch.Tensor) -> float:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 FOLDER = Path(__file__).parent
 FILE = re.compile(r"(E?)(0*)(\d+)([a-z]?)_\w+\.py")

@@ -18,7 +18,7 @@ from guidekit.evidence.record import Record
 from guidekit.evidence.rows import FILE, Row, rows
 from guidekit.evidence.run import RECORDS, ROOT, asked, interval, number
 from guidekit.evidence.statistics import holds
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 
 PAGE = ROOT / "docs" / "methods.md"
 STATUSES = ("met", "not met", "not run", "planned")

@@ -14,7 +14,7 @@ import torch
 import guidekit
 from guidekit.evidence.claim import Claim, ClaimError, Source
 from guidekit.evidence.statistics import Estimate, estimate, holds, verdict
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
-from guidekit.console import Console
 from guidekit.evidence.claim import FOLDER, Claim, ClaimError, Source, chosen
 from guidekit.evidence.record import Record, Run, machine, read, write
 from guidekit.evidence.statistics import Estimate, holds
+from guidekit.reporting.console import Console
 
 SEEDS = (0, 1, 2)
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from guidekit.errors import UnknownNameError
 from guidekit.interventions.rules import RULES, Rule
 from guidekit.interventions.sites import Site, Sited, SiteError
-from guidekit.names import UnknownNameError
 
 Choice = str | int | Sequence[str | int]
 """Of sites, see `choose`."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.requirements import Fact
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 
 class Operator:

@@ -3,7 +3,7 @@
 from guidekit.core.prior import Prior
 from guidekit.priors.chain import CategoricalChain
 from guidekit.priors.composite import PositionsAndTypes
-from guidekit.priors.conditional import ByClass
+from guidekit.priors.conditional import ClassConditional
 from guidekit.priors.denoiser import from_denoiser
 from guidekit.priors.gaussian import Gaussian, GaussianMixture
 from guidekit.priors.neural import NeuralGaussian
@@ -11,7 +11,7 @@ from guidekit.priors.reflected import BoxHistogram
 
 __all__ = [
     "BoxHistogram",
-    "ByClass",
+    "ClassConditional",
     "CategoricalChain",
     "Gaussian",
     "GaussianMixture",

@@ -54,7 +54,7 @@ class CategoricalChain(Prior):
             laws = torch.cat([given / given.sum(1, keepdim=True), laws])
             self.null_condition, self.choices = torch.tensor(-1), (torch.ones(len(given)),)
         self._log_laws = laws.log()
-        # The answer of a masked process depends on the state alone: survival cancels.
+        # The answer of a masked process depends on the state alone: alpha cancels.
         self.timeless = isinstance(process, Masked)
 
     @property

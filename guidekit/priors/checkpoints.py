@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from guidekit.archives import reason
-from guidekit.contents import ordinary
 from guidekit.core.prior import Prior
-from guidekit.files import write_atomic
+from guidekit.io.archives import reason
+from guidekit.io.contents import ordinary
+from guidekit.io.files import write_atomic
 from guidekit.networks import NETWORKS
 from guidekit.priors import neural, tokens
 from guidekit.priors.described import refuse_odd_process, wrong

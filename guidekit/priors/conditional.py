@@ -12,7 +12,7 @@ from guidekit.core.prior import Prior, Time
 from guidekit.core.state import put
 
 
-class ByClass(Prior):
+class ClassConditional(Prior):
     """Class c is sampled from priors[c], no condition (-1) from `null`.
 
     The unconditional law need not be the mixture of the conditional ones, as with a network trained by label dropout:
@@ -28,7 +28,7 @@ class ByClass(Prior):
     def __init__(self, null: Prior, priors: Sequence[Prior]) -> None:
         for prior in priors:
             if prior.event_shape != null.event_shape or prior.process != null.process:
-                raise ValueError("all priors of a ByClass need one state shape and one process")
+                raise ValueError("all priors of a ClassConditional need one state shape and one process")
         self.laws = [*priors, null]
         self.process, self.event_shape, self.null_condition = null.process, null.event_shape, torch.tensor(-1)
         self.choices = (torch.ones(len(priors)),)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from guidekit.core.prediction import CategoricalPrediction, GaussianPrediction, Prediction
 from guidekit.core.prior import Codec, Prior, Time
 from guidekit.core.state import State, spread
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.priors.parametrization import to_mean
 from guidekit.processes import DiscreteProcess, GaussianProcess, Masked
 

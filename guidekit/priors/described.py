@@ -62,7 +62,7 @@ def _label(value: Any) -> bool:
 def _process(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("name", ""), str):
         return False
-    return all(value.get(part) is None or isinstance(value[part], dict) for part in ("survival", "options"))
+    return all(value.get(part) is None or isinstance(value[part], dict) for part in ("alpha", "options"))
 
 
 def _network(value: Any) -> bool:
@@ -128,10 +128,10 @@ def _shown(value: Any) -> str:
 
 
 def refuse_odd_process(process: Any) -> None:
-    """Raise ValueError where the coefficients of a process are no finite numbers, or survival is none of 0 to 1."""
+    """Raise ValueError where the coefficients of a process are no finite numbers, or alpha is none of 0 to 1."""
     times = torch.linspace(0, 1, 9, dtype=torch.float64)
-    if hasattr(process, "survival"):
-        found = torch.stack([torch.as_tensor(process.survival(t)).double().reshape(-1)[0] for t in times])
+    if hasattr(process, "alpha"):
+        found = torch.stack([torch.as_tensor(process.alpha(t)).double().reshape(-1)[0] for t in times])
         right = bool(((found >= 0) & (found <= 1)).all())
     else:
         found = torch.stack([torch.as_tensor(one).double() for one in process.coefficients(times)])

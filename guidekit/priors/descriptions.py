@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from guidekit import processes
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.processes.alpha import ALPHAS
 from guidekit.processes.schedules import (
     CosineVP,
     GeometricVE,
@@ -18,7 +19,6 @@ from guidekit.processes.schedules import (
     SubVP,
     TableVP,
 )
-from guidekit.processes.survival import SURVIVALS
 
 PROCESSES = {
     "masked": processes.Masked,
@@ -80,34 +80,34 @@ def process_from(description: Mapping[str, Any]) -> processes.DiscreteProcess:
     """The process of a checkpoint; masked where the description names none.
 
     Args:
-        description: with vocab_size, pad_id and, optionally, process = {name, survival, options}.
+        description: with vocab_size, pad_id and, optionally, process = {name, alpha, options}.
 
     Raises:
-        UnknownNameError: no process or survival schedule of that name.
+        UnknownNameError: no process or alpha schedule of that name.
     """
     made = {"name": "masked", **(description.get("process") or {})}
-    survival = {"name": "log_linear", **(made.get("survival") or {})}
+    alpha = {"name": "log_linear", **(made.get("alpha") or made.get("survival") or {})}  # its name in files of 0.1
     for what, name, choices in (
         ("process", made["name"], PROCESSES),
-        ("survival schedule", survival["name"], SURVIVALS),
+        ("alpha schedule", alpha["name"], ALPHAS),
     ):
         if name not in choices:
             raise UnknownNameError(what, name, choices)
-    schedule = SURVIVALS[survival["name"]](**{key: value for key, value in survival.items() if key != "name"})
+    schedule = ALPHAS[alpha["name"]](**{key: value for key, value in alpha.items() if key != "name"})
     kind = PROCESSES[made["name"]]
     options = dict(made.get("options") or {})
     if kind in (processes.Masked, processes.Uniform):
         options["vocab_size"] = description["vocab_size"]
-    return kind(survival=schedule, pinned=description["pad_id"], **options)
+    return kind(alpha=schedule, pinned=description["pad_id"], **options)
 
 
 def describe(process: processes.DiscreteProcess) -> dict[str, Any]:
     """The entry `process_from` reads."""
     name = next(key for key, kind in PROCESSES.items() if type(process) is kind)
-    survival = next(key for key, kind in SURVIVALS.items() if type(process.survival) is kind)
-    common = ("vocab_size", "survival", "pinned")
+    alpha = next(key for key, kind in ALPHAS.items() if type(process.alpha) is kind)
+    common = ("vocab_size", "alpha", "pinned")
     return {
         "name": name,
-        "survival": {"name": survival, **dataclasses.asdict(process.survival)},
+        "alpha": {"name": alpha, **dataclasses.asdict(process.alpha)},
         "options": {f.name: getattr(process, f.name) for f in dataclasses.fields(process) if f.name not in common},
     }

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guidekit.archives import reason
-from guidekit.contents import ordinary
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.prior import Prior, Time
 from guidekit.core.state import State
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.archives import reason
+from guidekit.io.contents import ordinary
 from guidekit.priors.described import refuse_odd_process
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.neural import NUMBERS_A_CALL

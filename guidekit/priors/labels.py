@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 
 @dataclasses.dataclass(frozen=True)

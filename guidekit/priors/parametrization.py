@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.state import column
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 Number = float | Tensor
 LEAST_LEVEL, MOST_LEVEL = -7.0, 7.0

@@ -136,7 +136,7 @@ class TokenPrior(Prior):
         """Noise level (B,) for networks that are told it."""
         if not self.timed:
             return None
-        return 1 - torch.as_tensor(self.process.survival(t), device=x.device).expand(len(x)).float()
+        return 1 - torch.as_tensor(self.process.alpha(t), device=x.device).expand(len(x)).float()
 
     def _asked(self, z: Tensor, unknown: Tensor, t: Time, labels: Tensor | None) -> Tensor:
         """Log-probabilities (N, V) of clean tokens at the N unknown positions of rows that have some."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guidekit.archives import reason
-from guidekit.contents import brief, ordinary
+from guidekit.io.archives import reason
+from guidekit.io.contents import brief, ordinary
 
 REPEATED = ("depth", "blocks")
 """Options that say how often a part is built; each part has weights of its own, as has each entry of a list."""

@@ -3,6 +3,7 @@
 Time grids of samplers: Even, Karras, LogSNR, Spaced.
 """
 
+from guidekit.processes.alpha import CosineAlpha, Geometric, LogLinear
 from guidekit.processes.composite import CompositeProcess
 from guidekit.processes.discrete import DiscreteProcess, Masked
 from guidekit.processes.gaussian import EDM, VE, VP, DiscreteVP, Flow, GaussianProcess, SubVP
@@ -10,14 +11,13 @@ from guidekit.processes.grids import Even, Karras, LogSNR, Spaced
 from guidekit.processes.limits import Marginal, Uniform
 from guidekit.processes.reflected import ReflectedProcess
 from guidekit.processes.structured import Stepped, Structured, blocks, discretized_gaussian, ordinal
-from guidekit.processes.survival import CosineSurvival, Geometric, LogLinear
 
 __all__ = [
     "EDM",
     "VE",
     "VP",
     "CompositeProcess",
-    "CosineSurvival",
+    "CosineAlpha",
     "DiscreteProcess",
     "DiscreteVP",
     "Even",

@@ -15,8 +15,8 @@ from guidekit.core.requirements import Fact
 from guidekit.core.state import column
 from guidekit.core.support import EVERYWHERE, Support
 from guidekit.core.token_kernels import CategoricalKernel, TokenKernel, UnmaskingKernel
+from guidekit.processes.alpha import CosineAlpha, Geometric, LogLinear, check_alpha
 from guidekit.processes.schedules import Number
-from guidekit.processes.survival import CosineSurvival, Geometric, LogLinear, check_survival
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class DiscreteProcess(Process):
 
     Args:
         vocab_size: V, number of clean tokens; a prior fills it in where it is 0.
-        survival: t -> a(t), 1 at t = 0, falling.
+        alpha: t -> a(t), 1 at t = 0, falling.
         pinned: id that is never noised and that no other id turns into (padding), or None.
 
     Raises:
@@ -36,13 +36,13 @@ class DiscreteProcess(Process):
     """
 
     vocab_size: int = 0
-    survival: LogLinear | CosineSurvival | Geometric = LogLinear()
+    alpha: LogLinear | CosineAlpha | Geometric = LogLinear()
     pinned: int | None = None
     provides = frozenset({Fact.TOKENS, Fact.SEQUENCE, Fact.RATES})
 
     def __post_init__(self) -> None:
         """Check the schedule."""
-        check_survival(self.survival)
+        check_alpha(self.alpha)
 
     def noising(self, state: Tensor, t: float, u: float, support: Support = EVERYWHERE) -> CategoricalKernel:
         """See `Process.noising`; places outside the support stay what they are."""
@@ -61,8 +61,8 @@ class DiscreteProcess(Process):
 
     def hazard(self, t: Number) -> Number:
         """Rate -a'(t) / a(t) at which a token is lost; with a taken as at least 1e-9, where nothing is left to lose."""
-        a = self.survival(t)
-        return self.survival.slope(t) / (a.clamp_min(1e-9) if isinstance(a, Tensor) else max(a, 1e-9))
+        a = self.alpha(t)
+        return self.alpha.slope(t) / (a.clamp_min(1e-9) if isinstance(a, Tensor) else max(a, 1e-9))
 
     def prediction(self, log_probs: Tensor, z: Tensor) -> CategoricalPrediction:
         """The prediction with clean-token log-probabilities (B, L, V) at state z."""
@@ -165,25 +165,25 @@ class Masked(DiscreteProcess):
 
     def likelihood(self, z: Tensor, t: Number) -> Tensor:
         """See `DiscreteProcess.likelihood`."""
-        lost = self._lost(1 - _column(self.survival(t), z), z.device)
+        lost = self._lost(1 - _column(self.alpha(t), z), z.device)
         same = z[..., None] == torch.arange(self.vocab_size, device=z.device)
         return torch.where((z == self.mask_id)[..., None], lost, (1 - lost) * same)
 
     def spread(self, weights: Tensor, t: Number) -> Tensor:
         """See `DiscreteProcess.spread`."""
-        lost = self._lost(1 - _column(self.survival(t), weights[..., 0]), weights.device)
+        lost = self._lost(1 - _column(self.alpha(t), weights[..., 0]), weights.device)
         return torch.cat([(1 - lost) * weights, (lost * weights).sum(-1, keepdim=True)], -1)
 
     def unspread(self, ratios: Tensor, t: Number) -> Tensor:
         """See `DiscreteProcess.unspread`."""
-        return ratios[..., :-1] / (1 - self._lost(1 - _kept(self.survival(t), ratios[..., 0]), ratios.device))
+        return ratios[..., :-1] / (1 - self._lost(1 - _kept(self.alpha(t), ratios[..., 0]), ratios.device))
 
     def score(self, outputs: Tensor, z: Tensor, t: Number) -> Tensor:
         """See `DiscreteProcess.score`; times a / (1 - a), the scale of all ratios of a masked token.
 
         Source: Lou et al. 2023, arXiv:2310.16834, appendix C.2.
         """
-        a = _kept(self.survival(t), z)
+        a = _kept(self.alpha(t), z)
         scaled = outputs.double().exp() * (a / (1 - a).clamp_min(1e-9))
         return F.pad(scaled, (0, 1)).scatter(-1, z[..., None], 1.0)
 
@@ -202,7 +202,7 @@ class Masked(DiscreteProcess):
     def reverse_rates(self, prediction: CategoricalPrediction, t: Number) -> Tensor:
         """See `DiscreteProcess.reverse_rates`; the rate is -a' / (1 - a), finite for every t > 0."""
         z, probs = prediction.z, prediction.probs.double()
-        rate = _column(self.survival.slope(t) / (1 - self.survival(t)), z)
+        rate = _column(self.alpha.slope(t) / (1 - self.alpha(t)), z)
         shown = torch.where((z == self.mask_id)[..., None], rate * probs, 0.0)
         return F.pad(shown, (0, 1))
 
@@ -212,14 +212,14 @@ class Masked(DiscreteProcess):
 
     def noise(self, x0: Tensor, t: Number, u: Tensor) -> Tensor:
         """Noisy tokens for clean x0 (B, L), t number or (B,), u (B, L) uniform."""
-        lost = u >= column(self.survival(t), u)
+        lost = u >= column(self.alpha(t), u)
         if self.pinned is not None:
             lost &= x0 != self.pinned
         return x0.masked_fill(lost, self.mask_id)
 
     def transition(self, t: float, u: float) -> Tensor:
         """Matrix q(z_t | z_u) over V + 1 ids, (V + 1, V + 1) float64, rows sum to one."""
-        lost = F.pad(self._lost(1 - self.survival(t) / self.survival(u)), (0, 1))
+        lost = F.pad(self._lost(1 - self.alpha(t) / self.alpha(u)), (0, 1))
         matrix = torch.diag(1 - lost)
         matrix[:, self.mask_id] += lost
         return matrix
@@ -232,12 +232,12 @@ class Masked(DiscreteProcess):
 
     def reverse_kernel(self, prediction: CategoricalPrediction, t: Number, u: Number) -> UnmaskingKernel:
         """Law of z_u given z_t: a masked token is revealed with probability (a_u - a_t) / (1 - a_t)."""
-        a, b = self.survival(t), self.survival(u)
+        a, b = self.alpha(t), self.alpha(u)
         return UnmaskingKernel(prediction.log_probs, prediction.z, (b - a) / (1 - a), self.mask_id)
 
     def reverse_table(self, prediction: CategoricalPrediction, t: Number, u: Number) -> Tensor:
         """See `DiscreteProcess.reverse_table`."""
-        a, b = _column(self.survival(t), prediction.z), _column(self.survival(u), prediction.z)
+        a, b = _column(self.alpha(t), prediction.z), _column(self.alpha(u), prediction.z)
         revealed = prediction.probs * ((b - a) / (1 - a))
         moved = torch.cat([revealed, ((1 - b) / (1 - a)).expand_as(revealed[..., :1])], -1)
         return torch.where((prediction.z == self.mask_id)[..., None], moved, F.one_hot(prediction.z, self.states))
@@ -249,5 +249,5 @@ def _column(value: Number, z: Tensor) -> Tensor:
 
 
 def _kept(value: Number, z: Tensor) -> Tensor:
-    """`_column` of a survival to divide by: at least 1e-6, below which a state says nothing about its origin."""
+    """`_column` of a alpha to divide by: at least 1e-6, below which a state says nothing about its origin."""
     return _column(value, z).clamp_min(1e-6)

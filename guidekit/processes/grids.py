@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 Grid = Callable[[Any, int], Sequence[float]]
 LOW, HIGH, MOST = 0.002, 80.0, 1e3

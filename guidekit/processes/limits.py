@@ -53,7 +53,7 @@ class Uniform(DiscreteProcess):
 
     def noise(self, x0: Tensor, t: Number, u: Tensor) -> Tensor:
         """Noisy tokens for clean x0 (B, L), t number or (B,), u (B, L) uniform."""
-        a = _column(self.survival(t), u)[..., 0]
+        a = _column(self.alpha(t), u)[..., 0]
         lost = u >= a
         if self.pinned is not None:
             lost &= x0 != self.pinned
@@ -63,12 +63,12 @@ class Uniform(DiscreteProcess):
 
     def transition(self, t: float, u: float) -> Tensor:
         """Matrix q(z_t | z_u) over V ids, (V, V) float64, rows sum to one."""
-        lost = self._lost(1 - self.survival(t) / self.survival(u))
+        lost = self._lost(1 - self.alpha(t) / self.alpha(u))
         return torch.diag(1 - lost) + lost[:, None] * self.limit
 
     def likelihood(self, z: Tensor, t: Number) -> Tensor:
         """See `DiscreteProcess.likelihood`."""
-        return self._into(z, _column(self.survival(t), z))
+        return self._into(z, _column(self.alpha(t), z))
 
     def _into(self, z: Tensor, keep: Tensor) -> Tensor:
         """Probability that a token that stays with probability `keep` becomes z, from every id, (B, L, V)."""
@@ -77,12 +77,12 @@ class Uniform(DiscreteProcess):
 
     def spread(self, weights: Tensor, t: Number) -> Tensor:
         """See `DiscreteProcess.spread`."""
-        lost = self._lost(1 - _column(self.survival(t), weights[..., 0]), weights.device)
+        lost = self._lost(1 - _column(self.alpha(t), weights[..., 0]), weights.device)
         return (1 - lost) * weights + self.limit.to(weights) * (lost * weights).sum(-1, keepdim=True)
 
     def unspread(self, ratios: Tensor, t: Number) -> Tensor:
         """See `DiscreteProcess.unspread`."""
-        lost = self._lost(1 - _kept(self.survival(t), ratios[..., 0]), ratios.device)
+        lost = self._lost(1 - _kept(self.alpha(t), ratios[..., 0]), ratios.device)
         return (ratios - self.limit.to(ratios) * (lost * ratios).sum(-1, keepdim=True)) / (1 - lost)
 
     def rates_into(self, z: Tensor, t: Number) -> Tensor:
@@ -109,7 +109,7 @@ class Uniform(DiscreteProcess):
         (a_{t|u} [z_u = z_t] + (1 - a_{t|u}) limit(z_t)) (a_u [z_u = x] + (1 - a_u) limit(z_u)) / d(x).
         """
         z = prediction.z
-        keep = _column(self.survival(t), z) / _column(self.survival(u), z)
+        keep = _column(self.alpha(t), z) / _column(self.alpha(u), z)
         weight = self.weights(prediction, t) if self.posterior == "mix" else prediction.probs.double()
         law = self._into(z, keep) * self.spread(weight, u)
         return law / law.sum(-1, keepdim=True)

@@ -22,7 +22,7 @@ LARGEST = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Structured(DiscreteProcess):
-    """A continuous-time chain with one generator G run at the speed of the survival schedule: exp(-log a(t) G).
+    """A continuous-time chain with one generator G run at the speed of the alpha schedule: exp(-log a(t) G).
 
     With G = 1 limit^T - I this is `Marginal`, computed densely.
 
@@ -63,7 +63,7 @@ class Structured(DiscreteProcess):
         return law / law.sum() @ self.transition(1.0, 0.0)
 
     def _time(self, t: float) -> float:
-        return -math.log(max(float(self.survival(t)), 1e-22))
+        return -math.log(max(float(self.alpha(t)), 1e-22))
 
     def transition(self, t: float, u: float) -> Tensor:
         """See `DiscreteProcess.transition`."""

@@ -11,8 +11,8 @@ from guidekit.core.guidance import Guidance, chain
 from guidekit.core.objective import Objective, Product
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain, user_function
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.values.minority import MinorityScore
-from guidekit.names import UnknownNameError
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.scoring import refuse_useless
 from guidekit.priors.checkpoints import load_any_prior

@@ -17,7 +17,7 @@ from torch import Tensor
 from guidekit.core.ledger import Ledger
 from guidekit.core.loop import Progress
 from guidekit.core.state import moved
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 from guidekit.running.scores import Memory
 from guidekit.sampling import Result, Sampling, join
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from guidekit.files import PART, sha256, sync, write_atomic
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.files import PART, sha256, sync, write_atomic
 from guidekit.running.identity import changes, digest
 from guidekit.running.lock import Lock
 from guidekit.running.made import RECORD, contents, foreign, hashes, record_of, remove_empty, remove_made

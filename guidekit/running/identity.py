@@ -17,8 +17,8 @@ import torch
 
 import guidekit
 from guidekit.domain import Domain
-from guidekit.files import sha256
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.files import sha256
 
 NOT_COMPARED = ("output", "overwrite", "resume", "batch_size", "threads")
 """Settings that do not change what is sampled."""

@@ -15,7 +15,7 @@ from guidekit import registry
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
-from guidekit.files import sha256
+from guidekit.io.files import sha256
 from guidekit.priors.checkpoints import CheckpointError, read_description
 from guidekit.running.groups import chained
 from guidekit.running.settings import is_goal

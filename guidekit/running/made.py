@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from guidekit.files import sha256
+from guidekit.io.files import sha256
 
 RECORD = "run.json"
 

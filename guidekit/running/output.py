@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 import guidekit
-from guidekit.console import Console
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
-from guidekit.evaluation.table import comparison
 from guidekit.objectives.objects import score
 from guidekit.objectives.scoring import failures, remark
+from guidekit.reporting.console import Console
+from guidekit.reporting.table import comparison
 from guidekit.running.tasks import Given
 from guidekit.samples import Samples
 from guidekit.sampling import Result

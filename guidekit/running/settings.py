@@ -28,13 +28,13 @@ from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.objective import GOAL, Objective
 from guidekit.core.prior import Prior
 from guidekit.core.sampler import Sampler
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.contrast.schedules import Schedule
 from guidekit.guidance.starts.checkpoints import load_refiner
 from guidekit.guidance.starts.refined_noise import Refiner
 from guidekit.guidance.values.checkpoints import load_value
 from guidekit.guidance.values.estimates import Estimate
 from guidekit.guidance.values.learned import LearnedValue
-from guidekit.names import UnknownNameError
 from guidekit.objectives.verifiers import Verifier
 from guidekit.priors.checkpoints import load_any_prior
 from guidekit.registry import Setting

@@ -54,6 +54,6 @@ class FirstHitting(Sampler[Tensor]):
         # revealed when that ratio falls to U^(1/n) (Zheng et al. 2024, prop. 4.1).
         log_u = here.draw.named("time").uniform(len(z), count).log() / left.clamp_min(1)
         log_ratio = torch.where(left >= 1, log_u, 0.0).sum(1)
-        then = process.survival.inverse(1 - (1 - process.survival(times)) * log_ratio.exp()).to(torch.float64)
+        then = process.alpha.inverse(1 - (1 - process.alpha(times)) * log_ratio.exp()).to(torch.float64)
         times = torch.where(n[:, 0] > 0, then, times)
         return ChosenUnmaskingKernel(here.prediction.log_probs, z, count, process.mask_id), times

@@ -109,10 +109,10 @@ class ReMDM(TimedSampler[Revealed]):
             return (0.55, 0.05) if self.schedule == "loop" else (1.0, 0.0)
         return (self.window[0], self.window[1])
 
-    def survival(self, process: Masked, t: float) -> float:
+    def alpha(self, process: Masked, t: float) -> float:
         """Share of revealed tokens aimed at, at time t."""
         if self.schedule != "loop":
-            return float(process.survival(t))
+            return float(process.alpha(t))
         on, off = self.span
         if t > on:
             return self.plateau * (1 - t) / (1 - on)
@@ -121,7 +121,7 @@ class ReMDM(TimedSampler[Revealed]):
         return 1 - t * (1 - self.plateau) / off
 
     def sigma(self, a: float, b: float, t: float) -> float:
-        """Probability of masking a revealed token again, from survival a at time t to survival b."""
+        """Probability of masking a revealed token again, from alpha a at time t to alpha b."""
         bound = remasking_bound(a, b)
         high, low = self.span
         if self.schedule == "loop":
@@ -137,7 +137,7 @@ class ReMDM(TimedSampler[Revealed]):
     def step(self, here: Here, memory: Revealed | None) -> tuple[UnmaskingKernel, Revealed | None]:
         """See `Sampler.step`."""
         process, prediction, step = here.process, here.prediction, here.step
-        a, b = self.survival(process, step.t), self.survival(process, step.u)
+        a, b = self.alpha(process, step.t), self.alpha(process, step.u)
         sigma = self.sigma(a, b, step.t)
         if not self.by_confidence:
             return remasking_kernel(process, prediction, a, b, sigma), None
@@ -157,7 +157,7 @@ def remasking_kernel(
     Args:
         process: of the tokens.
         prediction: at z_t.
-        a, b: survival at t and at the cleaner u.
+        a, b: alpha at t and at the cleaner u.
         sigma: number, or (B, L) for one a position; sigma = 0 is `Masked.reverse_kernel`. Where positions differ,
             masked tokens count as having sigma 0, as in the authors' code, and marginals are kept approximately.
 
@@ -176,7 +176,7 @@ def remasking_kernel(
 
 
 def remasking_bound(a: float, b: float) -> float:
-    """Largest probability of masking a revealed token again between survival a and the cleaner b, min(1, (1 - b) / a).
+    """Largest probability of masking a revealed token again between alpha a and the cleaner b, min(1, (1 - b) / a).
 
     Source: Wang et al. 2025, arXiv:2503.00307, eq. 6.
     """

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from guidekit.files import sha256
+from guidekit.io.files import sha256
 from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import gaussian_process_from
 from guidekit.training import loop

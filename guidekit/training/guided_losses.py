@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from guidekit.core.state import column
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.training.regression import DenoisingError
 
 

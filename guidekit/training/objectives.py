@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.state import column
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.processes import DiscreteProcess, Masked, Stepped
 
 AUXILIARY = 0.001
@@ -90,7 +90,7 @@ class DiscreteObjective:
             t = (t * len(self.process.matrices)).ceil() / len(self.process.matrices)
         u = torch.rand(tokens.shape, generator=generator, device=tokens.device, dtype=torch.float64)
         z = self.process.noise(tokens, t, u)
-        level = 1 - torch.as_tensor(self.process.survival(t)).float()
+        level = 1 - torch.as_tensor(self.process.alpha(t)).float()
         return self.prediction(network(z, labels=labels, level=level).float(), z, t), t
 
     def prediction(self, outputs: Tensor, z: Tensor, t: Tensor) -> CategoricalPrediction:
@@ -165,7 +165,7 @@ class SteppedLikelihood(DiscreteObjective):
         t, u = index.double() / self.steps, (index - 1).double() / self.steps
         noise = torch.rand(tokens.shape, generator=generator, device=tokens.device, dtype=torch.float64)
         z = self.process.noise(tokens, t, noise)
-        level = 1 - torch.as_tensor(self.process.survival(t)).float()
+        level = 1 - torch.as_tensor(self.process.alpha(t)).float()
         prediction = self.prediction(network(z, labels=labels, level=level).float(), z, t)
         loss = self.steps * step_divergence(self.process, prediction, tokens, t, u)
         if self.auxiliary:
@@ -205,7 +205,7 @@ def bound_rate(process: DiscreteProcess, prediction: CategoricalPrediction, x0: 
     z = prediction.z
     model = prediction.ratios if isinstance(prediction, RatioPrediction) else None
     if isinstance(process, Masked) and model is None:
-        rate = column(process.survival.slope(t) / (1 - process.survival(t)), z)
+        rate = column(process.alpha.slope(t) / (1 - process.alpha(t)), z)
         nats = -prediction.log_probs.gather(-1, x0[..., None])[..., 0].double()
         return torch.where(z == process.mask_id, rate * nats, 0.0).sum(1)
     certain = process.prediction(F.one_hot(x0, process.vocab_size).double().log(), z)

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from guidekit.files import PART
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.files import PART
 from guidekit.priors.checkpoints import CheckpointError, read_description
 from guidekit.running.folder import OutputError
 from guidekit.running.lock import locked

@@ -11,7 +11,6 @@ import torch
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
-from guidekit.console import Console
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.prior import Prior
 from guidekit.core.random import keyed_generator
@@ -20,6 +19,7 @@ from guidekit.guidance.starts.checkpoints import save_refiner
 from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import describe_gaussian
 from guidekit.processes import GaussianProcess
+from guidekit.reporting.console import Console
 from guidekit.running.build import build_guidance, build_reward
 from guidekit.samplers import DDIM
 from guidekit.training.place import Place

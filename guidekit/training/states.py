@@ -16,7 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 import guidekit
 from guidekit.domain import Domain
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 from guidekit.priors.checkpoints import CheckpointError
 from guidekit.running.identity import flat, identity
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from guidekit.files import sha256
+from guidekit.io.files import sha256
 from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import process_from
 from guidekit.processes import Masked

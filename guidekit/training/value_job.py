@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guidekit.console import Console
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain, UnknownNameError
 from guidekit.guidance.values.checkpoints import save_value
 from guidekit.networks.value_network import TRUNKS
 from guidekit.processes import DiscreteProcess
+from guidekit.reporting.console import Console
 from guidekit.running.build import build_reward
 from guidekit.running.independence import networks_of
 from guidekit.training.place import Place

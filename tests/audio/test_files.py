@@ -8,7 +8,7 @@ import soundfile
 from guidekit.cli import main
 from guidekit.domains.audio import Audio, AudioError, Chorales, RollError, Sound, files, mel, midi
 from guidekit.domains.audio.preparation import prepare_chorales, prepare_sounds
-from guidekit.files import write_npz
+from guidekit.io.files import write_npz
 
 SOUNDS = Audio().reference()[:4]
 PIECES = Chorales().reference()[:4]

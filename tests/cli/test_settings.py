@@ -16,8 +16,8 @@ from guidekit.cli.compose import compose, refuse_choices, store
 from guidekit.cli.terms import in_terms
 from guidekit.core.objective import Goal, Objective
 from guidekit.domain import domain_names, load_domain
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.values.estimates import Estimate, MonteCarlo
-from guidekit.names import UnknownNameError
 from guidekit.objectives import GaussianLikelihood, Reward
 from guidekit.objectives.measurements import Keep
 from guidekit.objectives.verifiers import ForbiddenWords, Verifier

@@ -9,12 +9,11 @@ import torch
 
 import guidekit as gk
 from guidekit.evaluation.likelihood import bits_per_token
-from guidekit.evaluation.table import text
 from guidekit.networks import SequenceTransformer
 from guidekit.priors.labels import Label
 from guidekit.priors.tokens import TokenPrior
 from guidekit.processes import (
-    CosineSurvival,
+    CosineAlpha,
     Geometric,
     Marginal,
     Masked,
@@ -24,6 +23,7 @@ from guidekit.processes import (
     discretized_gaussian,
     ordinal,
 )
+from guidekit.reporting.table import text
 
 LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
 
@@ -49,11 +49,11 @@ def exact(states, law=LAW):
     "prior",
     [
         gk.priors.CategoricalChain(LAW, Masked()),
-        Timed(LAW, Masked(survival=CosineSurvival())),
-        Timed(LAW, Masked(survival=Geometric())),
+        Timed(LAW, Masked(alpha=CosineAlpha())),
+        Timed(LAW, Masked(alpha=Geometric())),
         gk.priors.CategoricalChain(LAW, Uniform()),
-        gk.priors.CategoricalChain(LAW, Uniform(survival=Geometric(1e-3, 12.0))),
-        gk.priors.CategoricalChain(LAW, Marginal(law=(0.5, 0.2, 0.3), survival=CosineSurvival())),
+        gk.priors.CategoricalChain(LAW, Uniform(alpha=Geometric(1e-3, 12.0))),
+        gk.priors.CategoricalChain(LAW, Marginal(law=(0.5, 0.2, 0.3), alpha=CosineAlpha())),
         gk.priors.CategoricalChain(LAW, Structured(generator=ordinal(3, 0.5))),
     ],
 )
@@ -181,7 +181,7 @@ def test_bad_input_is_named(prior, states, draws, said):
 
 def test_command_reports_the_bound(tmp_path, capsys):
     from guidekit.cli import main
-    from guidekit.cli.evaluate import BOUND, ERROR
+    from guidekit.commands.evaluate import BOUND, ERROR
 
     path, output = tmp_path / "five.smi", tmp_path / "figures.json"
     smiles = ["CC(=O)Nc1ccc(O)cc1", "COc1ccc(CNC(=O)C2CC2)cc1", "Cc1ccccc1NC(=O)CN1CCOCC1"]

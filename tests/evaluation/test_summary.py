@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from guidekit.evaluation.checks import check_labels, check_sets
-from guidekit.evaluation.panels import Layout, Panel, best, draw, spread
-from guidekit.evaluation.summary import STATISTICS, distinct, means, ranked, summarised
+from guidekit.reporting.panels import Layout, Panel, best, draw, spread
+from guidekit.reporting.summary import STATISTICS, distinct, means, ranked, summarised
 
 ROWS = [
     {"name": "a", "size": 1.0, "valid": True},

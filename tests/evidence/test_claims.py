@@ -7,11 +7,11 @@ import math
 import pytest
 
 from guidekit.cli import main
-from guidekit.console import Console
 from guidekit.evidence import record as records
 from guidekit.evidence import run as running
 from guidekit.evidence.claim import Check, Claim, ClaimError, chosen, sources
 from guidekit.evidence.statistics import Estimate, estimate, holds, student_quantile, verdict
+from guidekit.reporting.console import Console
 
 TOY = '''"""A toy."""
 import pathlib

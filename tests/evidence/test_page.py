@@ -6,11 +6,11 @@ import re
 import pytest
 
 from guidekit import registry
-from guidekit.console import Console
 from guidekit.evidence import page
 from guidekit.evidence.claim import sources
 from guidekit.evidence.rows import Row, has_test, resolves, rows
 from guidekit.evidence.run import RECORDS, ROOT, run_claim
+from guidekit.reporting.console import Console
 
 ROWS = rows()
 CLAIMS = sources()

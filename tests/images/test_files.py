@@ -6,7 +6,7 @@ from PIL import Image
 
 from guidekit.domains.images import ImageError, Images
 from guidekit.domains.images.files import png, read, tiled, write_folder
-from guidekit.files import write_npz
+from guidekit.io.files import write_npz
 
 RNG = np.random.default_rng(1)
 GREY = [RNG.integers(0, 256, (28, 28), np.uint8) for _ in range(5)]

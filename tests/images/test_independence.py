@@ -11,7 +11,7 @@ from guidekit.cli import main
 from guidekit.domains.images import Images
 from guidekit.domains.images.data import pictures
 from guidekit.domains.images.judging import shipped
-from guidekit.files import sha256
+from guidekit.io.files import sha256
 from guidekit.priors.checkpoints import save_checkpoint
 from guidekit.running.build import build_reward
 from guidekit.running.independence import caution, guides_of, networks_of, recorded

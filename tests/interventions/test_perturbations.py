@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from guidekit.errors import UnknownNameError
 from guidekit.interventions.installation import installed, narrowed
 from guidekit.interventions.operators import (
     BlurQuery,
@@ -30,7 +31,6 @@ from guidekit.interventions.operators.negative import extrapolated
 from guidekit.interventions.selection import choose, describe, find_sites
 from guidekit.interventions.sites import Site, Sited, SiteError
 from guidekit.interventions.smoothing import smoothed
-from guidekit.names import UnknownNameError
 from guidekit.networks import DilatedConvolution, ImageTransformer, Perceptron, SequenceTransformer, UNet
 
 ROWS = 5

@@ -19,7 +19,7 @@ from guidekit.domains.molecules.data import (
     write_smi,
 )
 from guidekit.domains.molecules.figures import grid
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 
 @pytest.mark.parametrize(

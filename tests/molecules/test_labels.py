@@ -9,7 +9,7 @@ from rdkit.Chem.QED import qed
 
 from guidekit.domains.molecules.data import qm9_smiles, reference_smiles
 from guidekit.domains.molecules.labels import LABELS, label_of, label_table, quick_qed
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.priors.labels import Label
 
 ODD = ["[H]", "[2H]C([2H])O", "c1ccccc1", "C[N+](=O)[O-]", "N1C2=CC=CC=C2SC3=C1C=CC4=C3C=CC=C4", "[Na+].[Cl-]", "[HH]"]

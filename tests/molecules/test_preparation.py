@@ -11,7 +11,7 @@ from guidekit.domains.molecules import preparation as module
 from guidekit.domains.molecules.data import reference_smiles, write_smi
 from guidekit.domains.molecules.labels import label_of
 from guidekit.domains.molecules.selfies_tokenizer import SelfiesTokenizer, tokenizer_from_text
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.networks import SequenceTransformer
 from guidekit.priors.checkpoints import save_checkpoint
 

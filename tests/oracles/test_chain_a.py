@@ -179,7 +179,7 @@ def test_masked_posterior_is_bayes():
 def test_discrete_cfg_sharpens_one_token_exactly():
     null = gk.priors.CategoricalChain(torch.tensor([0.5, 0.5]))
     given = gk.priors.CategoricalChain(torch.tensor([0.8, 0.2]))
-    prior = gk.priors.ByClass(null, [given])
+    prior = gk.priors.ClassConditional(null, [given])
     result = gk.sample(prior, gk.guidance.CFG(2.0), N, steps=8, condition=0)
     share = float((result.samples == 0).double().mean())
     assert share == pytest.approx(16 / 17, abs=4 * math.sqrt(16 / 17 / 17 / N))

@@ -30,14 +30,16 @@ def normal(*shape, seed=0):
 
 def pair(process, var_c, var_0, m_c=0.0, m_0=0.0, dtype=torch.float64):
     null = gk.priors.Gaussian(torch.tensor([m_0], dtype=dtype), var_0, process)
-    return gk.priors.ByClass(null, [gk.priors.Gaussian(torch.tensor([m_c], dtype=dtype), var_c, process)])
+    return gk.priors.ClassConditional(null, [gk.priors.Gaussian(torch.tensor([m_c], dtype=dtype), var_c, process)])
 
 
 def classes(means, process=None, covariance=1.0, null=0.0):
     """A prior by class in 2-D with equal covariances; the null has its own mean."""
     process = process or gk.processes.VP("cosine")
     laws = [gk.priors.Gaussian(torch.tensor(m, dtype=torch.float64), covariance, process) for m in means]
-    return gk.priors.ByClass(gk.priors.Gaussian(torch.full((2,), null, dtype=torch.float64), covariance, process), laws)
+    return gk.priors.ClassConditional(
+        gk.priors.Gaussian(torch.full((2,), null, dtype=torch.float64), covariance, process), laws
+    )
 
 
 def mixture(process=None):

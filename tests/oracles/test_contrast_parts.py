@@ -251,7 +251,7 @@ def test_terms_of_linear_guidance_have_weights_of_their_own():
         gk.priors.Gaussian(normal(3, seed=k), spread(k) @ spread(k).T + 0.3 * torch.eye(3), gk.processes.EDM())
         for k in (1, 2)
     ]
-    prior, x, t = gk.priors.ByClass(laws[1], laws[:1]), normal(5, 3), 0.4
+    prior, x, t = gk.priors.ClassConditional(laws[1], laws[:1]), normal(5, 3), 0.4
     model = g.LinearModel(laws[0].means[0], laws[1].means[0], laws[0].covariances[0], laws[1].covariances[0])
     terms = g.decomposition(model, x, prior.process.coefficients(t)[1])
     own = prior.predict(x, t, torch.zeros(5, dtype=torch.long)).mean

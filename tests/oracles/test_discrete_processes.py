@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import guidekit as gk
 from guidekit.core.random import Draw, KeyedRandom
 from guidekit.processes import (
-    CosineSurvival,
+    CosineAlpha,
     Geometric,
     LogLinear,
     Marginal,
@@ -23,13 +23,13 @@ from guidekit.processes import (
     ordinal,
 )
 
-SCHEDULES = [LogLinear(), CosineSurvival(), Geometric(1e-3, 6.0)]
+SCHEDULES = [LogLinear(), CosineAlpha(), Geometric(1e-3, 6.0)]
 V = 4
 STEPS = 10
 
 
-def continuous(survival, pinned=None, posterior="mix"):
-    shared = {"survival": survival, "pinned": pinned}
+def continuous(alpha, pinned=None, posterior="mix"):
+    shared = {"alpha": alpha, "pinned": pinned}
     return {
         "masked": Masked(V, **shared),
         "uniform": Uniform(V, posterior=posterior, **shared),
@@ -271,7 +271,7 @@ def test_ancestral_law_tends_to_the_data(process):
     """The total variation to the data falls like one over the steps, for a token pair whose law is no product."""
     law = torch.tensor([[6, 1, 0, 0], [0, 5, 2, 0], [1, 0, 1, 4], [0, 3, 0, 2]]).double()
     small = dataclasses.replace(process)
-    if isinstance(process.survival, Geometric):
+    if isinstance(process.alpha, Geometric):
         return  # the schedule leaves a share exp(-6) of the data at t = 1, which this law does not start from
     distances = []
     for steps in (64, 128, 256) if isinstance(process, Stepped) else (16, 32, 64):
@@ -294,14 +294,14 @@ def mixing(beta):
 
 def test_one_token_is_sampled_exactly_in_any_number_of_steps():
     law = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
-    for process in [continuous(LogLinear())["uniform"], continuous(CosineSurvival())["marginal"], Masked(V)]:
+    for process in [continuous(LogLinear())["uniform"], continuous(CosineAlpha())["marginal"], Masked(V)]:
         for steps in (1, 3):
             close(gk.priors.CategoricalChain(law, process).sampler_law(process.grid(steps)), law)
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """A survival schedule made of a formula, right or wrong."""
+    """A alpha schedule made of a formula, right or wrong."""
 
     formula: object
 
@@ -323,7 +323,7 @@ GOOD = [[-1.0, 1.0], [0.5, -0.5]]
         (lambda: Structured(generator=[[-1.0, 1.0], [0.5, -0.4]]), "generator row 1"),
         (lambda: Structured(generator=[[1.0, -1.0], [0.5, -0.5]]), "generator row 0"),
         (lambda: Structured(generator=torch.zeros(2000, 2000)), "up to 1024"),
-        (lambda: Structured(generator=GOOD, survival=Schedule(lambda t: 1.2 - t)), "is 1.2 at t = 0"),
+        (lambda: Structured(generator=GOOD, alpha=Schedule(lambda t: 1.2 - t)), "is 1.2 at t = 0"),
         (lambda: Masked(3, Schedule(lambda t: 1 - 1.5 * t)), "must stay in"),
         (lambda: Uniform(3, Schedule(lambda t: max(1 - t, t))), "rises after t = 0.5"),
         (lambda: Masked(3, Schedule(lambda t: 0.5 - t / 2)), "start at 1"),

@@ -20,7 +20,7 @@ from guidekit.testing import exact_law
 LAW = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
 PROCESSES = {
     "masked": processes.Masked(),
-    "masked cosine": processes.Masked(survival=processes.CosineSurvival()),
+    "masked cosine": processes.Masked(alpha=processes.CosineAlpha()),
     "uniform": processes.Uniform(),
     "marginal": processes.Marginal(law=[0.5, 0.3, 0.2]),
     "ordinal": processes.Structured(generator=processes.ordinal(3)),

@@ -136,7 +136,9 @@ def test_posterior_covariance_is_that_of_the_denoiser():
 
 def pair(process, var_c, var_0, m_c=0.0, m_0=0.0):
     null = gk.priors.Gaussian(torch.tensor([m_0], dtype=torch.float64), var_0, process)
-    return gk.priors.ByClass(null, [gk.priors.Gaussian(torch.tensor([m_c], dtype=torch.float64), var_c, process)])
+    return gk.priors.ClassConditional(
+        null, [gk.priors.Gaussian(torch.tensor([m_c], dtype=torch.float64), var_c, process)]
+    )
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.0, -0.5])
@@ -184,7 +186,7 @@ def test_cfg_weight_zero_is_the_unconditional_model_bit_for_bit():
 def test_negative_condition_replaces_the_null():
     process = PROCESSES["cosine"]
     laws = [gk.priors.Gaussian(torch.tensor([m], dtype=torch.float64), 1.0, process) for m in (0.0, 1.0, -0.5)]
-    prior = gk.priors.ByClass(laws[0], laws[1:])
+    prior = gk.priors.ClassConditional(laws[0], laws[1:])
     guided = gk.sample(prior, gk.guidance.CFG(2.0, negative=1), N, 60, condition=0, sampler=gk.samplers.Heun())
     assert float(guided.samples.mean()) == pytest.approx(2 * 1.0 - 1 * -0.5, abs=4 / math.sqrt(N) + 0.01)
 

@@ -124,7 +124,9 @@ def test_editing_under_another_condition(method):
 
 def by_class(process, mean=1.0, variance=0.25):
     null = gk.priors.Gaussian(torch.zeros(1, dtype=torch.float64), 1.0, process)
-    return gk.priors.ByClass(null, [gk.priors.Gaussian(torch.full((1,), mean, dtype=torch.float64), variance, process)])
+    return gk.priors.ClassConditional(
+        null, [gk.priors.Gaussian(torch.full((1,), mean, dtype=torch.float64), variance, process)]
+    )
 
 
 def round_trip(prior, x, guidance, steps, condition=0):

@@ -21,7 +21,7 @@ CENTERS = torch.tensor([-1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
 
 
 class ExactLaw(torch.nn.Module):
-    """log p(reward | z_t) of a chain by enumeration; for log-linear survival the level is the time."""
+    """log p(reward | z_t) of a chain by enumeration; for log-linear alpha the level is the time."""
 
     def __init__(self, chain):
         super().__init__()

@@ -107,7 +107,7 @@ def test_samples_have_the_law_of_the_prior(sampler):
 
 def test_cfg_with_a_large_weight_stays_in_the_box():
     """Scores are mixed, nothing is thresholded, and the mass is where the condition has more than the whole."""
-    prior = gk.priors.ByClass(
+    prior = gk.priors.ClassConditional(
         gk.priors.BoxHistogram(torch.ones(1, 4)), [gk.priors.BoxHistogram(torch.tensor([[1.0, 1.0, 2.0, 4.0]]))]
     )
     x = gk.sample(prior, gk.guidance.CFG(6.0), 500, 50, condition=0, sampler=gk.samplers.DDIM()).samples

@@ -90,7 +90,7 @@ class Affine(torch.nn.Module):
 def pair(process):
     """A conditional Gaussian prior whose guided and unguided DDIM maps are affine."""
     plain = gk.priors.Gaussian(torch.zeros(1), 1.0, process)
-    return gk.priors.ByClass(plain, [gk.priors.Gaussian(torch.tensor([0.8]), 0.5, process)] * 2)
+    return gk.priors.ClassConditional(plain, [gk.priors.Gaussian(torch.tensor([0.8]), 0.5, process)] * 2)
 
 
 @pytest.mark.parametrize(

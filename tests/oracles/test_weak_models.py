@@ -277,7 +277,7 @@ def test_adaptive_guidance_by_clean_estimates_works_from_any_noise():
     """Noise predictions agree where all is noise; clean estimates, (m s^2 + v x) / (s^2 + v), in what is left of m."""
     process, v, (low, high) = gk.processes.EDM(), 0.25, (2.0, -1.0)
     laws = [gk.priors.Gaussian(torch.tensor([m, 1.0], dtype=torch.float64), v**0.5, process) for m in (low, high)]
-    prior, options = gk.priors.ByClass(laws[0], [laws[1]]), dict(num_samples=4, steps=12, condition=0)
+    prior, options = gk.priors.ClassConditional(laws[0], [laws[1]]), dict(num_samples=4, steps=12, condition=0)
     options["sampler"] = gk.samplers.DDIM(times="karras")
     by_noise = gk.sample(prior, g.AdaptiveGuidance(2.0, threshold=0.99), **options)
     assert by_noise.ledger.network_rows == 4 * (12 + 1)  # at once
@@ -298,7 +298,7 @@ def test_adaptive_guidance_by_clean_estimates_works_from_any_noise():
 def test_linear_ag_is_exact_where_branches_are_isotropic_gaussians(tmp_path):
     """There every noise is an affine function of the state with one slope: the past determines the present."""
     laws = [gk.priors.Gaussian(torch.zeros(2, dtype=torch.float64), v, COSINE) for v in (1.0, 0.3)]
-    prior = gk.priors.ByClass(laws[0], [laws[1]])
+    prior = gk.priors.ClassConditional(laws[0], [laws[1]])
     fit = g.fit_linear(prior, 0, 2.5, num_samples=50, steps=8)
     assert max(fit.residual[1:]) < 1e-6 and [len(row) for row in fit.conditional] == list(range(1, 9))
     options = dict(num_samples=12, steps=8, condition=0, sampler=gk.samplers.DDIM())
@@ -322,7 +322,7 @@ def full_pair(process, dims=2):
     covariances = [v @ v.T + torch.diag(torch.linspace(0.2, 1.0 + k, dims).double()) for k, v in enumerate((a, b))]
     means = [normal(dims, seed=k) for k in (3, 4)]
     c, null = (gk.priors.Gaussian(m, s, process) for m, s in zip(means, covariances, strict=True))
-    return gk.priors.ByClass(null, [c]), c, null
+    return gk.priors.ClassConditional(null, [c]), c, null
 
 
 def tilted(c, null, w):
@@ -349,7 +349,7 @@ def test_characteristic_guidance_is_the_denoiser_of_the_tilted_law(process, w):
 
 def test_characteristic_guidance_equals_cfg_for_equal_covariances_and_falls_back():
     c, null = gaussian(1.0, 0.5), gaussian(-0.5, 0.5)
-    prior, x = gk.priors.ByClass(null, [c]), normal(5, 1)
+    prior, x = gk.priors.ClassConditional(null, [c]), normal(5, 1)
     cfg, _ = denoised(prior, g.CFG(3.0), x, 0.5)
     guided, _ = denoised(prior, g.CharacteristicGuidance(3.0, tolerance=1e-10), x, 0.5)
     torch.testing.assert_close(guided.mean, cfg.mean, rtol=1e-8, atol=1e-8)
@@ -362,7 +362,7 @@ def test_characteristic_guidance_equals_cfg_for_equal_covariances_and_falls_back
 def test_characteristic_samples_have_the_tilted_law_and_warm_starts_save_calls():
     """Where CFG ends at std .5^3 / 1.3^2 = .074 (specs), the tilted law has .304."""
     c, null = gaussian(0.0, 0.25, gk.processes.EDM(0.002, 80.0)), gaussian(0.0, 1.69, gk.processes.EDM(0.002, 80.0))
-    prior, options = gk.priors.ByClass(null, [c]), dict(steps=60, condition=0, sampler=gk.samplers.Heun())
+    prior, options = gk.priors.ClassConditional(null, [c]), dict(steps=60, condition=0, sampler=gk.samplers.Heun())
     warm = gk.sample(prior, g.CharacteristicGuidance(3.0, tolerance=1e-6), 2000, **options)
     assert float(warm.samples.std()) == pytest.approx(0.30406, rel=4 / math.sqrt(4000) + 0.02)
     assert (warm.info["characteristic converged"][:, 5:] == 1).all()
@@ -430,7 +430,7 @@ def test_neglected_concepts_are_added():
     """Class 0's mean covers the axis of class 1 and not that of class 2: class 2 is added. Covering both: nothing."""
     law = lambda m: gk.priors.Gaussian(torch.tensor(m, dtype=torch.float64), 1.0, COSINE)  # noqa: E731
     concepts = [law([1.0, 0.0]), law([0.0, 3.0])]
-    prior = gk.priors.ByClass(law([0.0, 0.0]), [law([1.0, 0.0]), *concepts, law([1.0, 1.0])])
+    prior = gk.priors.ClassConditional(law([0.0, 0.0]), [law([1.0, 0.0]), *concepts, law([1.0, 1.0])])
     x, plug = normal(4, 2), g.ConceptDivergence(2.0, concepts=[1, 2], strength=0.5)
     x0 = lambda c: prior.predict(x, 0.5, torch.full((4,), c)).mean - prior.predict(x, 0.5).mean  # noqa: E731
     guided, _ = denoised(prior, plug, x, 0.5)

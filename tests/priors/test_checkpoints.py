@@ -29,7 +29,7 @@ DESCRIPTIONS = {
         "vocab_size": 5,
         "pad_id": 0,
         "length_counts": [0, 0, 1, 2],
-        "process": {"name": "masked", "survival": {"name": "log_linear"}},
+        "process": {"name": "masked", "alpha": {"name": "log_linear"}},
     },
     "states": {"domain": "images", "event_shape": [1, 4, 4], "process": {"name": "edm", "options": {}}},
 }

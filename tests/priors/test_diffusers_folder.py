@@ -8,7 +8,7 @@ import torch
 import guidekit as gk
 from guidekit.cli import main
 from guidekit.core.guidance import GuidanceError
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.priors.checkpoints import CheckpointError
 from guidekit.priors.diffusers_folder import load_diffusers
 

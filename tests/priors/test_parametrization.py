@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.parametrization import PARAMETRIZATIONS, from_mean, loss_weight, noise_level, to_mean
 from guidekit.processes import EDM, VE, VP, Flow

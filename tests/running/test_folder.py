@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.running.folder import OutputError, RunFolder, output_path
 from guidekit.running.lock import LockedError
 

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 import guidekit as gk
+from guidekit.commands.sample import draw, standing
 from guidekit.core.state import State
 from guidekit.running.folder import RunFolder
-from guidekit.running.sample_job import draw, standing
 from guidekit.sampling import prepare
 
 pytestmark = [
@@ -66,7 +66,7 @@ class Small:
     calls: list
 
     def __call__(self, path, identity=IDENTITY, **options):
-        """Run as `sample_job.run` does; returns the folder of the results, or None where it was done already."""
+        """Run as `commands.sample.run` does; returns the folder of the results, or None where it was done already."""
 
         def worth(pair):
             self.calls.append(pair)

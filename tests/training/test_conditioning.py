@@ -13,7 +13,7 @@ from guidekit.networks.conditioning import Conditioning
 from guidekit.priors.checkpoints import load_token_prior, read_description, save_checkpoint
 from guidekit.priors.descriptions import PROCESSES, describe, process_from
 from guidekit.processes import (
-    CosineSurvival,
+    CosineAlpha,
     Geometric,
     Marginal,
     Masked,
@@ -164,7 +164,7 @@ def prepared(path, parametrization):
 )
 def test_labelled_priors_learn_the_conditional_law(tmp_path, name, options, parametrization):
     output = tmp_path / "prior.safetensors"
-    process = {"name": name, "survival": {"name": "cosine"}, "options": options}
+    process = {"name": name, "alpha": {"name": "cosine"}, "options": options}
     data = np.load(prepared(tmp_path / "data.npz", parametrization))
     fit(data, {**TRAINER, "process": process}, Place(output), None, 0)
     prior = load_token_prior(output, "toy")
@@ -185,9 +185,9 @@ def test_labelled_priors_learn_the_conditional_law(tmp_path, name, options, para
 @pytest.mark.parametrize(
     "process",
     [
-        Masked(5, CosineSurvival(), 0),
+        Masked(5, CosineAlpha(), 0),
         Uniform(5, Geometric(1e-3, 8.0), 0, "plug_in"),
-        Marginal(survival=CosineSurvival(), law=(0.1, 0.2, 0.3, 0.2, 0.2), pinned=0),
+        Marginal(alpha=CosineAlpha(), law=(0.1, 0.2, 0.3, 0.2, 0.2), pinned=0),
         Structured(generator=blocks((0, 0, 1, 1, 1)), pinned=0),
         Stepped(matrices=discretized_gaussian(5, [0.1, 0.4]), pinned=0),
     ],

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.processes import EDM
 from guidekit.training.guided_losses import GuidedError, ModelGuidance, guided_loss
 from guidekit.training.regression import DenoisingError

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import guidekit as gk
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.processes import (
-    CosineSurvival,
+    CosineAlpha,
     Geometric,
     LogLinear,
     Marginal,
@@ -142,7 +142,7 @@ def test_bound_of_an_exact_prediction_is_the_information_lost(law, process):
     close(integral(lambda t: known.rate(t, exact), 0.05, 0.9), known.information(0.05) - known.information(0.9), 1e-8)
 
 
-@pytest.mark.parametrize("schedule", [LogLinear(), CosineSurvival()])
+@pytest.mark.parametrize("schedule", [LogLinear(), CosineAlpha()])
 @pytest.mark.parametrize("kind", [Masked, Uniform])
 def test_bound_from_clean_to_noise_is_the_entropy(kind, schedule):
     """The integrand has a logarithm at t = 0, which leaves a quadrature error of 1e-5."""
@@ -180,7 +180,7 @@ class Network(torch.nn.Module):
         self.known, self.change = known, change
 
     def forward(self, tokens, select=None, labels=None, level=None):
-        times = 0.5 if level is None else self.known.process.survival.inverse(1 - level.double())
+        times = 0.5 if level is None else self.known.process.alpha.inverse(1 - level.double())
         logits = self.change(self.known.chain.predict(tokens, times)).log_probs
         return logits if select is None else logits[select]
 
@@ -210,7 +210,7 @@ def counted(known, change):
 @pytest.mark.parametrize("change", [exact, wrong])
 def test_masked_bound_is_the_same_by_counts_and_by_time_on_every_schedule(change):
     expected = counted(Enumeration(TWO, Masked(V)), change)
-    for schedule in (LogLinear(), CosineSurvival(), Geometric(1e-4, 12.0)):
+    for schedule in (LogLinear(), CosineAlpha(), Geometric(1e-4, 12.0)):
         known = Enumeration(TWO, Masked(V, schedule))
         by_time = integral(lambda t, known=known: known.rate(t, change), 1e-12, 1 - 1e-7, 60)
         late = isinstance(schedule, Geometric)  # starts at a(0+) = exp(-1e-4) and leaves out what comes before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.attention.plans import Marked, Plan
 from guidekit.guidance.contrast.away import away
 from guidekit.guidance.contrast.engine import Contrast
@@ -22,7 +23,6 @@ from guidekit.interventions.operators import (
     IdentityAttention,
     ShuffleTokens,
 )
-from guidekit.names import UnknownNameError
 from guidekit.registry import register
 
 SKIPS = {"block": DropBlock, "attention": DropAttention, "feed": DropFeed, "map": IdentityAttention}

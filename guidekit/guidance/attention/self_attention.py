@@ -18,6 +18,7 @@ from guidekit.core.question import Denoise, Question, jointly
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, column
 from guidekit.core.support import Support
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.attention.maps import upsampled
 from guidekit.guidance.attention.plans import Plan, Records, marked, network_alone
 from guidekit.guidance.contrast.branches import CONDITIONS
@@ -26,7 +27,6 @@ from guidekit.guidance.contrast.settings import check_finite, check_range
 from guidekit.interventions.operators import Record
 from guidekit.interventions.sites import Site
 from guidekit.interventions.smoothing import smoothed
-from guidekit.names import UnknownNameError
 from guidekit.registry import register
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from guidekit.core.prediction import Prediction, Space
 from guidekit.core.question import Question
 from guidekit.core.support import Support
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.contrast import (
     Answers,
     Contrast,
@@ -27,7 +28,6 @@ from guidekit.guidance.contrast import (
     rules,
 )
 from guidekit.guidance.contrast.engine import RememberingContrast
-from guidekit.names import UnknownNameError
 from guidekit.registry import register
 
 SPACES = ("noise", "clean")

@@ -46,7 +46,7 @@ def noise_level(process: Any, t: Number) -> Number:
     if Fact.PARTS in process.provides:
         process = next((part for part in process.parts.values() if Fact.REAL in part.provides), process.parts)
     if Fact.TOKENS in process.provides:
-        return 1 - process.survival(t)
+        return 1 - process.alpha(t)
     a, s = process.coefficients(t)
     return s / a.clamp_min(1e-12) if isinstance(a, Tensor) else s / max(a, 1e-12)
 

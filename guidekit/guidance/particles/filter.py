@@ -13,10 +13,10 @@ from guidekit.core.objective import Objective
 from guidekit.core.population import Population
 from guidekit.core.random import Draw, pick
 from guidekit.core.step import Step
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.particles.potentials import POTENTIALS, Potential
 from guidekit.guidance.particles.resampling import RESAMPLERS
 from guidekit.guidance.values import Estimate, estimate_of
-from guidekit.names import UnknownNameError
 from guidekit.registry import register
 
 OUTPUTS = ("draw", "best", "all")

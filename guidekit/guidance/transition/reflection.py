@@ -259,4 +259,4 @@ def _real(tokens: Tensor, process: Any) -> Tensor:
 def _time(tokens: Tensor, process: Any) -> Tensor:
     """Time (B,) at which the expected share of masked tokens is that of each row."""
     masked, real = (tokens == process.mask_id).sum(1), _real(tokens, process).sum(1)
-    return process.survival.inverse(1 - masked.double() / real.clamp_min(1)).clamp(0, 1)
+    return process.alpha.inverse(1 - masked.double() / real.clamp_min(1)).clamp(0, 1)

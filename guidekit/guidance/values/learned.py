@@ -62,7 +62,7 @@ class LearnedValue(Objective[None]):
         """log p(r(x_0) in bin b | x_t), (B, K), for ids (B, L), laws of ids (B, L, C) or real states (B, *S)."""
         t = torch.as_tensor(t, device=x.device, dtype=torch.float32).expand(len(x))
         if isinstance(self.process, DiscreteProcess):
-            level = 1 - torch.as_tensor(self.process.survival(t), device=x.device)
+            level = 1 - torch.as_tensor(self.process.alpha(t), device=x.device)
         else:  # inputs of about unit size at all times
             a, s = (torch.as_tensor(c, device=x.device).expand(len(x)) for c in self.process.coefficients(t))
             x, level = x / column((a * a + s * s).sqrt(), x), torch.atan2(s, a) / (torch.pi / 2)

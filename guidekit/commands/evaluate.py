@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from guidekit.console import Console
 from guidekit.core.prior import Prior
 from guidekit.domain import configured
 from guidekit.evaluation.likelihood import bits_per_token
-from guidekit.evaluation.table import comparison
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
+from guidekit.reporting.console import Console
+from guidekit.reporting.table import comparison
 from guidekit.running.independence import caution, recorded
 
 BOUND, ERROR = "bits per token (bound)", "standard error of the bound"

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from guidekit.console import Console
 from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.domain import configured
+from guidekit.reporting.console import Console
 from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.chunks import load_chunks, sample_on_disk
 from guidekit.running.folder import OutputError, RunFolder

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from guidekit.contents import ordinary, unpacked_limit
+from guidekit.io.contents import ordinary, unpacked_limit
 
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, KeyError, NotImplementedError, MemoryError,

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from guidekit.console import Console
 from guidekit.domain import UnknownNameError
+from guidekit.reporting.console import Console
 
 SUITES = ("speed", "guidance", "evidence")
 

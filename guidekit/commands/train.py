@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from guidekit.console import Console
 from guidekit.domain import Domain, UnknownNameError, configured
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import read_description
 from guidekit.priors.descriptions import GAUSSIAN, PROCESSES
 from guidekit.priors.parametrization import PARAMETRIZATIONS
-from guidekit.processes.survival import SURVIVALS
+from guidekit.processes.alpha import ALPHAS
+from guidekit.reporting.console import Console
 from guidekit.running.folder import OutputError
 from guidekit.running.signals import terminable
 from guidekit.training.guided_losses import guided_loss
@@ -149,7 +149,7 @@ def choices_of(trainer: dict[str, Any], job: str) -> list[tuple[str, Any, Any]]:
         raise ValueError("this trainer is for priors of real-valued states, and this domain's are of tokens")
     return [
         ("process", process["name"], PROCESSES),
-        ("survival schedule", process.get("survival", {}).get("name", "log_linear"), SURVIVALS),
+        ("alpha schedule", process.get("alpha", {}).get("name", "log_linear"), ALPHAS),
         ("objective", trainer["objective"], OBJECTIVES),
         ("parametrization", parametrization or "clean", ("clean", "ratios")),
     ]

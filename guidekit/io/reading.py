@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from guidekit.archives import DAMAGED
-from guidekit.contents import ordinary
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.io.archives import DAMAGED
+from guidekit.io.contents import ordinary
 
 
 def source(path: str | Path, suffixes: Sequence[str], things: str, on_error: str) -> Path:

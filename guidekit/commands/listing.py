@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from guidekit import registry
-from guidekit.console import Console
-from guidekit.names import UnknownNameError
+from guidekit.errors import UnknownNameError
+from guidekit.reporting.console import Console
 from guidekit.running.catalog import catalog
 from guidekit.running.groups import has_file, load_group
 

@@ -1,4 +1,4 @@
-"""Survival schedules of discrete processes: a(t) is the probability that a token still has its clean value."""
+"""Alpha schedules of discrete processes: alpha(t) is the probability that a token still has its clean value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guidekit.processes.schedules import Number, _ops
 
 @dataclasses.dataclass(frozen=True)
 class LogLinear:
-    """Survival a(t) = 1 - t. Source: Sahoo et al. 2024, arXiv:2406.07524."""
+    """alpha(t) = 1 - t. Source: Sahoo et al. 2024, arXiv:2406.07524."""
 
     def __call__(self, t: Number) -> Number:
         """a(t)."""
@@ -24,13 +24,13 @@ class LogLinear:
         return torch.ones_like(t) if isinstance(t, Tensor) else 1.0
 
     def inverse(self, a: Number) -> Number:
-        """The time at which the survival is a."""
+        """The time at which alpha is a."""
         return 1 - a
 
 
 @dataclasses.dataclass(frozen=True)
-class CosineSurvival:
-    """Survival a(t) = cos(pi t / 2)."""
+class CosineAlpha:
+    """alpha(t) = cos(pi t / 2)."""
 
     def __call__(self, t: Number) -> Number:
         """a(t)."""
@@ -41,13 +41,13 @@ class CosineSurvival:
         return _ops(t).sin(t * (math.pi / 2)) * (math.pi / 2)
 
     def inverse(self, a: Number) -> Number:
-        """The time at which the survival is a."""
+        """The time at which alpha is a."""
         return _ops(a).acos(a) * (2 / math.pi)
 
 
 @dataclasses.dataclass(frozen=True)
 class Geometric:
-    """Survival a(t) = exp(-low^(1-t) high^t) for t > 0; t = 0 is clean.
+    """alpha(t) = exp(-low^(1-t) high^t) for t > 0; t = 0 is clean.
 
     Args:
         low, high: least and largest total noise; exp(-high) of the tokens survive to t = 1.
@@ -77,7 +77,7 @@ class Geometric:
         return self._total(t) * math.log(self.high / self.low) * _ops(t).exp(-self._total(t))
 
     def inverse(self, a: Number) -> Number:
-        """The time at which the survival is a; 0 where a is above exp(-low)."""
+        """The time at which alpha is a; 0 where a is above exp(-low)."""
         ops = _ops(a)
         if not isinstance(a, Tensor) and a >= math.exp(-self.low):
             return 0.0
@@ -85,22 +85,22 @@ class Geometric:
         return t.clamp_min(0) if isinstance(t, Tensor) else max(t, 0.0)
 
 
-SURVIVALS = {"log_linear": LogLinear, "cosine": CosineSurvival, "geometric": Geometric}
+ALPHAS = {"log_linear": LogLinear, "cosine": CosineAlpha, "geometric": Geometric}
 
 
-def check_survival(survival) -> None:
+def check_alpha(alpha) -> None:
     """Refuse a schedule that leaves [0, 1], rises with time, or does not start at 1.
 
     Raises:
         ValueError: with the time at which it happens.
     """
     times = [i / 16 for i in range(17)]
-    values = [float(survival(t)) for t in times]
+    values = [float(alpha(t)) for t in times]
     for t, a in zip(times, values, strict=True):
         if not 0 <= a <= 1 + 1e-9:
-            raise ValueError(f"survival schedule is {a:.4g} at t = {t}; it must stay in [0, 1]")
+            raise ValueError(f"alpha schedule is {a:.4g} at t = {t}; it must stay in [0, 1]")
     if abs(values[0] - 1) > 1e-6:
-        raise ValueError(f"survival schedule is {values[0]:.4g} at t = 0; it must start at 1 (clean)")
+        raise ValueError(f"alpha schedule is {values[0]:.4g} at t = 0; it must start at 1 (clean)")
     for (t, a), b in zip(zip(times, values, strict=True), values[1:], strict=False):
         if b > a + 1e-9:
-            raise ValueError(f"survival schedule rises after t = {t}; it must fall from 1 to the noise")
+            raise ValueError(f"alpha schedule rises after t = {t}; it must fall from 1 to the noise")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from guidekit.files import write_atomic
+from guidekit.io.files import write_atomic
 
 INK, FAINT = "#2b2b2b", "#777777"
 DPI = 150

@@ -1,0 +1,1 @@
+"""What the commands do; `guidekit.cli` only reads their settings."""
