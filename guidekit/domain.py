@@ -21,9 +21,9 @@ from guidekit.core.prior import Codec, Prior
 from guidekit.core.state import leaves
 from guidekit.errors import UnknownNameError
 from guidekit.io.files import write_npz
-from guidekit.objectives.measurements import Task
 from guidekit.objectives.objects import ObjectReward
 from guidekit.objectives.pool import Isolated
+from guidekit.objectives.tasks import Task
 from guidekit.objectives.verifiers import Verifier
 from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
 from guidekit.reporting.summary import summarised

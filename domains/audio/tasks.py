@@ -1,4 +1,4 @@
-"""Tasks on a given sound or piece: what is measured of it, see `guidekit.objectives.measurements`.
+"""Tasks on a given sound or piece: what is measured of it, see `guidekit.objectives.operators`.
 
     y = operator.forward(x): continuation, infill, regeneration, transition, band_infill and bandwidth of what is kept,
     declip of what a recorder that saturates gives.
@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guidekit.objectives.measurements import Keep, Operator, Projection, Task
+from guidekit.objectives.operators.base import Operator, Projection
+from guidekit.objectives.operators.masks import Keep
+from guidekit.objectives.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)

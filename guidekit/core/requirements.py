@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Fact(Enum):
     """The object of a sentence "<who> needs ...", and what to do without it.
 
-    In the remedy {name} is who needs it, {prior} and {sampler} what is there, {samplers} what would fit.
+    In the remedy {name} is who needs it, {prior} and {sampler} what is there, {samplers} and {guidances} what fits.
     """
 
     REAL = ("real-valued states", "this prior ({prior}) has none")
@@ -39,10 +39,12 @@ class Fact(Enum):
         "a differentiable objective",
         "{objective} is a black box: search instead, with SVDD, FKSteering or BestOfN",
     )
+    ADJOINT = ("a linear measurement", "{objective} is none, or does not say so: use {guidances}")
     PSEUDO_INVERSE = (
         "a linear measurement with a pseudo-inverse, such as task=infill",
-        "{objective} is none, for this prior ({prior}): use guidance=dps",
+        "{objective} is none, for this prior ({prior}): use {guidances}",
     )
+    SVD = ("a measurement whose singular values are known", "{objective} does not tell them: use {guidances}")
     PARTICLES = ("more than one particle per group", "give particles=...")
     BRANCHES = ("a contrast of two branches inside it", "write chain(CFG(...), {name}(...))")
     WEIGHTS = ("a particle filter around it", "write chain({name}(...), FKSteering(...))")
@@ -142,6 +144,7 @@ def _missing(
         sampler=repr(sampler),
         samplers=" or ".join(fits) or "another",
         objective=wanted,
+        guidances="guidance=dps",
     )
     return f"{name} needs {needed}{where}; {advice}"
 

@@ -110,7 +110,7 @@ class GaussianLikelihood(GaussianNoise):
     """log N(y; operator(x_0), noise^2 I). Data are batch first: one row for all samples, or one per sample.
 
     Args:
-        operator: states (B, *S) -> (B, *M), differentiable; or an `Operator`, see `guidekit.objectives.measurements`.
+        operator: states (B, *S) -> (B, *M), differentiable; or an `Operator`, see `guidekit.objectives.operators`.
         y: (1, *M), or (P, *M) for the P samples of a run.
         noise: standard deviation in the unit of the measurement, a number or (P,).
         spread: t -> variance of operator(x_0) given the noisy state, which is added to noise^2.

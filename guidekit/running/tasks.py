@@ -14,7 +14,7 @@ from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.guidance.starts.from_sample import FromSample
 from guidekit.objectives.gaussian import GaussianLikelihood
-from guidekit.objectives.measurements import Task, make, observe
+from guidekit.objectives.tasks import Task, make, observe
 from guidekit.samples import Samples
 
 COMMON = ("name", "input", "second", "noise_std", "damaged")

@@ -10,8 +10,10 @@ from guidekit.core.prediction import GaussianPrediction
 from guidekit.domain import UnknownNameError
 from guidekit.domains.audio import Audio, Chorales, midi, tasks
 from guidekit.domains.audio.codec import STATES
-from guidekit.objectives import GaussianLikelihood, measurements
-from guidekit.objectives.measurements import Keep, observe
+from guidekit.objectives import GaussianLikelihood
+from guidekit.objectives import tasks as measurements
+from guidekit.objectives.operators.masks import Keep
+from guidekit.objectives.tasks import observe
 
 SHAPES = {**STATES, "roll": (2, 64, 56)}
 LINEAR = [

@@ -115,7 +115,7 @@ def test_tasks_of_waveforms(task, folder):
     prior = NeuralGaussian(WaveformUNet(**SMALL), process, (1, 16384), sigma_data=0.1)
     domain = Audio("waveform")
     x = domain.codec.encode(Audio().reference()[:1])
-    from guidekit.objectives.measurements import make, observe
+    from guidekit.objectives.tasks import make, observe
 
     made = make(domain.tasks, task, (1, 16384), {})
     y = observe(x, made)

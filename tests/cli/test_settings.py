@@ -19,7 +19,7 @@ from guidekit.domain import domain_names, load_domain
 from guidekit.errors import UnknownNameError
 from guidekit.guidance.values.estimates import Estimate, MonteCarlo
 from guidekit.objectives import GaussianLikelihood, Reward
-from guidekit.objectives.measurements import Keep
+from guidekit.objectives.operators.masks import Keep
 from guidekit.objectives.verifiers import ForbiddenWords, Verifier
 from guidekit.running.build import build_guidance, build_sampler
 from guidekit.running.groups import SPECIAL, check_registered, group_choices, groups, load_group

@@ -24,7 +24,7 @@ from guidekit.guidance.starts.refined_noise import Refiner
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.networks import DilatedConvolution, SequenceTransformer, UNet, ValueNetwork
 from guidekit.objectives import ForbiddenWords, GaussianLikelihood, ObjectReward, Reward
-from guidekit.objectives.measurements import Keep
+from guidekit.objectives.operators.masks import Keep
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior

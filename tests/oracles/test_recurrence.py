@@ -8,7 +8,7 @@ import torch
 import guidekit as gk
 from guidekit.core.loop import populate, prepare, walk
 from guidekit.guidance.recurrence.engine import Invert, Recurrence
-from guidekit.objectives.measurements import Keep
+from guidekit.objectives.operators.masks import Keep
 
 VP = gk.processes.VP("cosine")
 MIXTURE = gk.priors.GaussianMixture(torch.tensor([[2.0], [-2.0]]), 0.5, torch.tensor([0.7, 0.3]), VP)

@@ -10,7 +10,8 @@ import guidekit as gk
 from guidekit import GuidanceError
 from guidekit.guidance import Replacement, TimeTravel
 from guidekit.objectives import GaussianLikelihood
-from guidekit.objectives.measurements import Keep, Projection
+from guidekit.objectives.operators.base import Projection
+from guidekit.objectives.operators.masks import Keep
 
 N, COVARIANCE = 4000, torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64)
 FIRST = GaussianLikelihood(Keep(torch.tensor([True, False])), torch.tensor([[1.0, 0.0]]), 0.1)

@@ -27,7 +27,7 @@ class KnownPart(Guidance[None]):
 
     Args:
         likelihood: of a linear measurement, whose operator's `pinv` and `forward` map states to states; see
-            `guidekit.objectives.measurements`.
+            `guidekit.objectives.operators`.
     """
 
     likelihood: GaussianLikelihood

@@ -1,4 +1,4 @@
-"""Measurements y = A(x) of states, and tasks: what was measured of an object, and how a result is judged.
+"""Tasks: what was measured of an object, and how a result is judged.
 
 States are (B, *S); measurements of tasks have the same shape.
 """
@@ -12,58 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guidekit.core.requirements import Fact
 from guidekit.errors import UnknownNameError
-
-
-class Operator:
-    """Base of measurements: states (B, *S) to (B, *M), row by row.
-
-    Attributes:
-        linear: forward(a x + b z) = a forward(x) + b forward(z).
-        provides: what it offers beside `forward`; with `Fact.PSEUDO_INVERSE` it is linear and has `pinv(y)`, A^+ y.
-    """
-
-    linear: bool = False
-    provides: frozenset[Fact] = frozenset()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """What is measured of states x, without noise."""
-        raise NotImplementedError(f"{type(self).__name__} is abstract: implement forward(x)")
-
-    def violation(self, x: Tensor, y: Tensor) -> Tensor | None:
-        """How far states x are from what y allows, (B,); None where the misfit y - A x says it all."""
-        return None
-
-
-class Projection(Operator):
-    """An orthogonal projection: linear, self-adjoint, its own pseudo-inverse; a subclass has `forward`."""
-
-    linear = True
-    provides = frozenset({Fact.PSEUDO_INVERSE})
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A^T y."""
-        return self.forward(y)
-
-    def pinv(self, y: Tensor) -> Tensor:
-        """A^+ y."""
-        return self.forward(y)
-
-
-@dataclasses.dataclass(frozen=True)
-class Keep(Projection):
-    """A x = m x, with m 1 where something is known and 0 where not.
-
-    Args:
-        mask: bool, broadcasts against states (B, *S); True is known.
-    """
-
-    mask: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """What is kept of x (B, *S)."""
-        return x * self.mask.to(x)
+from guidekit.objectives.operators.base import Operator
 
 
 @dataclasses.dataclass(frozen=True)
