@@ -6,6 +6,7 @@ from guidekit.priors.composite import PositionsAndTypes
 from guidekit.priors.conditional import ClassConditional
 from guidekit.priors.denoiser import from_denoiser
 from guidekit.priors.gaussian import Gaussian, GaussianMixture
+from guidekit.priors.gaussian_field import GaussianField
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.reflected import BoxHistogram
 
@@ -14,6 +15,7 @@ __all__ = [
     "ClassConditional",
     "CategoricalChain",
     "Gaussian",
+    "GaussianField",
     "GaussianMixture",
     "NeuralGaussian",
     "PositionsAndTypes",
