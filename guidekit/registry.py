@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from guidekit.errors import UnknownNameError
+from guidekit.preset import remembered
 
 Thing = TypeVar("Thing")
 PACKAGES = {
@@ -42,16 +43,24 @@ ENTRY_POINTS = {
 """Entry point groups in which other packages name theirs: name = "package.module:Class"."""
 
 
+NAMED = ("guidance", "sampler")
+"""Groups whose functions are presets: what they make is named after them."""
+
+
 class BrokenError(ValueError):
     """What is behind a name cannot be loaded; the message says why."""
 
 
 def register(group: str, name: str) -> Callable[[Thing], Thing]:
-    """Mark a class or function as what users get by a name of a group; read from the source by `entries`."""
+    """Mark a class or function as what users get by a name of a group; read from the source by `entries`.
+
+    What a function makes is named after it, and shown as it was called (`guidekit.preset`).
+    """
 
     def mark(thing: Thing) -> Thing:
-        thing.registered = (group, name)  # type: ignore[attr-defined]
-        return thing
+        marked: Any = remembered(thing) if group in NAMED and inspect.isfunction(thing) else thing
+        marked.registered = (group, name)
+        return marked
 
     return mark
 

@@ -21,7 +21,7 @@ def in_terms(text: str) -> str:
     """
     names = {entry.attribute: (group, name) for group in GROUPS for name, entry in registry.entries(group).items()}
     words = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-    call = re.compile(rf"\b({words})\b({NESTED})?")
+    call = re.compile(rf"(?:\bsampler )?\b({words})\b({NESTED})?")
 
     def together(match: re.Match[str]) -> str:
         members = [names[one.group(1)][1] for one in call.finditer(match.group(1))]

@@ -13,6 +13,7 @@ from guidekit.core.proposal import Proposal
 from guidekit.core.question import Denoise, Question
 from guidekit.core.requirements import Fact, GuidanceError, Layer
 from guidekit.core.step import Step
+from guidekit.preset import Named
 
 if TYPE_CHECKING:
     from guidekit.core.population import Population
@@ -23,7 +24,7 @@ Propose = Callable[["Population", Step], Proposal]
 Move = Callable[["Population", Step], "Population"]
 
 
-class Guidance(Owner[Memory]):
+class Guidance(Named, Owner[Memory]):
     """Override the hooks you need; the others pass through and cost nothing.
 
     `inner` is the same hook of everything inside. Asked twice with one step it gives one answer, with `step.again(k)`
@@ -48,8 +49,8 @@ class Guidance(Owner[Memory]):
     """Sampler that it wants when the caller names none; None is the prior's own."""
 
     @property
-    def name(self) -> str:
-        """For messages, and for the keys of its random numbers."""
+    def stream(self) -> str:
+        """For the keys of its random numbers: a preset draws what its engine draws."""
         return type(self).__name__
 
     @property
@@ -97,7 +98,7 @@ class Chain(Guidance):
         return tuple(member for guidance in self.given for member in guidance.members)
 
     def __repr__(self) -> str:
-        return f"chain({', '.join(map(repr, self.given))})"
+        return super().__repr__() if self.preset is not None else f"chain({', '.join(map(repr, self.given))})"
 
 
 def chain(*guidances: Guidance | None) -> Guidance:

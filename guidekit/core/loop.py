@@ -62,7 +62,7 @@ class Setup:
         wanted: facts that some guidance requires.
         timeless: whether predictions depend on the state alone.
         rows: what guidances and objectives hold for every group, trees with P rows.
-        labels: by which every owner's draws are named: its name, and its number among those of its name.
+        labels: by which every owner's draws are named: its stream, and its number among those of that stream.
         denoise, propose, move: the hooks of all guidances around their innermost versions.
     """
 
@@ -211,7 +211,7 @@ def prepare(
     denoise, propose, move = wrapped(members, network)
     samples = groups[1] - groups[0]
     held = {owner: owner.rows(samples) for member in members for owner in (member, *member.objectives)}
-    names = [member.name for member in members]
+    names = [member.stream for member in members]
     wanted: frozenset[Fact] = frozenset().union(*(member.requires for member in members))
     return Setup(
         prior=prior,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any
@@ -106,14 +107,12 @@ def _check_sampler(prior: Prior, sampler: Sampler, known: Callable[[], Sequence[
     missing = [fact for fact in Fact if fact in sampler.requires and fact not in prior.provides]
     if missing:
         needed, _ = missing[0].value
-        fits = [type(each).__name__ for each in known() if suits(each, prior)]
+        fits = [each.name for each in known() if suits(each, prior)]
         advice = f"samplers for it: {', '.join(fits)}" if fits else f"this prior ({prior.name}) has none"
-        raise GuidanceError(
-            f"sampler {type(sampler).__name__} needs {needed}, which this prior ({prior.name}) has not; {advice}"
-        )
+        raise GuidanceError(f"sampler {sampler.name} needs {needed}, which this prior ({prior.name}) has not; {advice}")
     if not suits(sampler, prior):
         raise GuidanceError(
-            f"sampler {type(sampler).__name__} takes steps of one kind of state, and those of this prior "
+            f"sampler {sampler.name} takes steps of one kind of state, and those of this prior "
             f"({prior.name}) have several parts: give each its own with Each({{name: sampler, ...}})"
         )
     sampler.check(prior)
@@ -133,7 +132,7 @@ def _missing(
     known: Callable[[], Sequence[Sampler]],
 ) -> str:
     """The sentence that says what a guidance needs, and what to do without it."""
-    fits = [type(each).__name__ for each in known() if fact in each.provides and suits(each, prior)]
+    fits = [each.name for each in known() if fact in each.provides and suits(each, prior)]
     needed, remedy = fact.value
     name = guidance.name
     where = "" if parts is None or fact is not Fact.NOISE else f" in {' and '.join(sorted(parts))}"
@@ -154,8 +153,10 @@ def _check_order(members: Sequence[Guidance]) -> None:
         raise GuidanceError("two particle filters would share one set of weights: keep one of them")
     ordered = sorted(members, key=lambda guidance: guidance.layer)
     if [id(member) for member in ordered] != [id(member) for member in members]:
-        names = ", ".join(member.name for member in ordered)
-        raise GuidanceError(f"guidances work in a certain order, inside to outside: write chain({names})")
+        names = [name for name, _ in itertools.groupby(member.name for member in ordered)]
+        if len(set(names)) < len(names):  # something belongs between the members of a preset
+            names = [type(member).__name__ for member in ordered]
+        raise GuidanceError(f"guidances work in a certain order, inside to outside: write chain({', '.join(names)})")
 
 
 def together(parts: Sequence[frozenset[str] | None]) -> frozenset[str] | None:

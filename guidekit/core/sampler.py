@@ -15,6 +15,7 @@ from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact
 from guidekit.core.state import State
 from guidekit.core.step import Moment, Step
+from guidekit.preset import Named
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Here:
         return self.steps[-1].end.index - self.step.start.index
 
 
-class Sampler(Owner[Memory]):
+class Sampler(Named, Owner[Memory]):
     """How an unguided step is taken, as a function of where one is.
 
     Subclasses are frozen dataclasses that compare by identity (`eq=False`) and implement `step`.

@@ -51,7 +51,7 @@ class Each(TimedSampler[dict[str, Any]]):
             if not isinstance(sampler, Sampler):
                 raise ValueError(f"part {name}: {sampler!r} is no sampler; give one such as Heun(), or its name")
             if type(sampler).grid not in (Sampler.grid, TimedSampler.grid, FirstHitting.grid):
-                raise ValueError(f"part {name}: {type(sampler).__name__} needs a time grid of its own; parts share one")
+                raise ValueError(f"part {name}: {sampler.name} needs a time grid of its own; parts share one")
             if getattr(sampler, "times", None) is not None:
                 raise ValueError(f"part {name}: give times= to Each, as all parts share them")
             made[name] = sampler
@@ -85,7 +85,7 @@ class Each(TimedSampler[dict[str, Any]]):
             missing = [fact for fact in Fact if fact in self._of(name).requires and fact not in process.provides]
             if missing:
                 needed = missing[0].value[0]
-                raise GuidanceError(f"{type(self._of(name)).__name__} needs {needed}, which part {name} has not")
+                raise GuidanceError(f"{self._of(name).name} needs {needed}, which part {name} has not")
 
     def step(self, here: Here, memory: dict[str, Any] | None) -> tuple[CompositeKernel, dict[str, Any] | None]:
         """See `Sampler.step`."""

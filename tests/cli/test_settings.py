@@ -237,6 +237,7 @@ def test_refusals_are_in_the_terms_of_the_command_line():
     assert in_terms(told) == (
         "guidance=dps needs more; those of sampler=euler are not: use sampler=ancestral or sampler=ddim"
     )
+    assert in_terms("sampler MaskGIT() needs tokens") == "sampler=maskgit needs tokens"
     assert in_terms("write chain(CFG(...), DPS(Reward(f)), SVDD)") == (
         "write guidance=chain 'guidance.of=[cfg,dps,svdd]'"
     )

@@ -336,6 +336,7 @@ def test_guidance_on_prior(name, column):
         refusal, prior = str(error), COLUMNS[column]()[0]
     else:
         pytest.fail(f"it ran, and should not for want of {lacking or reason}")
+    assert registry.entries("guidance")[name].attribute in refusal or " needs " not in refusal
     told = [re.escape(fact.value[0]) for fact in lacking] + ([] if reason is None else [reason])
     assert told and re.search("|".join(told), refusal), refusal
     assert reason is not None or prior.name in refusal or lacking <= {Fact.GRADIENT, Fact.BRANCHES, Fact.WEIGHTS}, (
@@ -377,7 +378,7 @@ def test_every_sampler_runs_or_says_why_not(column, name):
     if suits(sampler, prior):
         check_guidance(prior, None, SAMPLES, steps=STEPS, sampler=sampler)
     else:
-        with pytest.raises(gk.GuidanceError, match=f"{type(sampler).__name__} (needs|takes)") as refusal:
+        with pytest.raises(gk.GuidanceError, match=f"{sampler.name} (needs|takes)") as refusal:
             gk.sample(prior, sampler=sampler)
         assert prior.name in str(refusal.value)
 

@@ -273,11 +273,11 @@ def test_a_chain_reads_as_it_is_written(chain_a):
 
 def test_wrong_orders_are_answered_with_the_right_one(chain_a):
     guidances = gk.chain(gk.guidance.FKSteering(chain_a.reward), gk.guidance.SVDD(chain_a.reward))
-    with pytest.raises(gk.GuidanceError, match=r"write chain\(SVDD, ParticleFilter\)"):
+    with pytest.raises(gk.GuidanceError, match=r"write chain\(SVDD, FKSteering\)"):
         gk.sample(chain_a.prior, guidances)
     likelihood = gk.objectives.LinearGaussian(torch.ones(1, 1), torch.ones(1), 0.5)
     prior = gk.priors.GaussianMixture(torch.tensor([[2.0], [-2.0]]), 0.7)
-    with pytest.raises(gk.GuidanceError, match=r"write chain\(\w+, GradientGuidance\)"):
+    with pytest.raises(gk.GuidanceError, match=r"write chain\(\w+, DPS\)"):
         gk.sample(prior, gk.chain(gk.guidance.DPS(likelihood), gk.guidance.CFG(2.0)), 4, 10, condition=0)
 
 

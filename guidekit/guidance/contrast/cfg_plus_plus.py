@@ -65,8 +65,9 @@ class BaseNoise(Contrast[None]):
         innermost(self, members, "replaces the noise of its own base, which")
         straight = type(getattr(prior.process, "schedule", None)).__name__ in STRAIGHT
         if not isinstance(sampler, DDIM | Ancestral) and not (isinstance(sampler, Euler) and straight):
-            name = type(sampler).__name__
-            raise GuidanceError(f"{self.name} cannot change the steps of sampler {name}: use sampler=ddim or ancestral")
+            raise GuidanceError(
+                f"{self.name} cannot change the steps of sampler {sampler.name}: use sampler=ddim or ancestral"
+            )
 
     def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
         """The inner step with its noise replaced."""

@@ -56,7 +56,7 @@ def innermost(
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Contrast(Guidance[Memory]):
     """D = rule(D_base, D, others; w): all branches of a step from one joined network call per prior.
 
@@ -67,7 +67,7 @@ class Contrast(Guidance[Memory]):
         branches: what is asked beside the question itself, the base first.
         rule: how the answers are combined.
         weight: w, dimensionless; a number, or what turns a question into one.
-        name: for messages, and for the keys of random numbers.
+        name: for messages, and for the keys of random numbers: several often stand in one chain.
         own: how the question itself is asked where it is not alone.
     """
 
@@ -79,7 +79,12 @@ class Contrast(Guidance[Memory]):
     layer = Layer.CONTRAST
 
     def __repr__(self) -> str:
-        return f"{self.name}(weight={self.weight!r})"
+        return super().__repr__() if self.preset is not None else f"{self.name}(weight={self.weight!r})"
+
+    @property
+    def stream(self) -> str:
+        """See `Guidance.stream`."""
+        return self.name
 
     @property
     def requires(self) -> frozenset[Fact]:  # type: ignore[override]
@@ -148,7 +153,7 @@ class Contrast(Guidance[Memory]):
         return spliced(own, rows, guided, question, self)
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class RememberingContrast(Remembering[Memory], Contrast[Memory]):
     """A contrast whose rule keeps something of every row."""
 

@@ -156,7 +156,10 @@ class Between(Other):
     def check(self, name: str, prior: Prior) -> None:
         """See `Branch.check`; both priors need a network of one kind."""
         super().check(name, prior)
-        interpolate(self.prior, prior, self.omega)
+        try:
+            interpolate(self.prior, prior, self.omega)
+        except GuidanceError as error:
+            raise GuidanceError(f"{name}: {error}") from None
 
 
 @register("tool", "interpolate")

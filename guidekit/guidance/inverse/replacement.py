@@ -18,6 +18,7 @@ from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.registry import register
 
 
+@register("tool", "known_part")
 @dataclasses.dataclass(frozen=True, eq=False)
 class KnownPart(Guidance[None]):
     """x_u <- x_u - P x_u + a_u A^+ y + s_u P noise after each step, P = A^+ A: for masks, the known part noised to u.
@@ -33,7 +34,6 @@ class KnownPart(Guidance[None]):
     likelihood: GaussianLikelihood
     layer = Layer.PROPOSAL
     requires = frozenset({Fact.FLOW, Fact.PSEUDO_INVERSE})
-    name = "Replacement"
 
     @property
     def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
@@ -44,7 +44,7 @@ class KnownPart(Guidance[None]):
         """There must be nobody who weighs what is moved by force."""
         if any(Fact.WEIGHTS in member.provides for member in members):
             raise GuidanceError(
-                "Replacement moves particles by force, which no weight makes up for: leave out the filter"
+                f"{self.name} moves particles by force, which no weight makes up for: leave out the filter"
             )
 
     def move(self, inner: Move, population: Population, step: Step) -> Population:

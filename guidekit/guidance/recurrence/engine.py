@@ -54,6 +54,7 @@ class Invert(Climb):
         return population.at(kernel.mean, step.end, step.key)
 
 
+@register("tool", "recurrence")
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recurrence(Guidance[None]):
     """Every stretch is gone through `repeats` times by everything inside; between, the state climbs back.
@@ -94,7 +95,7 @@ class Recurrence(Guidance[None]):
         """Noising starts from times of the grid, at which all rows must be."""
         if type(sampler).time is not Sampler.time:
             raise GuidanceError(
-                f"{type(self).__name__} goes back to times of the grid, and sampler {type(sampler).__name__} keeps a "
+                f"{self.name} goes back to times of the grid, and sampler {sampler.name} keeps a "
                 "time for every row: use sampler=ancestral"
             )
 

@@ -94,16 +94,16 @@ class RefinedNoise(Guidance[None]):
         made = self.refiner
         if tuple(prior.event_shape) != tuple(made.event_shape):
             shapes = f"{tuple(made.event_shape)}, and this prior ({prior.name}) has {tuple(prior.event_shape)}"
-            raise GuidanceError(f"the refiner was trained on states {shapes}")
+            raise GuidanceError(f"{self.name}: the refiner was trained on states {shapes}")
         if prior.process != made.process:
             raise GuidanceError(
-                f"the refiner was trained on {made.process}, and this prior ({prior.name}) has {prior.process}"
+                f"{self.name}: the refiner was trained on {made.process}, this prior ({prior.name}) has {prior.process}"
             )
         if made.weights is not None and fingerprint(prior) != made.weights:
-            raise GuidanceError(f"the refiner was trained for another prior than this one ({prior.name})")
+            raise GuidanceError(f"{self.name}: the refiner was trained for another prior than this one ({prior.name})")
         if not isinstance(sampler, DDIM) or sampler.eta != 0:
             raise GuidanceError(
-                f"a refiner is made for steps of DDIM, and this run takes {sampler}: leave sampler= out, or take "
+                f"{self.name}: a refiner is made for steps of DDIM, not for {sampler}: leave sampler= out, or take "
                 f"sampler=ddim steps={len(made.times) - 1}"
             )
 
