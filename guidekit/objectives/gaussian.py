@@ -139,8 +139,13 @@ class GaussianLikelihood(GaussianNoise):
         return f"a likelihood of {getattr(self.operator, '__name__', type(self.operator).__name__)}"
 
     @property
+    def differentiable(self) -> bool:  # type: ignore[override]
+        """Where the operator is; functions are taken to be."""
+        return bool(getattr(self.operator, "differentiable", True))
+
+    @property
     def provides(self) -> frozenset[Fact]:
-        """A gradient, and what the operator offers."""
+        """A gradient where there is one, and what the operator offers."""
         return super().provides | getattr(self.operator, "provides", frozenset())
 
     def measured(self, states: Any) -> Tensor:

@@ -58,7 +58,7 @@ class Fourier:
 
 @dataclasses.dataclass(frozen=True)
 class Cosine:
-    """Cosines along every axis of the grid (DCT-II): stationary fields with reflecting edges, for what has no period."""
+    """Cosines along every axis of the grid (DCT-II): stationary fields with reflecting edges, without a period."""
 
     def filter(self, weights: Tensor, v: Tensor) -> Tensor:
         """See `Basis.filter`."""

@@ -1,4 +1,4 @@
-"""The exact posterior of a Gaussian field given a linear measurement: what solvers are checked against on real fields."""
+"""The exact posterior of a Gaussian field given a linear measurement: solvers are checked against it on real fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gaussian random fields fitted to data in seconds: exact denoiser, exact draws, exact posteriors of linear measurements."""
+"""Gaussian random fields, fitted to data in seconds: exact denoisers, draws, and posteriors of linear measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.prior import Prior, Time
 from guidekit.core.state import column
-from guidekit.priors.bases import BASES, Basis, Rotation, named
+from guidekit.priors.bases import Basis, Rotation, named
 from guidekit.priors.gaussian import Gaussian
 from guidekit.processes import EDM, GaussianProcess
 
@@ -148,7 +148,7 @@ class GaussianField(Prior):
         return ConditionedField(self, likelihood)
 
     def log_evidence(self, likelihood: GaussianNoise) -> Tensor:
-        """log p(y) in nats, float64 (rows of y,); by a matrix of the m measured numbers, of which there may be 4,096."""
+        """log p(y) in nats, float64 (rows of y,); by a matrix of the at most 4,096 measured numbers."""
         return self.posterior(likelihood).log_evidence()
 
     def dense(self) -> Gaussian:
@@ -189,4 +189,4 @@ def _shrunk(centered: Tensor, shrinkage: float | None) -> tuple[Tensor, Rotation
     return values.view(shape), Rotation(vectors)
 
 
-__all__ = ["BASES", "GaussianField"]
+__all__ = ["GaussianField"]

@@ -156,7 +156,7 @@ def test_fit_by_hand():
 
 
 def test_estimated_shrinkage_is_nearly_the_best():
-    """Of shrinkages 0, .1, ... the estimated one loses at most 3 % of squared error (means of five sets of 40 draws)."""
+    """Of shrinkages 0, .1, ... the estimated one loses at most 3 % of squared error (five sets of 40 draws)."""
     prior = field("cosine")
     true = prior.dense().covariances[0]
 
