@@ -17,49 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guidekit.objectives.operators.base import Operator, Projection
+from guidekit.objectives.operators.fourier import LowPass
 from guidekit.objectives.operators.masks import Keep
+from guidekit.objectives.operators.saturation import Clip
 from guidekit.objectives.tasks import Task
 
-
-@dataclasses.dataclass(frozen=True)
-class LowPass(Projection):
-    """Spectrum of a waveform (B, 1, T) up to a frequency.
-
-    Args:
-        cutoff: Hz; higher frequencies of the discrete Fourier transform over all T are lost.
-        rate: samples a second.
-    """
-
-    cutoff: float
-    rate: int = 16_000
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x without what is above the cutoff."""
-        spectrum = torch.fft.rfft(x)
-        kept = torch.fft.rfftfreq(x.shape[-1], 1 / self.rate, device=x.device) <= self.cutoff
-        return torch.fft.irfft(spectrum * kept, n=x.shape[-1])
-
-
-@dataclasses.dataclass(frozen=True)
-class Clip(Operator):
-    """Samples cut at +-threshold, as by a recorder that saturates; neither linear nor with an adjoint.
-
-    Args:
-        threshold: in (0, 1), of full scale.
-    """
-
-    threshold: float
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x cut at the threshold."""
-        return x.clamp(-self.threshold, self.threshold)
-
-    def violation(self, x: Tensor, y: Tensor) -> Tensor:
-        """Root-mean-square violation (B,): distance to y where y is not cut, what is missing beyond it where it is."""
-        top, bottom = y >= self.threshold, y <= -self.threshold
-        beyond = torch.where(top, (self.threshold - x).clamp_min(0), (x + self.threshold).clamp_min(0))
-        return torch.where(top | bottom, beyond, x - y).square().flatten(1).mean(1).sqrt()
+from .mel import RATE
 
 
 def _frames(shape: tuple[int, ...], first: float, last: float) -> Tensor:
@@ -114,7 +77,7 @@ def bandwidth(shape: tuple[int, ...], cutoff: float = 2000.0) -> Task:
     _waveform("bandwidth", shape)
     if not 0 < cutoff < 8000:
         raise ValueError(f"cutoff={cutoff} Hz; above 0 and below 8000 is expected")
-    return Task("bandwidth", LowPass(cutoff))
+    return Task("bandwidth", LowPass(shape, cutoff, RATE))
 
 
 TASKS: Mapping[str, Callable[..., Task]] = {

@@ -8,6 +8,7 @@ from guidekit.testing.counting import counting
 from guidekit.testing.domains import check_domain
 from guidekit.testing.guidances import check_guidance
 from guidekit.testing.laws import exact_law
+from guidekit.testing.operators import check_operator
 from guidekit.testing.rewards import check_reward
 
-__all__ = ["check_domain", "check_guidance", "check_reward", "counting", "exact_law"]
+__all__ = ["check_domain", "check_guidance", "check_operator", "check_reward", "counting", "exact_law"]

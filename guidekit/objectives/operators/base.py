@@ -35,6 +35,10 @@ class Operator:
         """How far states x are from what y allows, (B,); None where the misfit y - A x says it all."""
         return None
 
+    def within(self, y: Tensor) -> Tensor:
+        """What of numbers (B, *M), such as noise, lies where something is measured; by default all of it."""
+        return y
+
 
 class Linear(Operator):
     """A x, with its adjoint; a subclass is a frozen dataclass and may have `pinv(y)` and `svd`, which it offers then.
@@ -110,4 +114,8 @@ class Projection(Linear):
 
     def pinv(self, y: Tensor) -> Tensor:
         """A^+ y = A y."""
+        return self.forward(y)
+
+    def within(self, y: Tensor) -> Tensor:
+        """See `Operator.within`: its range."""
         return self.forward(y)
