@@ -6,7 +6,10 @@ from guidekit.objectives.gaussian import GaussianLikelihood, LinearGaussian, Qua
 from guidekit.objectives.objects import ObjectReward, score
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.reward import Reward, TableReward, Value
+from guidekit.objectives.units import in_units
+from guidekit.objectives.unknown import OneOf
 from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
+from guidekit.objectives.wavelets import wavelet_likelihood
 
 __all__ = [
     "ForbiddenWords",
@@ -17,12 +20,15 @@ __all__ = [
     "ObjectVerifier",
     "Objective",
     "OccupiedCells",
+    "OneOf",
     "Product",
     "QuadraticReward",
     "Reward",
     "Sum",
     "TableReward",
     "Value",
+    "in_units",
     "score",
+    "wavelet_likelihood",
     "weighted",
 ]
