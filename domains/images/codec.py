@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from guidekit.core.units import Units
 
 KINDS = {1: "grey", 3: "RGB"}
 
@@ -121,6 +123,8 @@ class ImageCodec:
     """
 
     shape: tuple[int, int, int]
+    units: ClassVar[Units] = Units(0.5, 0.5, "", 0.0, 1.0)
+    """Pixels, black 0 to white 1."""
 
     @property
     def language(self) -> str:

@@ -13,6 +13,7 @@ from guidekit.core.process import Process
 from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact, GuidanceError
 from guidekit.core.state import State, batch, spread, take
+from guidekit.core.units import PLAIN, Units
 
 Time = float | torch.Tensor
 
@@ -20,7 +21,8 @@ Time = float | torch.Tensor
 class Codec(Protocol):
     """Between the objects of a science and the states of a prior.
 
-    It may have a `language`, a text that codecs share which read every state alike.
+    It may have a `language`, a text that codecs share which read every state alike, and `units`, in which the science
+    measures what a state holds.
     """
 
     def encode(self, objects: Sequence[Any]) -> State:
@@ -120,6 +122,11 @@ class Prior:
     def language(self) -> str:
         """Names the codec: priors whose codecs read a state alike have one language."""
         return str(getattr(self.codec, "language", f"{type(self.codec).__name__} {id(self.codec)}"))
+
+    @property
+    def units(self) -> Units:
+        """In which instruments measure states, those of the codec: measurements are made of values, see `in_units`."""
+        return getattr(self.codec, "units", PLAIN)
 
     def to(self, device: torch.device | str) -> Prior:
         """The prior with its tensors on another device."""

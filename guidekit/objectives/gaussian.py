@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.objective import Objective, ScoreError
-from guidekit.core.requirements import Fact
+from guidekit.core.requirements import Fact, GuidanceError
 from guidekit.core.state import batch
 
 Number = float | Tensor
@@ -130,8 +130,11 @@ class GaussianLikelihood(GaussianNoise):
     def __post_init__(self) -> None:
         """Check noise and measurement."""
         object.__setattr__(self, "std", noise_of(self.noise))
-        if bool(torch.isnan(self.y).any()):
-            raise ScoreError("the measurement y has entries that are NaN: leave them out by the operator")
+        if not bool(self.y.isfinite().all()):
+            wrong = int((~self.y.isfinite()).sum())
+            raise ScoreError(
+                f"the measurement y has {wrong} entries that are NaN or infinite: leave them out by the operator"
+            )
 
     @property
     def name(self) -> str:
@@ -142,6 +145,15 @@ class GaussianLikelihood(GaussianNoise):
     def differentiable(self) -> bool:  # type: ignore[override]
         """Where the operator is; functions are taken to be."""
         return bool(getattr(self.operator, "differentiable", True))
+
+    def check(self, prior: Any) -> None:
+        """See `Objective.check`: an operator that tells its shape must take the prior's states."""
+        shape = getattr(self.operator, "shape", None)
+        if shape is not None and self.parts is None and tuple(shape) != tuple(prior.event_shape):
+            raise GuidanceError(
+                f"{self.name} is of states {tuple(shape)}, and those of this prior ({prior.name}) are "
+                f"{tuple(prior.event_shape)}"
+            )
 
     @property
     def provides(self) -> frozenset[Fact]:

@@ -146,6 +146,10 @@ class Scaled(Operator):
             raise ValueError(f"Scaled takes a linear operator and a factor that is not 0, got {self.factor}")
 
     @property
+    def __name__(self) -> str:  # for messages
+        return getattr(self.operator, "__name__", type(self.operator).__name__)
+
+    @property
     def differentiable(self) -> bool:  # type: ignore[override]
         """That of A."""
         return self.operator.differentiable
