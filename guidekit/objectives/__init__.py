@@ -2,20 +2,27 @@
 
 from guidekit.core.objective import Objective, Product, Sum
 from guidekit.objectives.combination import weighted
+from guidekit.objectives.examples import Examples
 from guidekit.objectives.gaussian import GaussianLikelihood, LinearGaussian, QuadraticReward
 from guidekit.objectives.objects import ObjectReward, score
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.reward import Reward, TableReward, Value
+from guidekit.objectives.similarity import NoisedReference, Similarity
+from guidekit.objectives.spectra import LogSpectrum
+from guidekit.objectives.statistics import Style
 from guidekit.objectives.units import in_units
 from guidekit.objectives.unknown import OneOf
 from guidekit.objectives.verifiers import ForbiddenWords, ObjectVerifier, OccupiedCells
 from guidekit.objectives.wavelets import wavelet_likelihood
 
 __all__ = [
+    "Examples",
     "ForbiddenWords",
     "GaussianLikelihood",
     "Isolated",
     "LinearGaussian",
+    "LogSpectrum",
+    "NoisedReference",
     "ObjectReward",
     "ObjectVerifier",
     "Objective",
@@ -24,6 +31,8 @@ __all__ = [
     "Product",
     "QuadraticReward",
     "Reward",
+    "Similarity",
+    "Style",
     "Sum",
     "TableReward",
     "Value",
