@@ -77,13 +77,13 @@ def commands():
     return sorted(" ".join(line.split()) for line in found if not any(part in line for part in elsewhere))
 
 
-def test_documented_commands_are_understood():
+def test_there_are_many_documented_commands():
+    assert len(commands()) > 50
+
+
+@pytest.mark.parametrize("line", commands())
+def test_documented_commands_are_understood(line):
     from guidekit.cli.compose import compose
 
-    assert len(commands()) > 50
-    for line in commands():
-        try:
-            _, command, *arguments = shlex.split(line, comments=True)
-            compose(command, [re.sub(r":$", "", argument) for argument in arguments if "=" in argument])
-        except ValueError as error:
-            raise AssertionError(f"{line}: {error}") from error
+    _, command, *arguments = shlex.split(line, comments=True)
+    compose(command, [re.sub(r":$", "", argument) for argument in arguments if "=" in argument])

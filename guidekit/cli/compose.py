@@ -18,6 +18,7 @@ from guidekit.running.groups import (
     group_choices,
     groups,
     has_file,
+    load_command,
     load_group,
     plain,
 )
@@ -55,6 +56,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
     """
     import hydra
     from hydra.errors import HydraException
+    from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
     refuse_hydra(arguments)
@@ -77,7 +79,11 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
     chosen = [*chosen, *search_path()]
     with hydra.initialize_config_module(CONFIGS, version_base=None):
         try:
-            config = plain(hydra.compose(command, [*chosen, *keyed]))
+            composed = hydra.compose(command, [*chosen, *keyed], return_hydra_config=True)
+            choices = composed.hydra.runtime.choices
+            with open_dict(composed):
+                del composed["hydra"]
+            config = plain(composed)
         except (HydraException, OmegaConfBaseException) as error:
             known = flat_keys(plain(hydra.compose(command, chosen)))
             for argument in keyed:
@@ -86,7 +92,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
                     raise UnknownNameError(f"setting of guidekit {command}", key, siblings(key, known)) from None
             raise UsageError(told(str(error).splitlines()[0])) from error
         if keyed:
-            usual = plain(hydra.compose(command, chosen))
+            usual = load_command(command, choices)
             refuse_added(command, keyed, flat_keys(usual))
             check_types(usual, config)
             refuse_classes(config)
@@ -158,10 +164,11 @@ def store(settings: Sequence[str]) -> None:
     """
     from hydra.core.config_store import ConfigStore
 
+    known = ConfigStore.instance().repo
     for group in (*SPECIAL, "domain", "reward"):
-        wanted = mentioned(group, settings)
+        wanted, there = mentioned(group, settings), known.get(group, ())
         for name in {*group_choices(group), *wanted}:
-            if has_file(group, name):
+            if has_file(group, name) or (f"{name}.yaml" in there and name not in wanted):
                 continue
             node: dict[str, Any] = {"name": name}
             if name in wanted or name in SPECIAL.get(group, ()):

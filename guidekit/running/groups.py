@@ -5,6 +5,7 @@ A group's member is the file of its name, or else what the signature of the regi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -93,7 +94,12 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def _read(file: Traversable) -> dict[str, Any]:
-    """A file of settings."""
+    """A file of settings; the caller's own."""
+    return copy.deepcopy(_parsed(file))
+
+
+@cache
+def _parsed(file: Traversable) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(file.read_text())))
