@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,12 +45,12 @@ class Classifier:
             ImageError: states of another shape.
         """
         self._check(states)
-        return torch.log_softmax(self._on(states)(states.float()), 1)
+        return torch.log_softmax(self.on(states)(states.float()), 1)
 
     def judged(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """The hidden layer (B, F) and p(class | state) (B, K), float64, in calls of `BATCH`, without a gradient."""
         self._check(states)
-        network = self._on(states)
+        network = self.on(states)
         with torch.no_grad():
             features = torch.cat([network.features(part.float()) for part in states.split(BATCH)])
             return features.double(), torch.softmax(network.head(features).double(), 1)
@@ -73,7 +74,8 @@ class Classifier:
         except ValueError as error:
             raise type(error)(f"classifier {self.name}: {error}") from error
 
-    def _on(self, states: Tensor) -> nn.Module:
+    def on(self, states: Tensor) -> Any:
+        """The network, where the states are."""
         if next(self.network.parameters()).device != states.device:
             self.network.to(states.device)
         return self.network

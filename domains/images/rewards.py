@@ -22,6 +22,7 @@ from guidekit.objectives.of_states import StateReward
 from guidekit.objectives.torch_model import column, load_module
 from guidekit.objectives.window import outside, refuse_empty
 
+from .by_reference import REFERENCE_REWARDS
 from .data import SETS
 from .judging import Classifier, load, shipped
 
@@ -174,4 +175,4 @@ def jpeg_bytes(image: np.ndarray, quality: int = 85) -> int:
 
 REWARDS: dict[str, type] = {
     reward.name: reward for reward in (ClassLogProbability, Brightness, Symmetry, Compressibility, ImageModel)
-}
+} | REFERENCE_REWARDS
