@@ -134,7 +134,7 @@ SCALE = 0.01
 def dps_on_a_mixture(steps: int = 1000, rows: int = 256) -> list[Row]:
     """DPS of the first coordinate, against the same by hand."""
     prior, y, ancestral = mixture(), torch.tensor([[0.5]]), gk.samplers.Ancestral()
-    guidance = gk.guidance.DPS(gk.objectives.GaussianLikelihood(lambda x: x[:, :1], y, 0.1), SCALE)
+    guidance = gk.guidance.DPS(gk.objectives.GaussianLikelihood(lambda x: x[:, :1], y, 0.1), SCALE, "norm")
     return [
         Row(
             "2-D mixture, DPS",
@@ -154,7 +154,7 @@ def images() -> NeuralGaussian:
 def dps_on_images(steps: int = 8, rows: int = 16) -> list[Row]:
     """DPS of the left half of a picture, against the same by hand."""
     prior, y, ancestral = images(), torch.zeros(1, 1, 28, 14), gk.samplers.Ancestral()
-    guidance = gk.guidance.DPS(gk.objectives.GaussianLikelihood(lambda x: x[..., :14], y, 0.1), SCALE)
+    guidance = gk.guidance.DPS(gk.objectives.GaussianLikelihood(lambda x: x[..., :14], y, 0.1), SCALE, "norm")
     return [
         Row(
             "28 x 28 pixels, DPS",

@@ -64,7 +64,7 @@ class Network:
                 answers.append(part.marks.plans[0].answer(part, prior))
             else:
                 answers.append(prior.predict(part.x, part.t, part.condition))
-        return take(cat(_noted(answers)), slice(0, rows))
+        return take(cat(noted(answers)), slice(0, rows))
 
     def slopes(self, scores: Tensor, x: State, *, create_graph: bool = False) -> State:
         """Gradient of the scores (B,), added up, at x (B, *S), through the network; None for parts that have none."""
@@ -78,7 +78,7 @@ class Network:
         return self._moved[id(prior)][1]
 
 
-def _noted(answers: list[Prediction]) -> list[Prediction]:
+def noted(answers: list[Prediction]) -> list[Prediction]:
     """Answers to pieces with the same notes: those that a piece lacks, as nothing was asked there, are zero."""
     noted = {owner: note for answer in answers for owner, note in answer.notes.items()}
     for owner, note in noted.items():
@@ -135,4 +135,4 @@ def check_prediction(prior: Prior, x: State, prediction: Prediction) -> None:
         raise PredictionError(f"{name}: predict gave {type(prediction).__name__}; a Prediction is expected")
 
 
-__all__ = ["Network", "PredictionError", "check_prediction", "differentiable", "slopes"]
+__all__ = ["Network", "PredictionError", "check_prediction", "differentiable", "noted", "slopes"]

@@ -204,7 +204,7 @@ class GaussianPrediction(Prediction):
             beyond = beta * self.x.double()
             value = function(self.support, *(alpha * view.mean.double() + beyond for view in views))
             mean = ((value - beyond) / alpha).to(self.mean.dtype)
-        return altered(self, mean=self.support.project(mean), branches=_bent(self))
+        return altered(self, mean=self.support.place(mean), branches=_bent(self))
 
     def reals(self, function: Callable[[Support, Tensor], Tensor]) -> GaussianPrediction:
         """See `Prediction.reals`."""

@@ -24,8 +24,12 @@ class Support:
         return x
 
     def project(self, x: Tensor) -> Tensor:
-        """The nearest point of the support; x (B, *S)."""
+        """The nearest direction in which there is freedom to move; x (B, *S)."""
         return x
+
+    def place(self, x: Tensor) -> Tensor:
+        """The nearest point of the support; x (B, *S)."""
+        return self.project(x)
 
     def dimensions(self, x: Tensor) -> int | Tensor:
         """Degrees of freedom of every row, a number or (B,)."""
@@ -84,3 +88,32 @@ class Places(Support):
         """See `Support.quantile`."""
         outside = ~self.mask.reshape(self.mask.shape + (1,) * (x.ndim - 2))
         return torch.nanquantile(x.float().masked_fill(outside, torch.nan).flatten(1), share, dim=1)
+
+
+@dataclass(frozen=True)
+class Given(Support):
+    """All but some entries, whose values are given: nothing moves them.
+
+    Args:
+        known: bool, broadcasts against states (B, *S); True is given.
+        values: (B, *S), where they are known; what stands elsewhere does not matter.
+    """
+
+    known: Tensor
+    values: Tensor
+
+    def project(self, x: Tensor) -> Tensor:
+        """See `Support.project`."""
+        return x.masked_fill(self.known, 0)
+
+    def place(self, x: Tensor) -> Tensor:
+        """See `Support.place`."""
+        return torch.where(self.known, self.values.to(x), x)
+
+    def dimensions(self, x: Tensor) -> Tensor:
+        """See `Support.dimensions`."""
+        return (~self.known.expand(x.shape)).flatten(1).sum(1)
+
+    def quantile(self, x: Tensor, share: float) -> Tensor:
+        """See `Support.quantile`."""
+        return torch.nanquantile(x.float().masked_fill(self.known, torch.nan).flatten(1), share, dim=1)

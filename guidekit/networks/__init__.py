@@ -5,6 +5,7 @@ from guidekit.networks.image_encoder import ImageEncoder
 from guidekit.networks.image_transformer import ImageTransformer
 from guidekit.networks.perceptron import Perceptron
 from guidekit.networks.sequence_transformer import SequenceTransformer
+from guidekit.networks.temporal_unet import TemporalUNet
 from guidekit.networks.unet import UNet
 from guidekit.networks.value_network import ValueNetwork
 from guidekit.networks.waveform_unet import WaveformUNet
@@ -15,6 +16,7 @@ NETWORKS = {
     "unet": UNet,
     "image_transformer": ImageTransformer,
     "waveform_unet": WaveformUNet,
+    "temporal_unet": TemporalUNet,
     "value_network": ValueNetwork,
 }
 
@@ -25,6 +27,7 @@ __all__ = [
     "ImageTransformer",
     "Perceptron",
     "SequenceTransformer",
+    "TemporalUNet",
     "UNet",
     "ValueNetwork",
     "WaveformUNet",

@@ -105,13 +105,15 @@ def fit(
     options |= {"labels": counts} if counts else {}
     if made["name"] == "image_transformer":
         options["size"] = description["event_shape"][-1]
+    sigma_data = round(float(numbers(data["images"][:10_000]).std()), 4)
+    if made["name"] == "temporal_unet":
+        options |= {"length": description["event_shape"][-1], "sigma_data": sigma_data}
     if trainer["threads"]:
         torch.set_num_threads(trainer["threads"])
     torch.manual_seed(seed)
     network = NETWORKS[made["name"]](**options)
     if init is not None:
         loop.start_from(network, init, description["domain"])
-    sigma_data = round(float(numbers(data["images"][:10_000]).std()), 4)
     description |= {
         "network": {"name": made["name"], "options": options},
         "process": trainer["process"],

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from guidekit.core.state import column
 from guidekit.errors import UnknownNameError
+from guidekit.training.known import KnownPoints
 from guidekit.training.regression import DenoisingError
 
 
@@ -107,10 +108,12 @@ class GuidedError:
         return torch.where(hidden, plain, (1 - self.mix) * guided + self.mix * plain)
 
 
-LOSSES = {"model_guidance": ModelGuidance, "cfg_consistent": GuidedError}
+LOSSES = {"model_guidance": ModelGuidance, "cfg_consistent": GuidedError, "known_points": KnownPoints}
 
 
-def guided_loss(loss: DenoisingError, made: Mapping[str, Any] | None) -> DenoisingError | ModelGuidance | GuidedError:
+def guided_loss(
+    loss: DenoisingError, made: Mapping[str, Any] | None
+) -> DenoisingError | ModelGuidance | GuidedError | KnownPoints:
     """The loss that trainer.guided = {name, ...} asks for; None is the plain one.
 
     Raises:

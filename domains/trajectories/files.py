@@ -1,0 +1,102 @@
+"""Paths in files: NPZ, CSV and GeoJSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from guidekit.io.archives import npz
+from guidekit.io.contents import text
+from guidekit.io.files import write_atomic
+
+SUFFIXES = (".npz", ".csv", ".geojson", ".json")
+COLUMNS = ("path", "x", "y")
+
+
+def read_paths(path: str | Path) -> list[np.ndarray]:
+    """Paths (n, 2) of a file.
+
+    An npz has `paths` (B, K, 2), or `points` (N, 2) with `offsets` (B + 1); a CSV has the columns path, x and y, a row
+    a point; a GeoJSON has LineStrings.
+
+    Raises:
+        ValueError: another kind of file, or no path in it; one with numbers that are not finite.
+    """
+    path = Path(path)
+    readers = {".npz": _from_npz, ".csv": _from_csv, ".geojson": _from_geojson, ".json": _from_geojson}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: paths are read from {', '.join(SUFFIXES)}")
+    found = readers[path.suffix.lower()](path)
+    if not found:
+        raise ValueError(f"{path} holds no path")
+    for number, points in enumerate(found):
+        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2:
+            raise ValueError(f"{path}: path {number} has shape {points.shape}; (points, 2), two at least, is expected")
+        if not np.isfinite(points).all():
+            row = int(np.flatnonzero(~np.isfinite(points).all(1))[0])
+            raise ValueError(f"{path}: point {row} of path {number} is not finite; cut the path there")
+    return found
+
+
+def write_paths(folder: Path, paths: Sequence[np.ndarray], numbers: Sequence[int]) -> list[str]:
+    """Write samples.npz, samples.csv (points) and samples.geojson; numbers are the rows of the table of samples."""
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for number, points in zip(numbers, paths, strict=True):
+        table.writerows([number, f"{x:.4f}", f"{y:.4f}"] for x, y in points)
+    write_atomic(folder / "points.csv", stream.getvalue().encode())
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"path": int(number)},
+            "geometry": {"type": "LineString", "coordinates": np.round(points, 4).tolist()},
+        }
+        for number, points in zip(numbers, paths, strict=True)
+    ]
+    collection = json.dumps({"type": "FeatureCollection", "features": features})
+    write_atomic(folder / "samples.geojson", collection.encode())
+    return ["points.csv", "samples.geojson"]
+
+
+def _from_npz(path: Path) -> list[np.ndarray]:
+    arrays, _ = npz(path, ("paths", "points", "offsets"))
+    if "paths" in arrays:
+        return [np.asarray(each, float) for each in arrays["paths"]]
+    if {"points", "offsets"} <= arrays.keys():
+        points, ends = np.asarray(arrays["points"], float), np.asarray(arrays["offsets"], int)
+        return [points[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    raise ValueError(f"{path} has the arrays {', '.join(sorted(arrays))}; paths, or points and offsets, are expected")
+
+
+def _from_csv(path: Path) -> list[np.ndarray]:
+    rows = list(csv.DictReader(io.StringIO(text(path))))
+    if not rows or not set(COLUMNS[1:]) <= set(rows[0]):
+        given = ", ".join(filter(None, rows[0])) if rows else "no rows"
+        raise ValueError(f"{path} has {given}; the columns x and y are expected, and path where there are several")
+    found: dict[str, list[tuple[float, float]]] = {}
+    for number, row in enumerate(rows, 2):
+        try:
+            found.setdefault(row.get("path") or "", []).append((float(row["x"]), float(row["y"])))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {number}: x={row['x']!r}, y={row['y']!r} is no point") from error
+    return [np.array(points) for points in found.values()]
+
+
+def _from_geojson(path: Path) -> list[np.ndarray]:
+    try:
+        given = json.loads(text(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error})") from error
+    features = given.get("features", [given]) if isinstance(given, dict) else []
+    shapes = [feature.get("geometry", feature) for feature in features if isinstance(feature, dict)]
+    lines = [shape for shape in shapes if isinstance(shape, dict) and shape.get("type") == "LineString"]
+    try:
+        return [np.array([point[:2] for point in line["coordinates"]], dtype=float) for line in lines]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{path}: a LineString has coordinates that are no points") from error

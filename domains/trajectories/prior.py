@@ -1,0 +1,86 @@
+"""A prior of paths that is told the points it must pass: start, goal and way points are exact at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guidekit.core.prediction import GaussianPrediction
+from guidekit.core.prior import Time
+from guidekit.core.support import Given
+from guidekit.errors import UnknownNameError
+from guidekit.priors.neural import NeuralGaussian
+
+from .codec import PathCodec
+
+ENDS = {"start": 0, "goal": -1}
+"""Names of the knots that a condition may name."""
+
+
+class PathPrior(NeuralGaussian):
+    """`NeuralGaussian` of paths (B, 2, K) whose condition is what is known: (B, 3, K), a mask and points.
+
+    Known points are returned as they are, so that every step, and the finished path, passes through them. A condition
+    is written {start: [x, y], goal: [x, y], 20: [x, y]} in cells; whole numbers are knots, 0 to K - 1.
+    """
+
+    codec: PathCodec
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.null_condition = torch.zeros(3, self.event_shape[-1])
+
+    def condition(self, value: Any) -> Tensor | None:
+        """The points that are known, (rows, 3, K), from what users write; a list has one condition a path.
+
+        Raises:
+            MazeError: a point in a wall or outside the maze.
+            ValueError: no point, or a knot that is none.
+        """
+        if value is None or isinstance(value, Tensor):
+            return value if value is None or value.ndim == 3 else value[None]
+        conditions = [value] if isinstance(value, Mapping) else value
+        if not isinstance(conditions, Sequence) or not all(isinstance(each, Mapping) for each in conditions):
+            raise ValueError(
+                f"condition={value!r}; expected {{start: [x, y], goal: [x, y]}} with points in cells, or a list of them"
+            )
+        return torch.stack([self._known(each) for each in conditions])
+
+    def _known(self, points: Mapping[Any, Any]) -> Tensor:
+        known = torch.zeros(3, self.event_shape[-1])
+        for key, point in points.items():
+            knot = self._knot(key)
+            try:
+                at = np.array(point, dtype=float)
+            except (TypeError, ValueError):
+                at = np.empty(0)
+            if at.shape != (2,) or not np.isfinite(at).all():
+                raise ValueError(f"condition {key}: {point!r}; a point [x, y] in cells is expected")
+            self.codec.maze.check(at, str(key) if key in ENDS else f"the point of knot {key}")
+            known[0, knot], known[1:, knot] = 1.0, torch.from_numpy(self.codec.unit(at))
+        return known
+
+    def _knot(self, key: Any) -> int:
+        """The number of a knot, by name or as it is."""
+        length = self.event_shape[-1]
+        if key in ENDS:
+            return ENDS[key]
+        try:
+            number = int(key)
+        except (TypeError, ValueError) as error:
+            raise UnknownNameError("point of a path", str(key), [*ENDS, f"a knot from 0 to {length - 1}"]) from error
+        if not 0 <= number < length:
+            raise ValueError(f"condition: there is no knot {number}; a path has knots 0 to {length - 1}")
+        return number
+
+    def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
+        """See `Prior.predict`."""
+        found = super().predict(x, t, condition)
+        if condition is None:
+            return found
+        given = Given(condition[:, :1] > 0, condition[:, 1:])
+        return GaussianPrediction(given.place(found.mean), x, found.a, found.s, given)

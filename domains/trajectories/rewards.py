@@ -1,0 +1,164 @@
+"""Rewards of paths: of states and with a gradient, but for what happens to the ball; higher is better."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guidekit.core.objective import Number, Objective
+from guidekit.core.prior import Prior
+from guidekit.core.requirements import GuidanceError
+
+from .codec import PathCodec
+from .mazes import Maze
+from .tracking import track
+
+BETWEEN = 3
+"""Points a segment at which walls are looked for."""
+
+
+class PathReward(Objective[None]):
+    """Base: a reward of clean paths; a subclass has `values` of points in cells and a `name`."""
+
+    differentiable = True
+    floor = None
+    codec: PathCodec | None = None
+
+    def values(self, points: Tensor) -> Tensor:
+        """Rewards (B,) of paths (B, K, 2) in cells."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement values")
+
+    def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:
+        """See `Objective.scores`."""
+        assert self.codec is not None, "made by the domain, which knows the maze"
+        return self.values(self.codec.cells(states))
+
+    def check(self, prior: Prior) -> None:
+        """See `Objective.check`: paths through the same maze."""
+        mine, theirs = self.codec, prior.codec
+        if mine is not None and getattr(theirs, "language", None) != mine.language:
+            raise GuidanceError(
+                f"reward {self.name} is of paths through maze {mine.maze.name}, which are none of this prior "
+                f"({prior.name}); choose domain.maze= of the prior"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clearance(PathReward):
+    """Minus the sum over a path of max(margin - d, 0)^2, d the distance to walls; 0 is clear everywhere.
+
+    Args:
+        margin: cells; .17 with a ball of .1, for what the network and the controller are off.
+        disc: (x, y, radius) of an obstacle that is on no map, in cells; None is none.
+        codec: of the paths.
+    """
+
+    margin: float = 0.17
+    disc: tuple[float, float, float] | None = None
+    codec: PathCodec | None = None
+    name: ClassVar[str] = "clearance"
+    temperature: ClassVar[float] = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse a margin or a disc that is none."""
+        if not 0 < self.margin <= 0.5:
+            raise ValueError(f"margin must be above 0 and at most .5 cells, got {self.margin}")
+        if self.disc is not None and (len(self.disc) != 3 or not self.disc[2] > 0):
+            raise ValueError(f"disc={list(self.disc)}; x, y and a radius above 0 are expected, in cells")
+
+    def values(self, points: Tensor) -> Tensor:
+        """See the class."""
+        share = torch.arange(BETWEEN).to(points)[:, None] / BETWEEN
+        inner = torch.lerp(points[:, :-1, None], points[:, 1:, None], share).flatten(1, 2)
+        assert self.codec is not None
+        distance = self.codec.maze.clearance(inner)
+        if self.disc is not None:
+            x, y, radius = self.disc
+            distance = torch.minimum(distance, (inner - points.new_tensor([x, y])).norm(dim=-1) - radius)
+        return -(self.margin - distance).clamp_min(0).square().sum(1) / BETWEEN
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shortness(PathReward):
+    """Minus the length of a path in cells."""
+
+    codec: PathCodec | None = None
+    name: ClassVar[str] = "shortness"
+    temperature: ClassVar[float] = 0.5
+
+    def values(self, points: Tensor) -> Tensor:
+        """See the class."""
+        return -points.diff(dim=1).square().sum(-1).add(1e-12).sqrt().sum(1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Smoothness(PathReward):
+    """Minus the sum of squared second differences of a path, times its number of knots; 0 is straight and even."""
+
+    codec: PathCodec | None = None
+    name: ClassVar[str] = "smoothness"
+    temperature: ClassVar[float] = 0.5
+
+    def values(self, points: Tensor) -> Tensor:
+        """See the class."""
+        return -points.shape[1] * points.diff(n=2, dim=1).square().sum((1, 2))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Through(PathReward):
+    """Minus the squared distance, in cells, of the path to a point that it shall pass, wherever along it.
+
+    Args:
+        point: (x, y) in cells.
+        codec: of the paths.
+    """
+
+    point: tuple[float, float]
+    codec: PathCodec | None = None
+    name: ClassVar[str] = "through"
+    temperature: ClassVar[float] = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse a point in a wall."""
+        if len(self.point) != 2:
+            raise ValueError(f"point={list(self.point)}; [x, y] in cells is expected")
+        if self.codec is not None:
+            self.codec.maze.check(np.array(self.point), "point")
+
+    def values(self, points: Tensor) -> Tensor:
+        """See the class."""
+        return -(points - points.new_tensor(self.point)).square().sum(-1).min(1).values
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Executed:
+    """What comes of a path under the controller, a black box: 1 for arriving, .5 less where a wall was touched.
+
+    A little is taken off for its length, so that of two that arrive the shorter is better.
+
+    Args:
+        radius: cells from the goal within which it has arrived.
+        maze: with its walls.
+    """
+
+    radius: float = 0.3
+    maze: Maze | None = None
+    name: ClassVar[str] = "executed"
+    floor: ClassVar[float | None] = None
+    temperature: ClassVar[float] = 0.1
+
+    def __call__(self, path: np.ndarray) -> float:
+        """One path (K, 2) in, one number out."""
+        assert self.maze is not None, "made by the domain, which knows the maze"
+        run = track(self.maze, path[None])
+        arrived = np.linalg.norm(run.positions[0, -1] - path[-1]) < self.radius
+        length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+        return float(arrived) - 0.5 * float(run.touched[0]) - 0.001 * length
+
+
+REWARDS: dict[str, Any] = {reward.name: reward for reward in (Clearance, Shortness, Smoothness, Through, Executed)}
+"""By name."""

@@ -1,0 +1,50 @@
+"""Dreamguider: no backward pass through the network, and a scale that sets itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from guidekit.core.objective import Objective
+from guidekit.core.state import State
+from guidekit.guidance.gradient.engine import GradientGuidance
+from guidekit.guidance.gradient.losses import OfLikelihood, target
+from guidekit.objectives.gaussian import GaussianNoise
+from guidekit.registry import register
+
+
+@register("guidance", "dreamguider")
+def Dreamguider(  # noqa: N802 - a preset
+    reward: Objective, scale: float = 0.1, shifts: int = 0, loss: str = "residual"
+) -> GradientGuidance:
+    """Guidance without a backward pass through the network: the gradient at the clean estimate, times 1 / a, as a score.
+
+    The clean estimate moves by scale rms(noise) (s / a) along it and the noise of the step follows: a share of what is
+    still unknown, whatever the unit of the loss. Right at low noise, where the Jacobian of the network is 1 / a; too far
+    in directions that the network knows better at high noise.
+
+    Args:
+        reward: to be increased, differentiable; of a likelihood the loss is taken.
+        scale: share.
+        shifts: the misfit is averaged with that of so many copies, both measurement and clean estimate's measurement
+            rolled by one pixel and partly cut out alike; 0 is none.
+        loss: of a likelihood, see `DPS`.
+
+    Raises:
+        UnknownNameError: no such loss.
+
+    Source: Nair & Patel 2024, arXiv:2406.02549; the project page tells the two gradients, not the factors.
+    """
+    objective = target(reward, "Dreamguider", loss)
+    return GradientGuidance(
+        objective,
+        scale,
+        twist=reward if isinstance(reward, GaussianNoise) else None,
+        source="frozen",
+        place="score",
+        rule="automatic",
+        title="Dreamguider",
+    )
