@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from guidekit import registry
 from guidekit.core.objective import Objective
@@ -319,6 +319,18 @@ class Domain:
             objective: that guided them.
         """
         return None
+
+    def read_values(self, path: str | Path, shape: tuple[int, ...]) -> Tensor:
+        """Numbers (n, *shape) in the objects' own unit, of a file of something smaller or larger than a state.
+
+        Measurements are read by it where they are no array files, see `guidekit.io.arrays`.
+
+        Raises:
+            ValueError: the domain reads none, or this one cannot be read.
+        """
+        raise ValueError(
+            f"{Path(path).name}: a measurement of shape {tuple(shape)} is read from npy, npz, MAT, NetCDF, HDF5 or NIfTI"
+        )
 
     def compared(self, groups: Mapping[str, Samples], path: Path) -> str | None:
         """Draw groups of samples side by side, see `tasks`; returns the file name, None where nothing was drawn."""

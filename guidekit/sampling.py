@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import time
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +17,12 @@ from guidekit.core import loop
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.ledger import Ledger
 from guidekit.core.loop import Progress, Setup
+from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.core.requirements import Fact, suits
+from guidekit.core.requirements import Fact, Layer, suits
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import State, batch, cat, map_leaves, moved
+from guidekit.objectives.gaussian import GaussianNoise
 from guidekit.samplers.ancestral import Ancestral
 from guidekit.samplers.first_hitting import FirstHitting
 
@@ -195,6 +199,7 @@ def prepare(
         network_limit=prior.network_batch,
         network_fixed=network_fixed,
         known=known_samplers,
+        fitting=fitting_guidances,
     )
     return Sampling(setup, batch_size)
 
@@ -220,6 +225,35 @@ def join(parts: list[Result]) -> Result:
 def known_samplers() -> list[Sampler]:
     """One of every sampler, with its defaults, to be recommended where one does not fit."""
     return [kind() for _, kind in registry.usable("sampler")]
+
+
+MOST_NAMED = 6
+"""Guidances that a message recommends."""
+
+
+def fitting_guidances(prior: Prior, objective: Objective, most: int = MOST_NAMED) -> list[str]:
+    """Names of registered guidances that could take an objective with a prior: solvers of measurements first.
+
+    One fits where it takes the objective alone, and what it requires is provided by the prior, by the objective, by the
+    sampler that it would get, or by itself.
+    """
+    found = []
+    for name, kind in registry.usable("guidance"):
+        needed = [setting for setting in registry.settings(kind) if setting.required]
+        kinds = [one for setting in needed for one in (typing.get_args(setting.annotation) or (setting.annotation,))]
+        if len(needed) != 1 or not any(inspect.isclass(one) and issubclass(one, Objective) for one in kinds):
+            continue
+        try:
+            made = kind(objective)
+        except (ValueError, TypeError, AttributeError):
+            continue
+        sampler, members = chosen_sampler(None, prior, made.members), made.members
+        own = frozenset({Fact.PARTICLES}).union(*(member.provides for member in members))
+        needs = frozenset[Fact]().union(*(member.requires for member in members))
+        if needs <= prior.provides | sampler.provides | objective.provides | own:
+            solver = any(inspect.isclass(one) and issubclass(one, GaussianNoise) for one in kinds)
+            found.append((not solver, members[0].layer != Layer.GRADIENT, name))
+    return [name for *_, name in sorted(found)[:most]]
 
 
 def chosen_sampler(sampler: Sampler | str | None, prior: Prior, members: tuple[Guidance, ...] = ()) -> Sampler:

@@ -18,6 +18,7 @@ from guidekit.domain import Domain, require
 from guidekit.io.files import write_npz
 from guidekit.io.reading import note
 from guidekit.objectives.of_states import StateModel
+from guidekit.objectives.restoration import RESTORATION
 from guidekit.reporting.panels import Layout, Panel, best, draw, spread
 from guidekit.reporting.summary import STATISTICS, means, ranked, summarised
 from guidekit.samples import Dataset, Samples
@@ -32,7 +33,7 @@ class SoundDomain(Domain):
 
     assets = ASSETS
     job = "array_job"
-    tasks = TASKS
+    tasks = RESTORATION | TASKS
     network = StateModel
     libraries: ClassVar[tuple[str, ...]]
     """Modules of the extra that are needed for anything but training."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ def bandwidth(shape: tuple[int, ...], cutoff: float = 2000.0) -> Task:
     return Task("bandwidth", LowPass(shape, cutoff, RATE))
 
 
-TASKS: Mapping[str, Callable[..., Task]] = {
+TASKS: dict[str, Callable[..., Task]] = {
     one.__name__: one for one in (continuation, infill, regeneration, transition, band_infill, declip, bandwidth)
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from guidekit.classes import class_names, class_number, condition_class
 from guidekit.core.objective import Objective
@@ -16,6 +17,7 @@ from guidekit.domain import Domain, require
 from guidekit.errors import UnknownNameError
 from guidekit.io.files import write_npz
 from guidekit.io.reading import note, renumbered
+from guidekit.objectives.restoration import RESTORATION
 from guidekit.reporting.panels import Layout, Panel, best, draw, spread
 from guidekit.reporting.summary import ranked
 from guidekit.samples import Dataset, Samples
@@ -71,6 +73,7 @@ class Images(Domain):
     suffix = ".png"
     assets = ASSETS
     kinds = REWARDS
+    tasks = RESTORATION
     job = "array_job"
     network = ImageModel
 
@@ -157,6 +160,10 @@ class Images(Domain):
             return Dataset(list(pictures(*known).images))
         result = read(path, self._shape(prior), on_error)
         return Dataset(result.images, notes=note(path, result.skipped, "are left out", "pictures"))
+
+    def read_values(self, path: str | Path, shape: tuple[int, ...]) -> Tensor:
+        """See `Domain.read_values`: pixels in [0, 1] of pictures of another size than states."""
+        return ImageCodec.units.values(codec.encode(read(path, shape).images, shape))
 
     def _shape(self, prior: Prior | None) -> tuple[int, int, int] | None:
         """What files must have; None is any."""

@@ -45,7 +45,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     domain, _ = configured(config["domain"])
     prior = domain.load_prior(config["prior"])
     reward = build_reward(domain, config["reward"], prior)
-    given = build_task(domain, config["task"], prior)
+    given = build_task(domain, config["task"], prior, config["num_samples"])
     if given is not None and reward is not None:
         raise ValueError(f"task={given.task.name} is what the guidance obeys; leave reward= out")
     wanted = reward if given is None else given.likelihood
@@ -57,6 +57,8 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         guidances["unguided"] = None
     sampler = build_sampler(config["sampler"])
     arguments = {key: config[key] for key in ("num_samples", "steps", "seed", "condition", "device", "batch_size")}
+    if given is not None:
+        arguments["num_samples"] = given.num_samples
     parts = {
         name: prepare(prior, one, sampler=sampler, particles=1 if one is None else config["particles"], **arguments)
         for name, one in guidances.items()

@@ -174,6 +174,7 @@ def prepare(
     network_limit: int | None = None,
     network_fixed: bool = False,
     known: Callable[[], Sequence[Sampler]] = tuple,
+    fitting: Callable[[Prior, Objective], Sequence[str]] = lambda prior, objective: (),
 ) -> Setup:
     """Check that everything fits, plan the steps and wrap the hooks.
 
@@ -190,6 +191,7 @@ def prepare(
         device: where states live.
         network_limit, network_fixed: see `Network`.
         known: makes the samplers to be recommended where one does not fit.
+        fitting: names the guidances to be recommended where one cannot take its objective.
 
     Raises:
         GuidanceError: parts that do not fit together.
@@ -200,7 +202,7 @@ def prepare(
         facts.add(Fact.CONDITION)
     if particles > 1:
         facts.add(Fact.PARTICLES)
-    check(prior, sampler, members, frozenset(facts), known)
+    check(prior, sampler, members, frozenset(facts), known, fitting)
     moments = [Moment(t, index) for index, t in enumerate(sampler.grid(prior, steps))]
     whole = plan = tuple(Step(*ends, (visit,)) for visit, ends in enumerate(itertools.pairwise(moments)))
     for member in members:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guidekit.core.guidance import Guidance
+    from guidekit.core.objective import Objective
     from guidekit.core.prior import Prior
     from guidekit.core.sampler import Sampler
 
@@ -40,12 +41,12 @@ class Fact(Enum):
         "a differentiable objective",
         "{objective} is a black box: search instead, with SVDD, FKSteering or BestOfN",
     )
-    ADJOINT = ("a linear measurement", "{objective} is none, or does not say so: use {guidances}")
+    ADJOINT = ("a linear measurement", "{objective} is none, or does not say so: use guidance={guidances}")
     PSEUDO_INVERSE = (
         "a linear measurement with a pseudo-inverse, such as task=infill",
-        "{objective} is none, for this prior ({prior}): use {guidances}",
+        "{objective} is none, for this prior ({prior}): use guidance={guidances}",
     )
-    SVD = ("a measurement whose singular values are known", "{objective} does not tell them: use {guidances}")
+    SVD = ("a measurement whose singular values are known", "{objective} does not tell them: use guidance={guidances}")
     PARTICLES = ("more than one particle per group", "give particles=...")
     BRANCHES = ("a contrast of two branches inside it", "write chain(CFG(...), {name}(...))")
     WEIGHTS = ("a particle filter around it", "write chain({name}(...), FKSteering(...))")
@@ -75,6 +76,7 @@ def check(
     members: Sequence[Guidance],
     given: frozenset[Fact],
     known: Callable[[], Sequence[Sampler]],
+    fitting: Callable[[Prior, Objective], Sequence[str]] = lambda prior, objective: (),
 ) -> None:
     """Raise `GuidanceError` unless all that is required is provided.
 
@@ -82,6 +84,7 @@ def check(
         prior, sampler, members: of the run, members inside first.
         given: facts of the call, such as a condition or several particles.
         known: makes the samplers to be recommended.
+        fitting: names the guidances that could take an objective instead.
     """
     _check_sampler(prior, sampler, known)
     weighed = any(Fact.WEIGHTS in member.provides for member in members)
@@ -95,7 +98,7 @@ def check(
             if fact is not Fact.GRADIENT:
                 others += around.get(fact, members)
             if fact not in given.union(prior.provides, drawn, *(other.provides for other in others)):
-                raise GuidanceError(_missing(fact, prior, sampler, guidance, parts, known))
+                raise GuidanceError(_missing(fact, prior, sampler, guidance, parts, known, fitting))
     _check_order(members)
     for guidance in members:
         for objective in guidance.objectives:
@@ -130,6 +133,7 @@ def _missing(
     guidance: Guidance,
     parts: frozenset[str] | None,
     known: Callable[[], Sequence[Sampler]],
+    fitting: Callable[[Prior, Objective], Sequence[str]],
 ) -> str:
     """The sentence that says what a guidance needs, and what to do without it."""
     fits = [each.name for each in known() if fact in each.provides and suits(each, prior)]
@@ -137,13 +141,14 @@ def _missing(
     name = guidance.name
     where = "" if parts is None or fact is not Fact.NOISE else f" in {' and '.join(sorted(parts))}"
     wanted = " and ".join(objective.name for objective in guidance.objectives) or "what it was given"
+    others = fitting(prior, guidance.objectives[0]) if "{guidances}" in remedy and guidance.objectives else ()
     advice = remedy.format(
         name=name,
         prior=prior.name,
         sampler=repr(sampler),
         samplers=" or ".join(fits) or "another",
         objective=wanted,
-        guidances="guidance=dps",
+        guidances=" or ".join(filter(None, (", ".join(others[:-1]), *others[-1:]))) or "another",
     )
     return f"{name} needs {needed}{where}; {advice}"
 

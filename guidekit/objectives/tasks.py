@@ -1,18 +1,19 @@
 """Tasks: what was measured of an object, and how a result is judged.
 
-States are (B, *S); measurements of tasks have the same shape.
+Everything here is in the object's own unit (`guidekit.core.units`): values (B, *S), and measurements (B, *M) of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from guidekit.errors import UnknownNameError
+from guidekit.objectives.fidelity import WINDOW, peak_signal_to_noise, signal_to_noise, structural_similarity
 from guidekit.objectives.operators.base import Operator
 
 
@@ -23,10 +24,11 @@ class Task:
     Args:
         name: as users know it.
         operator: see the module.
-        gap: bool, broadcasts against states: what is to be made up; None where no part is missing as a whole.
-        blank: value of states where there is nothing (silence); signals are differences from it.
+        gap: bool, broadcasts against values: what is to be made up; None where no part is missing as a whole.
+        blank: value where there is nothing (silence); signals are differences from it.
         join: (one (1, *S), another (1, *S)) -> (1, *S), for tasks on two objects; None for those on one.
         start: time in (0, 1] at which sampling starts, from the noised object; 1 is noise alone.
+        noisy: noise is part of the task, and added to what is measured of a clean object.
 
     Raises:
         ValueError: a start outside (0, 1].
@@ -38,31 +40,51 @@ class Task:
     blank: float = 0.0
     join: Callable[[Tensor, Tensor], Tensor] | None = None
     start: float = 1.0
+    noisy: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a start that is none."""
         if not 0 < self.start <= 1:
             raise ValueError(f"task {self.name}: start={self.start}; a time above 0 and at most 1 is expected")
 
-    def judge(self, x: Tensor, y: Tensor, truth: Tensor | None = None) -> dict[str, Tensor]:
+    def judge(
+        self, x: Tensor, y: Tensor, truth: Tensor | None = None, noise: float | None = None, size: float | None = None
+    ) -> dict[str, Tensor]:
         """Numbers (B,) of results x for measurements y: what was measured, and the truth where it is known.
 
+        Args:
+            x: values (B, *S).
+            y: (B, *M), or one for all.
+            truth: values (B, *S), or one for all.
+            noise: standard deviation of the measurement.
+            size: of the scale of values, such as 1 for pixels in [0, 1].
+
         Returns:
-            misfit: root-mean-square of y - A x; consistency: see `Operator.violation`; snr: dB over all;
-            snr_gap: in the gap.
+            misfit: root-mean-square of y - A x; chi: norm of y - A x over that of the noise, where it is told; about 1
+            for the truth of a noisy measurement; consistency: see `Operator.violation`; snr: dB over all; snr_gap: in
+            the gap; psnr, and ssim of pictures, where the scale has ends.
         """
-        found = {"misfit": (y - self.operator.forward(x)).square().flatten(1).mean(1).sqrt()}
+        gap = (y - self.operator.forward(x)).flatten(1).double()
+        found = {"misfit": gap.square().mean(1).sqrt()}
+        if noise:
+            heard = self.operator.within(_normal((8, *y.shape[1:]), 0).to(y)).flatten(1).double()
+            found["chi"] = (gap.square().sum(1) / heard.square().sum(1).mean()).sqrt() / noise
         violation = self.operator.violation(x, y)
         if violation is not None:
             found["consistency"] = violation
         if truth is not None:
+            truth = truth.expand_as(x)
             found["snr"] = signal_to_noise(x, truth, blank=self.blank)
             if self.gap is not None:
                 found["snr_gap"] = signal_to_noise(x, truth, self.gap, self.blank)
+            if size is not None:
+                found["psnr"] = peak_signal_to_noise(x, truth, size)
+                if x.ndim == 4 and min(x.shape[-2:]) >= WINDOW:
+                    found["ssim"] = structural_similarity(x, truth, size)
         return found
 
     def shown(self, y: Tensor) -> Tensor:
-        """Measurements (B, *S) as states, with nothing in the gap."""
+        """Measurements (B, *S) as values, with nothing in the gap."""
         return y if self.gap is None else torch.where(self.gap.to(y.device), self.blank, y)
 
 
@@ -90,19 +112,12 @@ def make(
 
 
 def observe(x: Tensor, task: Task, noise_std: float = 0.0, seed: int = 0) -> Tensor:
-    """Measurements (B, *S) of states x, with Gaussian noise (std in the unit of states) where something is measured."""
+    """Measurements (B, *M) of values x, with Gaussian noise (std in their unit) where something is measured."""
     y = task.operator.forward(x)
     if not noise_std:
         return y
-    noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(seed)).to(y)
-    return y + noise_std * (task.operator.forward(noise) if task.operator.linear else noise)
+    return y + noise_std * task.operator.within(_normal(y.shape, seed).to(y))
 
 
-def signal_to_noise(x: Tensor, truth: Tensor, where: Tensor | None = None, blank: float = 0.0) -> Tensor:
-    """10 log10 |truth - blank|^2 / |x - truth|^2 in dB (B,), of states (B, *S) or part of them.
-
-    Nothing but `blank` has 0 dB; infinite where x is the truth.
-    """
-    part = torch.ones_like(truth) if where is None else where.to(truth).expand_as(truth)
-    signal, error = (((one * part).square()).flatten(1).sum(1).double() for one in (truth - blank, x - truth))
-    return 10 * (signal / error).log10()
+def _normal(shape: Sequence[int], seed: int) -> Tensor:
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))

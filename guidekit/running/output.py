@@ -21,6 +21,7 @@ from guidekit.objectives.objects import score
 from guidekit.objectives.scoring import failures, remark
 from guidekit.reporting.console import Console
 from guidekit.reporting.table import comparison
+from guidekit.running.posterior import figures_of, posterior, write_posterior
 from guidekit.running.tasks import Given
 from guidekit.samples import Samples
 from guidekit.sampling import Result
@@ -52,8 +53,13 @@ def write(
         extra = {"log_weight": weights} if reward is None else {"reward": values[name], "log_weight": weights}
         if given is not None:
             judged = given.judged(result.samples)
-            figures[name] |= {key: statistics.fmean(column) for key, column in judged.items()}
+            found = posterior(given, result)
+            figures[name] |= {key: statistics.fmean(column) for key, column in judged.items() if key != "input"}
+            figures[name] |= figures_of(given, found)
             extra |= judged
+            if main:
+                layout = getattr(domain, "layout", None)
+                write_posterior(folder, given, found, upward=getattr(layout, "upward", False))
         for i, row in enumerate(rows):
             row.update({key: column[i] for key, column in extra.items()})
         write_csv(folder / ("samples.csv" if main else "unguided.csv"), rows)

@@ -1,75 +1,119 @@
-"""Tasks on a given object, from configuration: what was measured of it takes the place of a reward."""
+"""Tasks on given objects, from configuration: what was measured of them takes the place of a reward.
+
+Measurements are made of values in the objects' own unit; the likelihood that guides is of states, by `in_units`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Guidance, GuidanceError, chain
+from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.domain import Domain
+from guidekit.core.requirements import Fact
+from guidekit.domain import Domain, user_function
 from guidekit.guidance.starts.from_sample import FromSample
+from guidekit.io.arrays import read_array, readable
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.tasks import Task, make, observe
+from guidekit.objectives.units import in_units
 from guidekit.samples import Samples
+from guidekit.sampling import fitting_guidances
 
-COMMON = ("name", "input", "second", "noise_std", "damaged")
+COMMON = ("name", "input", "second", "truth", "noise_std", "add_noise", "damaged")
 """Settings that all tasks share; the others go to the task."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """A task with the object it is about.
+    """A task with the n objects it is about.
 
     Args:
         task: the task.
-        original: the object, or two that are joined, (1, *S).
-        likelihood: of what was measured of it.
-        truth: what results are compared with, (1, *S); None where nobody knows it.
+        original: states of the objects, or of two that are joined, (n, *S); None where only measurements are known.
+        y: measurements, in their unit, (n, *M).
+        noise: standard deviation of y that is counted with.
+        likelihood: of states, with a row of y for each of the n * each samples.
+        truth: values that results are compared with, (n, *S); None where nobody knows them.
         notes: what is to be known about the files that were read.
         prior: whose states these are.
+        each: samples of every object.
     """
 
     task: Task
-    original: Tensor
+    original: Tensor | None
+    y: Tensor
+    noise: float
     likelihood: GaussianLikelihood
     truth: Tensor | None
     notes: list[str]
     prior: Prior
+    each: int
+
+    @property
+    def num_samples(self) -> int:
+        """Of the run."""
+        return len(self.y) * self.each
 
     def guided(self, guidance: Guidance | None) -> Guidance:
-        """The guidance, from where the task starts."""
-        if guidance is None:
-            raise GuidanceError(f"task={self.task.name} needs a guidance that obeys it: guidance=dps or replacement")
-        return guidance if self.task.start == 1 else chain(guidance, FromSample(self.original, self.task.start))
+        """The guidance, from where the task starts.
+
+        Raises:
+            GuidanceError: none, or one that does not look at the task; it names some that do.
+        """
+        if guidance is None or not any(_holds(member, self.likelihood) for member in guidance.members):
+            fits = " or ".join(fitting_guidances(self.prior, self.likelihood, 3)) or "none of those here fits"
+            if guidance is None:
+                raise GuidanceError(f"task={self.task.name} needs a guidance that obeys it: guidance={fits}")
+            names = ", ".join(member.name for member in guidance.members)
+            raise GuidanceError(f"{names} would ignore task={self.task.name}: guidance={fits} would not")
+        if self.task.start == 1:
+            return guidance
+        if self.original is None:
+            raise GuidanceError(f"task={self.task.name} starts from the object, and only a measurement is known")
+        return chain(guidance, FromSample(self._spread(self.original, self.num_samples), self.task.start))
 
     def judged(self, samples: Tensor) -> dict[str, list[float]]:
-        """Columns of a table, see `Task.judge`."""
-        truth = None if self.truth is None else self.truth.to(samples)
-        found = self.task.judge(samples, self.likelihood.y.to(samples), truth)
-        return {name: column.tolist() for name, column in found.items()}
+        """Columns of a table for samples (n * r, *S), r of each object; see `Task.judge`."""
+        values = self.prior.units.values(samples)
+        truth = None if self.truth is None else self._spread(self.truth, len(samples)).to(values)
+        y, size = self._spread(self.y, len(samples)).to(values), self.prior.units.range
+        found = self.task.judge(values, y, truth, self.noise, size)
+        columns = {name: column.tolist() for name, column in found.items()}
+        if len(self.y) > 1:
+            columns["input"] = [i // (len(samples) // len(self.y)) for i in range(len(samples))]
+        return columns
 
     def panels(self) -> dict[str, Samples]:
-        """States (1, *S) to draw beside the results."""
-        shown = {"known": self.task.shown(self.likelihood.y)}
-        if self.task.join is not None:
+        """States (n, *S) to draw beside the results, where measurements are as large."""
+        units, shown = self.prior.units, {}
+        if self.y.shape[1:] == self.prior.event_shape:
+            shown["known"] = units.states(self.task.shown(self.y))
+        if self.original is not None and self.task.join is not None:
             shown = {"cross-fade": self.original, **shown}
         elif self.truth is not None:
-            shown = {"original": self.original, **shown}
+            shown = {"original": units.states(self.truth), **shown}
         return {name: Samples(states, self.prior) for name, states in shown.items()}
 
+    def _spread(self, rows: Tensor, samples: int) -> Tensor:
+        return rows.repeat_interleave(samples // len(rows), 0)
 
-def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior) -> Given | None:
+
+def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, each: int = 1) -> Given | None:
     """A task from configuration; None without one.
 
     Args:
-        domain: whose reader and tasks are used.
+        domain: whose readers and tasks are used.
         config: of the task group.
         prior: that is sampled.
+        each: samples of every object.
 
     Raises:
         UnknownNameError: the domain has no such task.
@@ -77,33 +121,156 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior) -
     """
     if not config or config.get("name") is None:
         return None
-    if not domain.tasks:
+    name = str(config["name"])
+    if not domain.tasks or not {Fact.REAL, Fact.WHOLE} <= prior.provides:
         raise ValueError(f"domain {domain.name} has no tasks; leave task= out")
-    task = make(
-        domain.tasks, config["name"], tuple(prior.event_shape), {k: v for k, v in config.items() if k not in COMMON}
-    )
-    original, notes = _read(domain, config, "input", prior)
-    truth = None if config["damaged"] else original
-    if task.join is not None:
-        second, more = _read(domain, config, "second", prior)
-        original, truth, notes = task.join(original, second), None, notes + more
-    measured = GaussianLikelihood(task.operator, observe(original, task), config["noise_std"])
-    return Given(task, original, measured, truth, notes, prior)
+    noise = config.get("noise_std", 0.05)
+    if not isinstance(noise, int | float) or not 0 < noise < math.inf:
+        raise ValueError(f"task.noise_std={noise}; a number above 0 is expected, in the unit of the measurement")
+    shape = tuple(prior.event_shape)
+    options = {key: _option(key, value) for key, value in config.items() if key not in COMMON}
+    task = make(domain.tasks, name, shape, options)
+    original, truth, notes = None, None, []
+    if config.get("damaged"):
+        y = _measurements(domain, config, task, prior)
+        if config.get("truth") is not None:
+            truth, notes = _read(domain, config, "truth", prior)
+        if y.shape[1:] == shape:
+            original = prior.units.states(y)
+    else:
+        original, notes = _read(domain, config, "input", prior)
+        if task.join is not None:
+            second, more = _read(domain, config, "second", prior)
+            if len(second) not in (1, len(original)):
+                raise ValueError(f"task.input= has {len(original)} {domain.objects} and task.second= {len(second)}")
+            original, notes = task.join(original, second.expand_as(original)), notes + more
+        truth = None if task.join is not None else original
+        added = noise if config.get("add_noise") or task.noisy else 0.0
+        with torch.no_grad():
+            y = observe(prior.units.values(original), task, added)
+    if truth is not None and len(truth) != len(y):
+        raise ValueError(f"task.truth= has {len(truth)} {domain.objects} for {len(y)} measurements: give one each")
+    rows = y if len(y) == 1 else y.repeat_interleave(each, 0)
+    likelihood = in_units(GaussianLikelihood(task.operator, rows, noise), prior.units, shape)
+    truth = None if truth is None else prior.units.values(truth)
+    return Given(task, original, y, float(noise), likelihood, truth, notes, prior, each)
+
+
+def _option(key: str, value: Any) -> Any:
+    """Settings that are files or code: the mask, and a user's operator."""
+    if key == "mask" and value is not None:
+        return _mask(Path(str(value)))
+    if key == "operator" and isinstance(value, str):
+        return user_function(value)
+    return value
+
+
+def _mask(path: Path) -> Tensor:
+    """The numbers of a mask: an array file, or a picture, black where something is missing."""
+    if readable(path):
+        return torch.from_numpy(read_array(path).values)
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise ValueError(f'reading the mask {path.name} needs pillow: pip install "guidekit[images]"') from error
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        with Image.open(path, formats=("PNG", "BMP")) as image:
+            return torch.tensor(list(image.convert("L").tobytes())).reshape(image.height, image.width).double()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"{path.name} is damaged or no mask: a PNG, BMP, npy or npz is expected") from error
+
+
+def _measurements(domain: Domain, config: Mapping[str, Any], task: Task, prior: Prior) -> Tensor:
+    """Measurements (n, *M) that files hold, in their own unit."""
+    shape, units = tuple(prior.event_shape), prior.units
+    with torch.no_grad():
+        wanted = tuple(task.operator.forward(units.values(torch.zeros(1, *shape))).shape[1:])
+    found = [_measurement(domain, one, wanted, prior) for one in _places(domain, config, "input", prior)]
+    return task.operator.within(torch.cat(found))
+
+
+def _measurement(domain: Domain, value: Any, wanted: tuple[int, ...], prior: Prior) -> Tensor:
+    """Measurements of one file (n, *M): an array file, or one of the domain's."""
+    path, like_states = Path(str(value)), wanted == tuple(prior.event_shape)
+    if not isinstance(value, int) and readable(path) and (path.suffix != ".npz" or not like_states):
+        array = read_array(path)
+        unit = prior.units.name
+        if array.unit is not None and unit and array.unit != unit:
+            raise ValueError(f"{path.name} is in {array.unit or 'no unit'}; {unit} is expected: convert it")
+        return refused(path.name, torch.from_numpy(array.values).float(), wanted)
+    if like_states:
+        return prior.units.values(_objects(domain, value, "input", prior)[0])
+    return refused(path.name, domain.read_values(path, wanted), wanted)
+
+
+def refused(name: str, found: Tensor, wanted: tuple[int, ...]) -> Tensor:
+    """Measurements with a batch in front.
+
+    Raises:
+        ValueError: another shape, or numbers that are not finite.
+    """
+    size = tuple(found.shape)
+    if size[1:] != wanted and size != wanted and (1, *size) != wanted:
+        raise ValueError(f"{name} holds numbers {size}; this task measures {wanted}, or n of these")
+    if not bool(found.isfinite().all()):
+        raise ValueError(f"{name} has {int((~found.isfinite()).sum())} numbers that are NaN or infinite: mask them")
+    return found if size[1:] == wanted else found.reshape(1, *wanted)
+
+
+def _places(domain: Domain, config: Mapping[str, Any], key: str, prior: Prior) -> list[Any]:
+    """What a setting names: files and numbers."""
+    value, setting = config.get(key), f"task.{key}"
+    if value is None:
+        numbers = _numbers(domain, prior)
+        raise ValueError(f"task={config['name']} needs {setting}=, a file of {domain.objects}{numbers}")
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    if listed and not value:
+        raise ValueError(f"{setting}=[] names no {domain.objects}")
+    return list(value) if listed else [value]
+
+
+def _numbers(domain: Domain, prior: Prior) -> str:
+    shipped = domain.reference(prior=prior)
+    return f" or a number from 0 to {len(shipped) - 1} (shipped test {domain.objects})" if len(shipped) else ""
 
 
 def _read(domain: Domain, config: Mapping[str, Any], key: str, prior: Prior) -> tuple[Tensor, list[str]]:
-    """The state (1, *S) of the object named by a setting, and notes on it."""
-    value, setting = config.get(key), f"task.{key}"
-    shipped = domain.reference(prior=prior)
-    numbers = f"a number from 0 to {len(shipped) - 1} (shipped test {domain.objects})"
-    if value is None:
-        raise ValueError(f"task={config['name']} needs {setting}=, a file of {domain.objects} or {numbers}")
+    """States (n, *S) of the objects named by a setting, all of a folder or list, and notes on them."""
+    found, notes = [], []
+    for value in _places(domain, config, key, prior):
+        states, more = _objects(domain, value, key, prior)
+        found.append(states)
+        notes += more
+    return torch.cat(found), notes
+
+
+def _objects(domain: Domain, value: Any, key: str, prior: Prior) -> tuple[Tensor, list[str]]:
+    """States of a shipped object by number, of the first object of a file, or of all of a folder."""
     if isinstance(value, int) and not isinstance(value, bool):
+        shipped = domain.reference(prior=prior)
         if not 0 <= value < len(shipped):
-            raise ValueError(f"{setting}={value}; a file of {domain.objects} or {numbers} is expected")
+            raise ValueError(f"task.{key}={value}; a file of {domain.objects}{_numbers(domain, prior)} is expected")
         return prior.encode([shipped[value]]), []
-    objects = domain.read_reference(Path(str(value)), prior=prior)
+    path = Path(str(value))
+    objects = domain.read_reference(path, prior=prior)
     notes = [objects.notes] if objects.notes else []
-    if len(objects) > 1:
+    most = len(objects) if path.is_dir() else 1
+    if len(objects) > most:
         notes.append(f"{value} holds {len(objects)} {domain.objects}; the first is taken")
-    return prior.encode(objects[:1]), notes
+    return prior.encode(objects[:most]), notes
+
+
+def _holds(thing: Any, wanted: Objective, depth: int = 4) -> bool:
+    """Whether a guidance, or what it is made of, has an objective."""
+    if thing is wanted:
+        return True
+    if depth == 0:
+        return False
+    if isinstance(thing, Sequence) and not isinstance(thing, str):
+        return any(_holds(one, wanted, depth - 1) for one in thing)
+    held = list(getattr(thing, "objectives", ()))
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        held += [getattr(thing, field.name, None) for field in dataclasses.fields(thing)]
+    return any(_holds(one, wanted, depth - 1) for one in held if not isinstance(one, Tensor | str | int | float))
