@@ -211,10 +211,12 @@ def test_dps_collapses_onto_the_measurement_as_documented():
     posterior = prior.posterior(likelihood)
     assert float(posterior.mean()) == pytest.approx(0.8, abs=1e-6)
     assert float(posterior.covariance().sqrt()) == pytest.approx(0.4472, abs=1e-4)
-    x = gk.sample(prior, gk.guidance.DPS(likelihood, 0.3), 4000, 200, sampler=gk.samplers.Ancestral()).samples
+    x = gk.sample(prior, gk.guidance.DPS(likelihood, 0.3, "norm"), 4000, 200, sampler=gk.samplers.Ancestral()).samples
     assert float(x.mean()) == pytest.approx(1.0, abs=0.03)
     assert float(x.std()) < 0.25
-    narrow = gk.sample(prior, gk.guidance.DPS(likelihood, 0.05), 4000, 200, sampler=gk.samplers.Ancestral()).samples
+    narrow = gk.sample(
+        prior, gk.guidance.DPS(likelihood, 0.05, "norm"), 4000, 200, sampler=gk.samplers.Ancestral()
+    ).samples
     assert float(narrow.mean()) == pytest.approx(1.0, abs=0.03)
     assert float(narrow.std()) < float(x.std())
 
@@ -233,7 +235,7 @@ def test_dps_first_step_is_the_formula():
             seen.setdefault("first", (population.state, step.t, step.u, proposal.kernel))
             return proposal
 
-    gk.sample(prior, gk.chain(gk.guidance.DPS(likelihood, 0.7), Spy()), 5, 10)
+    gk.sample(prior, gk.chain(gk.guidance.DPS(likelihood, 0.7, "norm"), Spy()), 5, 10)
     x, t, u, kernel = seen["first"]
     process = prior.process
     signal, noise = process.coefficients(t)
@@ -250,18 +252,18 @@ def test_dps_first_step_is_the_formula():
 def test_dps_scale_zero_is_unguided_and_rows_are_independent():
     prior, likelihood = measured()
     plain = gk.sample(prior, None, 6, 20).samples
-    assert torch.equal(gk.sample(prior, gk.guidance.DPS(likelihood, 0.0), 6, 20).samples, plain)
-    together = gk.sample(prior, gk.guidance.DPS(likelihood, 0.3), 6, 20)
-    alone = gk.sample(prior, gk.guidance.DPS(likelihood, 0.3), 6, 20, batch_size=1)
+    assert torch.equal(gk.sample(prior, gk.guidance.DPS(likelihood, 0.0, "norm"), 6, 20).samples, plain)
+    together = gk.sample(prior, gk.guidance.DPS(likelihood, 0.3, "norm"), 6, 20)
+    alone = gk.sample(prior, gk.guidance.DPS(likelihood, 0.3, "norm"), 6, 20, batch_size=1)
     torch.testing.assert_close(together.samples, alone.samples)
     assert together.ledger.backward_passes == 20
 
 
 def test_gradients_of_two_plugs_add_up():
     prior, likelihood = measured()
-    half = gk.guidance.DPS(likelihood, 0.15)
-    both = gk.sample(prior, gk.chain(half, gk.guidance.DPS(likelihood, 0.15)), 8, 20)
-    torch.testing.assert_close(both.samples, gk.sample(prior, gk.guidance.DPS(likelihood, 0.3), 8, 20).samples)
+    half = gk.guidance.DPS(likelihood, 0.15, "norm")
+    both = gk.sample(prior, gk.chain(half, gk.guidance.DPS(likelihood, 0.15, "norm")), 8, 20)
+    torch.testing.assert_close(both.samples, gk.sample(prior, gk.guidance.DPS(likelihood, 0.3, "norm"), 8, 20).samples)
 
 
 # Particle methods --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def evidence(guidance, prior=NORMAL, groups=400, **options):
 
 INNER = {
     "nothing": None,
-    "dps": gk.guidance.DPS(LIKELIHOOD, 0.3),
+    "dps": gk.guidance.DPS(LIKELIHOOD),
     "gradient": gk.guidance.GradientGuidance(LIKELIHOOD, 0.7),
     "search": gk.guidance.SVDD(LIKELIHOOD, 3, alpha=1.0),
 }

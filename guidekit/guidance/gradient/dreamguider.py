@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
-import torch
-from torch import Tensor
-
 from guidekit.core.objective import Objective
-from guidekit.core.state import State
 from guidekit.guidance.gradient.engine import GradientGuidance
-from guidekit.guidance.gradient.losses import OfLikelihood, target
+from guidekit.guidance.gradient.losses import target
 from guidekit.objectives.gaussian import GaussianNoise
 from guidekit.registry import register
 
 
 @register("guidance", "dreamguider")
 def Dreamguider(  # noqa: N802 - a preset
-    reward: Objective, scale: float = 0.1, shifts: int = 0, loss: str = "residual"
+    reward: Objective, scale: float = 0.1, loss: str = "residual"
 ) -> GradientGuidance:
     """Guidance without a backward pass through the network: the gradient at the clean estimate, times 1 / a, as a score.
 
@@ -29,14 +22,13 @@ def Dreamguider(  # noqa: N802 - a preset
     Args:
         reward: to be increased, differentiable; of a likelihood the loss is taken.
         scale: share.
-        shifts: the misfit is averaged with that of so many copies, both measurement and clean estimate's measurement
-            rolled by one pixel and partly cut out alike; 0 is none.
         loss: of a likelihood, see `DPS`.
 
     Raises:
         UnknownNameError: no such loss.
 
     Source: Nair & Patel 2024, arXiv:2406.02549; the project page tells the two gradients, not the factors.
+    Its random augmentations of both sides of a loss belong into the objective and are left out.
     """
     objective = target(reward, "Dreamguider", loss)
     return GradientGuidance(
