@@ -13,6 +13,7 @@ from torch import Tensor
 from guidekit.core.objective import Objective, ScoreError
 from guidekit.core.requirements import Fact, GuidanceError
 from guidekit.core.state import batch
+from guidekit.objectives.operators.dense import Dense
 
 Number = float | Tensor
 Held = tuple[Tensor | None, Tensor | None]
@@ -86,6 +87,11 @@ class GaussianNoise(Objective[Held]):
     def scores(self, states: Any, t: Number, rows: Held | None) -> Tensor:
         """log p(y | x_0) in nats, (B,)."""
         std = self.std if rows is None or rows[1] is None else rows[1]
+        if bool((self.std == 0).any()):
+            raise ScoreError(
+                f"{self.name}: a measurement without noise has no density to score; give a noise above 0, or use a "
+                "guidance that only puts it in, such as ddnm, ddrm or replacement"
+            )
         gap = self.residual(states, rows)
         variance = self.variance(t)
         variance = variance.to(gap) if isinstance(variance, Tensor) else variance
@@ -93,15 +99,15 @@ class GaussianNoise(Objective[Held]):
 
 
 def noise_of(value: Any, name: str = "noise") -> Tensor:
-    """A standard deviation as a tensor; a number, or one a sample.
+    """A standard deviation as a tensor; a number, or one a sample. 0 is a measurement that is exact.
 
     Raises:
-        ScoreError: one that is not above 0.
+        ScoreError: one that is below 0 or no number.
     """
     std = torch.as_tensor(value, dtype=torch.get_default_dtype() if not isinstance(value, Tensor) else None)
-    if std.ndim > 1 or not bool(((std > 0) & std.isfinite()).all()):
+    if std.ndim > 1 or not bool(((std >= 0) & std.isfinite()).all()):
         shown = f"{float(std.min()):g}" if std.numel() else "nothing"
-        raise ScoreError(f"{name} must be above 0, got {shown}: a number, or one a sample")
+        raise ScoreError(f"{name} must be at least 0, got {shown}: a number, or one a sample")
     return std
 
 
@@ -112,12 +118,12 @@ class GaussianLikelihood(GaussianNoise):
     Args:
         operator: states (B, *S) -> (B, *M), differentiable; or an `Operator`, see `guidekit.objectives.operators`.
         y: (1, *M), or (P, *M) for the P samples of a run.
-        noise: standard deviation in the unit of the measurement, a number or (P,).
+        noise: standard deviation in the unit of the measurement, a number or (P,); 0 for solvers that need no density.
         spread: t -> variance of operator(x_0) given the noisy state, which is added to noise^2.
         parts: names of the parts of a composite that it looks at.
 
     Raises:
-        ScoreError: a noise that is not above 0, or a measurement with NaN.
+        ScoreError: a noise below 0, or a measurement with NaN.
     """
 
     operator: Any
@@ -180,13 +186,14 @@ class LinearGaussian(GaussianNoise):
         noise_std: standard deviation of the noise, in the unit of y; a number or (P,).
 
     Raises:
-        ScoreError: shapes that do not fit, or a noise that is not above 0.
+        ScoreError: shapes that do not fit, or a noise below 0.
     """
 
     a: Tensor
     y: Tensor
     noise_std: Tensor | float
     std: Tensor = dataclasses.field(init=False, repr=False)
+    operator: Dense = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Make tensors of what was given and check that the shapes fit."""
@@ -197,6 +204,12 @@ class LinearGaussian(GaussianNoise):
             raise ScoreError(
                 f"A is {tuple(self.a.shape)} and y {tuple(self.y.shape)}; expected (m, D) and (m,) or (samples, m)"
             )
+        object.__setattr__(self, "operator", Dense(self.a if self.a.is_floating_point() else self.a.double()))
+
+    @property
+    def provides(self) -> frozenset[Fact]:
+        """A gradient, and what a matrix offers."""
+        return super().provides | self.operator.provides
 
     def rows(self, samples: int) -> Held | None:
         """See `Objective.rows`; a y without a batch is one for all."""

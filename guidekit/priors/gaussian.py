@@ -199,6 +199,22 @@ class Gaussian(GaussianMixture):
         full = covariance if covariance.ndim == 2 else torch.diag_embed(covariance.expand(len(mean)))
         super().__init__(mean[None], covariances=full[None], process=process)
 
+    def conditional_covariance(
+        self, v: Tensor, t: Time | None = None, *, a: Time | None = None, s: Time | None = None
+    ) -> Tensor:
+        """Cov[x_0 | x_t] v = (C^-1 + a^2 / s^2)^-1 v of v (B, D); give a time, or signal and noise (a, s) themselves.
+
+        Raises:
+            ValueError: neither was given.
+        """
+        if t is not None:
+            a, s = self.process.coefficients(t)
+        if a is None or s is None:
+            raise ValueError("give a time, or both a and s")
+        aa, ss = (x[:, None].to(v) if isinstance(x, Tensor) and x.ndim else x for x in (a, s))
+        basis, values = self._basis[0].to(v), self._values[0].to(v)
+        return (v @ basis * (values * ss * ss / (aa * aa * values + ss * ss))) @ basis.T
+
     def _like(self, means: Tensor, covariances: Tensor, weights: Tensor) -> Gaussian:
         return Gaussian(means[0], covariances[0], self.process)
 

@@ -96,6 +96,30 @@ class Karras(_Levels):
 
 
 @dataclasses.dataclass(frozen=True)
+class Levels:
+    """Karras' grid between chosen levels s / a, as far as a process has them.
+
+    What a guidance asks for where nobody chose a grid: a process whose noise ends below `high` starts where it ends.
+
+    Args:
+        low, high: least and largest level above zero.
+        rho: see `Karras`.
+    """
+
+    low: float
+    high: float
+    rho: float = 7.0
+
+    def __call__(self, process: Any, steps: int) -> list[float]:
+        """`steps` + 1 times."""
+        most = process.level(1.0)
+        high = min(self.high, most)
+        if high <= self.low:
+            return process.grid(steps)
+        return Karras(self.low, high, self.rho)(process, steps)
+
+
+@dataclasses.dataclass(frozen=True)
 class LogSNR(_Levels):
     """Levels evenly spaced in their logarithm, which is half of minus the log signal-to-noise ratio.
 
@@ -223,4 +247,4 @@ def times_of(grid: Grid | tuple[float, ...] | None, process: Any, steps: int) ->
     return check_times(grid(process, steps) if callable(grid) else grid)
 
 
-__all__ = ["GRIDS", "Even", "Grid", "Karras", "LogSNR", "Spaced", "check_times", "grid_from", "times_of"]
+__all__ = ["GRIDS", "Even", "Grid", "Karras", "Levels", "LogSNR", "Spaced", "check_times", "grid_from", "times_of"]

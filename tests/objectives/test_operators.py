@@ -16,6 +16,7 @@ from guidekit.objectives.operators import (
     base,
     blur,
     composition,
+    dense,
     fourier,
     interferometry,
     masks,
@@ -33,12 +34,21 @@ from guidekit.testing.operators import uniform
 WAVE, PICTURE, VOLUME = (1, 32), (2, 12, 16), (1, 4, 6, 8)
 motion = blur.motion_kernel(7, 0.5, 1)
 
+
+def normal_matrix(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
 EXAMPLES = {
     "Keep": [
         (masks.Keep(masks.random_pixels(PICTURE)), PICTURE),
         (masks.Keep(masks.outside_box(PICTURE, 0.4)), PICTURE),
         (masks.Keep(masks.traces(WAVE, every=3)), WAVE),
         (masks.Keep(masks.traces(VOLUME, 0.5, axis=-2)), VOLUME),
+    ],
+    "Dense": [
+        (dense.Dense(normal_matrix(5, 32), WAVE), WAVE),
+        (dense.Dense(normal_matrix(9, 3) @ normal_matrix(3, 6)), (6,)),
     ],
     "BlockMean": [
         (resampling.BlockMean(PICTURE, 4), PICTURE),
