@@ -27,8 +27,8 @@ from guidekit.training.objectives import OBJECTIVES
 from guidekit.training.place import Place, claimed, made_if_used, workplace
 from guidekit.training.states import read_state, record_of
 
-OF_SAMPLES = ("value", "refiner")
-"""Kinds of trainers that learn from samples of a prior; each is a module <kind>_job of guidekit.training."""
+OF_SAMPLES = ("value", "refiner", "gaussian_field")
+"""Kinds of trainers that learn from samples, or at once; each is a module <kind>_job of guidekit.training."""
 
 
 def run(config: dict[str, Any]) -> None:
@@ -82,7 +82,8 @@ def learn_from_samples(config: dict[str, Any], kind: str, domain: Domain, consol
         raise UnknownNameError("trainer.kind", str(kind), OF_SAMPLES)
     for name in ("init", "prepare"):
         if config[name]:
-            raise ValueError(f"{name}= is for priors; trainer={kind} learns from samples of prior=")
+            does = "fits one at once" if kind == "gaussian_field" else "learns from samples of prior="
+            raise ValueError(f"{name}= is for priors; trainer={kind} {does}")
     job = importlib.import_module(f"guidekit.training.{kind}_job")
     with going_on(config) as place:
         if not job.train(config, domain, place, console):

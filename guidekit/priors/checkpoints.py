@@ -15,7 +15,7 @@ from guidekit.io.archives import reason
 from guidekit.io.contents import ordinary
 from guidekit.io.files import write_atomic
 from guidekit.networks import NETWORKS
-from guidekit.priors import neural, tokens
+from guidekit.priors import field_checkpoint, neural, tokens
 from guidekit.priors.described import refuse_odd_process, wrong
 from guidekit.priors.tokens import TokenPrior
 from guidekit.priors.weights import CheckpointError, made_for, read_weights
@@ -119,9 +119,10 @@ def _load(path: str | Path, domain: str, made_from: Callable[[dict, nn.Module], 
     needed = "vocab_size" if made_from is tokens.made_from else "event_shape"
     if needed not in description:
         raise CheckpointError(f"{path}: its description has no {needed!r}; a prior of {domain} has one")
-    network = load_network(path, description).eval().requires_grad_(False)
+    field = description["network"]["name"] == field_checkpoint.NAME and needed == "event_shape"
+    network: Any = None if field else load_network(path, description).eval().requires_grad_(False)
     try:
-        prior = made_from(description, network)
+        prior: Any = field_checkpoint.field_from(path, description) if field else made_from(description, network)
         refuse_odd_process(prior.process)
     except Exception as error:  # whatever the options of a process lead to
         raise CheckpointError(f"{path}: no prior can be made of its description ({reason(error)})") from error

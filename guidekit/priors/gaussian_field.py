@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from guidekit.objectives.gaussian import GaussianNoise
     from guidekit.priors.conditioned_field import ConditionedField
 
-LEAST = 1e-7
+LEAST = 1e-10
 """Variances below this share of the largest are taken as it, so that every direction has some."""
 
 

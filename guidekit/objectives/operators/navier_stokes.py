@@ -179,13 +179,18 @@ class NavierStokes(Operator):
             raise ValueError(f"every={self.every} does not divide the {self.flow.size} points of the grid")
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """S, of one state without the batch."""
+        return (1, self.flow.size, self.flow.size)
+
+    @property
     def differentiable(self) -> bool:  # type: ignore[override]
         """Whether gradients go through."""
         return not self.black_box
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        if x.ndim != 4 or tuple(x.shape[1:]) != (1, self.flow.size, self.flow.size):
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
             raise ValueError(f"states {tuple(x.shape)}; expected (B, 1, {self.flow.size}, {self.flow.size})")
         w = x[:, 0]
         if self.black_box:
