@@ -40,9 +40,7 @@ def test_every_task_takes_the_states_it_is_for(name):
 def test_files_of_settings_say_what_signatures_say(name):
     given = {key: value for key, value in load_group("task", name).items() if key not in COMMON}
     signature = list(inspect.signature(RESTORATION[name]).parameters.values())[1:]
-    assert {one.name: one.default for one in signature if one.name != "options"} == {
-        key: value for key, value in given.items() if key != "options"
-    }
+    assert {one.name: one.default for one in signature} == given
 
 
 def test_kinds_of_a_task():

@@ -31,7 +31,11 @@ class OfLikelihood(Objective[Any]):
     """
 
     likelihood: GaussianNoise
-    differentiable = True
+
+    @property
+    def differentiable(self) -> bool:  # type: ignore[override]
+        """Where the likelihood is."""
+        return self.likelihood.differentiable
 
     @property
     def name(self) -> str:
