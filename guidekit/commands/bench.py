@@ -1,4 +1,4 @@
-"""`guidekit bench`: ratios of seconds, figures of several guidances side by side, or the claims of the methods."""
+"""`guidekit bench`: ratios of seconds, figures of several guidances side by side, posteriors, or claims of methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from guidekit.domain import UnknownNameError
 from guidekit.reporting.console import Console
 
-SUITES = ("speed", "guidance", "evidence")
+SUITES = ("speed", "guidance", "posterior", "gmm", "evidence")
 
 
 def run(config: dict[str, Any]) -> None:
@@ -30,7 +30,16 @@ def run(config: dict[str, Any]) -> None:
     if config["suite"] == "guidance":
         from guidekit.bench import guidance
 
-        guidance.run(config | {"seeds": runs(config["seeds"])}, console)
+        steps = 64 if config["steps"] is None else config["steps"]
+        guidance.run(config | {"seeds": runs(config["seeds"]), "steps": steps}, console)
+    elif config["suite"] == "posterior":
+        from guidekit.bench import posterior
+
+        posterior.run(config, console)
+    elif config["suite"] == "gmm":
+        from guidekit.bench import gmm
+
+        gmm.run(config, console)
     else:
         from guidekit.bench import speed
 

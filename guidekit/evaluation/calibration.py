@@ -132,17 +132,17 @@ def tarp(truths: Tensor, draws: Tensor, references: Tensor | None = None, seed: 
     Args:
         truths, draws: see above.
         references: (P, D); None is for each problem the truth of another one, so that they lie where data are.
-        seed: of that choice.
+        seed: of that choice, and of where within its interval of shares each rank lies.
 
     Returns:
-        (rank + 1/2) / (S + 1), as `uniform_shares` tests them.
+        (rank + a uniform number) / (S + 1), as `uniform_shares` tests them.
 
     Source: Lemos et al. 2023, arXiv:2302.03026, algorithm 2. References that do not depend on the measurement accept a
     solver that ignores it and draws from the prior: look at `bias` or `coverage` as well.
     """
     truths, draws = checked(truths, draws)
+    generator = torch.Generator().manual_seed(seed)
     if references is None:
-        generator = torch.Generator().manual_seed(seed)
         references = truths[_others(len(truths), generator)]
     std = truths.std(0).clamp_min(1e-12) if len(truths) > 1 else torch.ones_like(truths[0])
 
@@ -150,7 +150,7 @@ def tarp(truths: Tensor, draws: Tensor, references: Tensor | None = None, seed: 
         return ((points - references[:, None].to(points)) / std).norm(dim=-1)
 
     rank = (distances(draws) < distances(truths[:, None])).sum(1)
-    return (rank + 0.5) / (draws.shape[1] + 1)
+    return (rank + torch.rand(len(rank), generator=generator, dtype=torch.float64).to(draws)) / (draws.shape[1] + 1)
 
 
 def _others(count: int, generator: torch.Generator) -> Tensor:

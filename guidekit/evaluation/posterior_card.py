@@ -23,6 +23,9 @@ BIAS = 0.30
 POINT = 0.10
 """Spread below which there is no posterior, but one answer."""
 
+LOST = 1e3
+"""A draw with a number so many times beyond all truths, or none at all, has diverged."""
+
 FEWEST = 20
 """Problems below which no classifier is trained."""
 
@@ -44,8 +47,8 @@ class Card:
         ranks: p of the chi-square tests of ranks, Bonferroni-corrected.
         tarp: p of the test of `calibration.tarp`.
         told: accuracy by which a classifier tells draws from exact ones, see `c2st`; NaN where there are none.
-        problems: P of which draws were finite.
-        failed: P of which they were not.
+        problems: P of which no draw was lost.
+        failed: P of which one was.
     """
 
     coverage: float
@@ -80,8 +83,8 @@ def word(coverage: float, spread: float, bias: float) -> str:
     return "wide" if spread > SPREAD[1] or coverage > COVERAGE[1] else "calibrated"
 
 
-def card(truths: Tensor, draws: Tensor, exact: Tensor | None = None, directions: int = 32) -> Card:
-    """The card of draws (P, S, D) for truths (P, D); problems with a draw that is not finite are counted and left out.
+def card(truths: Tensor, draws: Tensor, exact: Tensor | None = None, directions: int = 32, points: int = 1000) -> Card:
+    """The card of draws (P, S, D) for truths (P, D); problems with a draw that is lost are counted and left out.
 
     Statistics are sums along random directions, whose coverage is that of the whole posterior, not of its coordinates.
 
@@ -90,27 +93,30 @@ def card(truths: Tensor, draws: Tensor, exact: Tensor | None = None, directions:
         draws: (P, draws, *S), of measurements of the truths.
         exact: (P, R, *S), draws from the exact posteriors; None where nobody has them.
         directions: number of statistics.
+        points: that a classifier is trained on, of either set; 0 is none.
 
     Raises:
-        ValueError: shapes that do not fit, or no problem that is left.
+        ValueError: shapes that do not fit, or no problem that is left: all have lost draws.
     """
     truths, draws = truths.flatten(1), draws.flatten(2)
-    fine = draws.isfinite().flatten(1).all(1)
+    fine = (draws.abs() < LOST * (truths.abs().amax() + 1e-12)).flatten(1).all(1)
     if not bool(fine.any()):
-        raise ValueError(f"none of {len(truths)} problems has finite draws")
+        raise ValueError(f"none of {len(truths)} problems has kept its draws: they have diverged")
     flat_draws = draws[fine]
     seen, made = (calibration.projected(one, directions) for one in (truths[fine], flat_draws))
     inside = calibration.coverage(seen, made, 0.9)
     if exact is not None:
-        known = calibration.projected(exact.flatten(2)[fine], directions)
+        known: Tensor | None = calibration.projected(exact.flatten(2)[fine], directions)
         spread, off = calibration.spread(made, known), calibration.bias(made, known)
-        told = c2st(_standard(made, known), _standard(known, known))[0] if len(made) >= FEWEST else math.nan
     else:
-        told = math.nan
         z = calibration.z_scores(seen, made)
         spread = 1 / math.sqrt(float(z.square().mean()))
+        known = None
         means = z.mean(0).abs() - 2 * z.std(0) / math.sqrt(len(z))
         off = max(float(means.max()), 0.0) if len(z) > 1 else 0.0
+    told = math.nan
+    if known is not None and points and len(made) >= FEWEST:
+        told = c2st(_standard(made, known, points), _standard(known, known, points))[0]
     found = calibration.uniform_ranks(calibration.ranks(seen, made), made.shape[1])
     shares = calibration.tarp(truths[fine], flat_draws)
     covered, error = mean_with_error(inside)
@@ -128,7 +134,7 @@ def card(truths: Tensor, draws: Tensor, exact: Tensor | None = None, directions:
     )
 
 
-def _standard(draws: Tensor, exact: Tensor, points: int = 1000, columns: int = 8) -> Tensor:
+def _standard(draws: Tensor, exact: Tensor, points: int, columns: int = 8) -> Tensor:
     """Up to so many points of all problems, each in units of its exact posterior, and the first columns of them."""
     each = min(draws.shape[1], max(1, points // len(draws)))
     standard = (draws[:, :each] - exact.mean(1, keepdim=True)) / exact.std(1, keepdim=True).clamp_min(1e-12)

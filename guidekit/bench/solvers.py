@@ -1,0 +1,120 @@
+"""The guidances that promise a posterior, and the settings that their pages recommend for one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from guidekit import registry
+from guidekit.core.guidance import Fact, Guidance
+from guidekit.core.objective import Objective
+from guidekit.core.sampler import Sampler
+from guidekit.errors import UnknownNameError
+from guidekit.objectives.gaussian import GaussianNoise
+from guidekit.priors.gaussian_field import GaussianField
+from guidekit.processes.grids import Karras
+from guidekit.running.settings import is_goal, members
+from guidekit.samplers import Ancestral, DPMSolver
+
+GRID = Karras(0.02, 20.0)
+"""Noise levels, in the unit of data with a std of about 1: starting higher, or ending lower, gains nothing."""
+
+FAMILIES = ("guidekit.guidance.gradient.", "guidekit.guidance.inverse.")
+"""Where guidances by an objective are that may as well be a likelihood."""
+
+FIELD = "the fitted field"
+"""Stands for a Gaussian field fitted to draws from the prior, see `guidekit.bench.exact.fitted`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Solver:
+    """A guidance with settings.
+
+    Args:
+        guidance: its registered name.
+        options: settings that differ from its defaults; `FIELD` is replaced.
+        sampler: None is second order, ancestral where noise is needed.
+        variant: what tells it from others of the same guidance.
+    """
+
+    guidance: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sampler: Sampler | None = None
+    variant: str = ""
+
+    @property
+    def title(self) -> str:
+        """Of its card."""
+        return f"{self.guidance} {self.variant}".strip()
+
+    def made(self, likelihood: Objective, field: Callable[[], GaussianField]) -> Guidance:
+        """The guidance for a likelihood; what it needs of a fitted field is given."""
+        kind = registry.get("guidance", self.guidance)
+        options = {name: field() if value is FIELD else value for name, value in self.options.items()}
+        for setting in registry.settings(kind):
+            if setting.required and setting.name not in options and GaussianField in members(setting.annotation):
+                options[setting.name] = field()
+        return kind(**{goal_of(kind): likelihood}, **options)
+
+    def sampled_by(self, guidance: Guidance) -> Sampler:
+        """The sampler of its card."""
+        if self.sampler is not None:
+            return self.sampler
+        needed = {fact for member in guidance.members for fact in member.requires}
+        return Ancestral(times=GRID) if Fact.NOISE in needed else DPMSolver(times=GRID)
+
+
+ANCESTRAL = Ancestral(times=GRID)
+
+RECOMMENDED: Mapping[str, tuple[Solver, ...]] = {
+    "replacement": (Solver("replacement", sampler=ANCESTRAL),),
+}
+"""Solvers by the name of their guidance, where defaults and second-order steps are not what is recommended."""
+
+
+def goal_of(kind: Callable[..., Any]) -> str:
+    """The name of the required argument of a guidance that a likelihood can stand for; empty where there is none."""
+    for setting in registry.settings(kind):
+        if not (setting.required and is_goal(setting)):
+            continue
+        found = members(setting.annotation)
+        if any(isinstance(one, type) and issubclass(one, GaussianNoise) for one in found):
+            return setting.name
+        if setting.name in ("likelihood", "objective", "reward"):
+            return setting.name
+    return ""
+
+
+def solvers() -> Iterator[Solver]:
+    """All solvers: guidances whose required argument is a likelihood, and those of the families above."""
+    for name, kind in registry.usable("guidance"):
+        goal, module = goal_of(kind), getattr(kind, "__module__", "")
+        if goal == "likelihood" or (goal and module.startswith(FAMILIES)):
+            yield from RECOMMENDED.get(name, (Solver(name),))
+
+
+def chosen(names: list[Any] | None) -> list[Solver]:
+    """Solvers by guidance, title or {name: ..., settings}; all for None.
+
+    Raises:
+        UnknownNameError: no guidance of that name, or none that takes a likelihood.
+    """
+    known = list(solvers())
+    if names is None:
+        return known
+    found: list[Solver] = []
+    for one in names:
+        if isinstance(one, Mapping):
+            options = {key: value for key, value in one.items() if key != "name"}
+            said = " ".join(f"{key}={value}" for key, value in options.items())
+            fits = [Solver(str(one.get("name")), options, variant=said)]
+            unknown = fits[0].guidance not in {solver.guidance for solver in known}
+        else:
+            fits = [solver for solver in known if one in (solver.guidance, solver.title)]
+            unknown = not fits
+        if unknown:
+            name = one.get("name") if isinstance(one, Mapping) else one
+            raise UnknownNameError("guidance of a likelihood", str(name), sorted({solver.title for solver in known}))
+        found += fits
+    return found
