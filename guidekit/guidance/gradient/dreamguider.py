@@ -13,10 +13,10 @@ from guidekit.registry import register
 def Dreamguider(  # noqa: N802 - a preset
     reward: Objective, scale: float = 0.1, loss: str = "residual"
 ) -> GradientGuidance:
-    """Guidance without a backward pass through the network: the gradient at the clean estimate, times 1 / a, as a score.
+    """No backward pass through the network: the gradient at the clean estimate acts as a score.
 
-    The clean estimate moves by scale rms(noise) (s / a) along it and the noise of the step follows: a share of what is
-    still unknown, whatever the unit of the loss. Right at low noise, where the Jacobian of the network is 1 / a; too far
+    The clean estimate moves by scale rms(noise) s / sqrt(a^2 + s^2) along it and the noise follows: a share of what is
+    still unknown, whatever the unit of the loss. Right at low noise, where the network's Jacobian is 1 / a; too far
     in directions that the network knows better at high noise.
 
     Args:

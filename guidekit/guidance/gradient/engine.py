@@ -41,7 +41,8 @@ SOURCES = ("through", "frozen", "noisy")
 """Where the gradient is taken.
 
 through: at x_t, through the network: grad_{x_t} f(E[x_0 | x_t]).
-frozen: at the clean estimate, times 1 / a, as if the predicted noise were fixed: no backward pass through the network.
+frozen: at the clean estimate, times a / (a^2 + s^2), the Jacobian of a denoiser of data with unit variance, which tends
+    to 1 / a without noise, as of any other: no backward pass through the network.
 noisy: of a value f(x_t, t) of noisy states, at x_t.
 """
 
@@ -209,7 +210,7 @@ class GradientGuidance(Guidance[None]):
         """The gradient of a source that does not look through the network."""
         if self.source == "frozen":
             found = clean_slopes(score, prediction)
-            return each(lambda part, slope: slope / column(part.a, slope), prediction, found)
+            return each(_through_data_of_unit_size, prediction, found)
         question.population.setup.network.ledger.count(value_calls=batch(question.x))
         with torch.enable_grad():
             leaf = question.x.detach().requires_grad_()
@@ -299,6 +300,11 @@ class GradientGuidance(Guidance[None]):
                     f"{len(setup.steps)} (t={step.t:.3g}, sampler {type(setup.sampler).__name__}); "
                     f"make scale smaller (now {self.scale}), or take more steps"
                 )
+
+
+def _through_data_of_unit_size(part: GaussianPrediction, slope: Tensor) -> Tensor:
+    """The gradient at x_t from that at the clean estimate, where the network is not looked through; see `SOURCES`."""
+    return slope * column(part.a / (part.a * part.a + part.s * part.s), slope)
 
 
 class ExplodedError(ValueError):

@@ -1,4 +1,4 @@
-"""Universal Guidance: a gradient through the network as a score, the clean estimate optimized, and every step repeated."""
+"""Universal Guidance: a gradient through the network as a score, and the clean estimate optimized; steps repeated."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def UniversalGuidance(  # noqa: N802 - a preset
     """Universal guidance: noise + scale s grad_{x_t} of the loss (forward), clean estimate optimized (backward).
 
     Both start from the unguided estimate, and the noise of the step follows from the guided one. With repeats, every
-    step is taken again from fresh noise. Where states are tokens, their law is tilted. With scale 1 and a log-likelihood
-    it adds the score of p(y | E[x_0 | x_t]), which trusts the measurement too much where much noise is left.
+    step is taken again from fresh noise. Where states are tokens, their law is tilted. At scale 1 a log-likelihood
+    adds the score of p(y | E[x_0 | x_t]), which trusts the measurement too much where much noise is left.
 
     Args:
         reward: to be increased, differentiable; of a likelihood the loss is taken.
