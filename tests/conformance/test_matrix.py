@@ -310,6 +310,8 @@ CHECKED = [
     (["tag"], [*(column for column in COLUMNS if column not in ("dna", *CHAINS))], "is a black box: use"),
     (["time_travel", "restart"], ["molecules", "dna", "masked_chain"], "keeps a time for every row"),
     (["slcd", "minority"], PARTS, "trained on"),
+    (["field_correction"], [*PICTURES, "mixture"], "needs a Gaussian field"),
+    (["freedom", "geoguide", "lgd", "tfg", "dreamguider"], ["dna"], "tokens of this prior .* have none"),
 ]
 """Refusals by checks beyond the facts."""
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.guidance.gradient.engine import ALWAYS, GradientGuidance
 from guidekit.guidance.gradient.losses import target
 from guidekit.objectives.gaussian import GaussianNoise
-from guidekit.objectives.reward import objective_of
 from guidekit.registry import register
 
 NORM_SCALE = 0.3
@@ -55,7 +53,7 @@ def SparseGradient(  # noqa: N802 - a preset
     window: tuple[float, float] = ALWAYS,
     reuse: bool = False,
     loss: str = "residual",
-) -> Guidance:
+) -> GradientGuidance:
     """DPS whose gradient is taken in every third step only.
 
     Any gradient guidance is made sparse the same way: `sparse(guidance, every, window)`. With every=1 and the whole
@@ -71,12 +69,13 @@ def SparseGradient(  # noqa: N802 - a preset
     Source: the aim of "Conditional Image Generation with Pretrained Generative Model", which says what it saves but not
     how; stride, window and reuse are this library's.
     """
-    return sparse(DPS(likelihood, scale, loss), every, window, reuse)
+    made = sparse(DPS(likelihood, scale, loss), every, window, reuse)
+    return dataclasses.replace(made, title="SparseGradient")
 
 
+@register("tool", "sparse")
 def sparse(
     guidance: GradientGuidance, every: int = 3, window: tuple[float, float] = ALWAYS, reuse: bool = False
 ) -> GradientGuidance:
     """A gradient guidance that takes its gradient in every so many steps of a window; see `SparseGradient`."""
-    objective_of(guidance.objective, "sparse")
     return dataclasses.replace(guidance, every=every, window=window, reuse=reuse)

@@ -227,7 +227,7 @@ class GradientGuidance(Guidance[None]):
 
     def _plug(self, scale: float, part: GaussianPrediction, gradient: Tensor) -> Tensor:
         """scale s^2 / a gradient, by which a score plug moves the clean estimate."""
-        size: Any = scale * part.s * part.s / part.a
+        size: Any = scale * part.s * part.s / _least(part.a)
         if self.rule is not None:
             size = size * self.rule(Spot(part, gradient, (1.0, 0.0), 1))
         return column(size.to(gradient), gradient) * gradient if isinstance(size, Tensor) else size * gradient
@@ -300,6 +300,11 @@ class GradientGuidance(Guidance[None]):
                     f"{len(setup.steps)} (t={step.t:.3g}, sampler {type(setup.sampler).__name__}); "
                     f"make scale smaller (now {self.scale}), or take more steps"
                 )
+
+
+def _least(a: Any) -> Any:
+    """The signal, or next to nothing where there is none and the gradient is zero."""
+    return a.clamp_min(1e-12) if isinstance(a, Tensor) else max(a, 1e-12)
 
 
 def _through_data_of_unit_size(part: GaussianPrediction, slope: Tensor) -> Tensor:
