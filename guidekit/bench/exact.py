@@ -189,7 +189,8 @@ def mixture_of(prior: Prior) -> Mixture:
 def fitted(prior: Prior, draws: int = 4000) -> GaussianField:
     """The Gaussian field of so many draws from a prior: what a user would fit to data."""
     states = mixture_of(prior).sample(draws, torch.Generator().manual_seed(17)).unflatten(1, prior.event_shape)
-    return GaussianField.fit(states, basis="dense", process=prior.process)
+    process: Any = prior.process
+    return GaussianField.fit(states, basis="dense", process=process)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

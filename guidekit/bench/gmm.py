@@ -104,6 +104,7 @@ class UnitMixture(Prior):
 
     name = "mixture of unit Gaussians"
     dtype = torch.float64
+    process: GaussianProcess
 
     def __init__(self, means: Tensor, log_w: Tensor, process: GaussianProcess) -> None:
         self.means, self.log_w, self.process = means, log_w, process

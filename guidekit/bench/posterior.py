@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,7 +24,7 @@ from guidekit.core.requirements import suits
 from guidekit.core.sampler import Sampler
 from guidekit.domain import configured
 from guidekit.errors import UnknownNameError
-from guidekit.evaluation.posterior_card import WORDS, Card, card
+from guidekit.evaluation.posterior_card import WORDS, Card, DivergedError, card
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.operators.base import Operator
 from guidekit.reporting.console import Console
@@ -76,7 +78,7 @@ def check(
         raise ValueError(f"draws={draws}, problems={problems}; 5 and 10 are needed at least")
     if truths is None:
         truths = _truths(prior, problems, seed)
-    forward = getattr(operator, "forward", operator)
+    forward: Any = getattr(operator, "forward", operator)
     clean = forward(truths)
     y = clean + noise * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
     likelihood = GaussianLikelihood(operator, y.repeat_interleave(draws, 0), noise)
@@ -135,11 +137,17 @@ def measured(solver: Solver | None, name: str, steps: int, each: int, seed: int 
     return {
         "card": _told(card(truths, draws, known)),
         "noise": {
-            level: _told(card(truths[rows_], draws[rows_], known[rows_], points=0)) for level, rows_ in levels.items()
+            level: _attempt(functools.partial(_at_noise, truths[place], draws[place], known[place]))
+            for level, place in levels.items()
         },
         "rows": round(rows, 2),
         "seconds": round(time.perf_counter() - began, 2),
     }
+
+
+def _at_noise(truths: Tensor, draws: Tensor, known: Tensor) -> dict[str, Any]:
+    told = _told(card(truths, draws, known, points=0))
+    return {name: told[name] for name in ("coverage", "spread", "bias", "failed", "verdict")}
 
 
 @functools.cache
@@ -153,18 +161,21 @@ def _field(name: str) -> Any:
 
 
 def _told(found: Card) -> dict[str, Any]:
-    figures = {key: round(value, 4) for key, value in dataclasses.asdict(found).items()}
+    figures = {k: None if math.isnan(v) else round(v, 4) for k, v in dataclasses.asdict(found).items()}
     return figures | {"verdict": found.verdict}
 
 
 def label(priors: Mapping[str, Mapping[str, Any]], steps: int = STEPS[0]) -> str:
-    """The one word for a solver: that of the prior where its coverage is farthest from 90 % at so many steps.
+    """The one word for a solver: that of the prior where its coverage is farthest from 90 %; biased if it diverges.
 
     Args:
         priors: its figures, by prior and number of steps.
         steps: of the sampler.
     """
-    cards = [one[str(steps)]["card"] for one in priors.values() if "card" in one.get(str(steps), {})]
+    cells = [one.get(str(steps), {}) for one in priors.values()]
+    cards = [cell["card"] for cell in cells if "card" in cell]
+    if any("diverged" in cell for cell in cells):
+        return "biased"
     if not cards:
         return "-"
     failing = [one for one in cards if one["verdict"] != WORDS[0]]
@@ -195,17 +206,15 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     record = opened(config["output"], {"problems": each, "seed": config["seed"]}, config["overwrite"], "cards")
     with progress_bar(console) as bar:
         task = bar.add_task("", text="")
-        for solver in wanted:
+        for count, solver, name in itertools.product(steps, wanted, priors):
             title = REFERENCE if solver is None else solver.title
-            for name in priors:
-                cells = record["cards"].setdefault(title, {}).setdefault(name, {})
-                for count in steps:
-                    if str(count) in cells:
-                        continue
-                    bar.update(task, description=title, text=f"{name}, {count} steps")
-                    cells[str(count)] = _attempt(lambda: measured(solver, name, count, each, config["seed"]))  # noqa: B023
-                    record["labels"] = labels(record["cards"])
-                    written(config["output"], record)
+            cells = record["cards"].setdefault(title, {}).setdefault(name, {})
+            if str(count) in cells:
+                continue
+            bar.update(task, description=title, text=f"{name}, {count} steps")
+            cells[str(count)] = _attempt(functools.partial(measured, solver, name, count, each, config["seed"]))
+            record["labels"] = labels(record["cards"])
+            written(config["output"], record)
     console.print(table(record["cards"], [REFERENCE, *(one.title for one in wanted if one)], steps))
     return record
 
@@ -214,19 +223,16 @@ def _attempt(job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Figures, or why there are none."""
     try:
         return job()
+    except DivergedError as error:
+        return {"diverged": str(error)}
     except (ValueError, ArithmeticError, RuntimeError) as error:
         return {"refused": " ".join(str(error).split())}
 
 
 def labels(cards: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The word for every guidance: that of its best variant, as it is the one that its page recommends for this."""
-    words: dict[str, str] = {}
-    for title, priors in cards.items():
-        if title != REFERENCE:
-            name, found = title.partition(" ")[0], label(priors)
-            if words.get(name) != WORDS[0] and found != "-":
-                words[name] = found
-    return words
+    """The word for every guidance with its defaults, by name; variants have theirs in the tables."""
+    found = {title: label(priors) for title, priors in cards.items() if " " not in title}
+    return {title: word for title, word in found.items() if word != "-"}
 
 
 def counts(steps: Any, usual: Sequence[int]) -> list[int]:
@@ -313,7 +319,7 @@ def table(cards: Mapping[str, Mapping[str, Any]], titles: Sequence[str], steps: 
 def shown(cell: Mapping[str, Any]) -> tuple[str, str]:
     """Figures and verdict of a cell, as tables have them."""
     if "card" not in cell:
-        return "-", "refused" if cell else "-"
+        return "-", next(iter(cell), "-")
     one = cell["card"]
     failed = f" ({one['failed']} failed)" if one["failed"] else ""
     return f"{100 * one['coverage']:.0f} / {one['spread']:.2f} / {one['bias']:.2f}{failed}", one["verdict"]

@@ -34,7 +34,7 @@ class Solver:
     Args:
         guidance: its registered name.
         options: settings that differ from its defaults; `FIELD` is replaced.
-        sampler: None is second order, ancestral where noise is needed.
+        sampler: None is what the guidance asks for, or else second order, ancestral where noise is needed.
         variant: what tells it from others of the same guidance.
     """
 
@@ -53,13 +53,14 @@ class Solver:
         kind = registry.get("guidance", self.guidance)
         options = {name: field() if value is FIELD else value for name, value in self.options.items()}
         for setting in registry.settings(kind):
-            if setting.required and setting.name not in options and GaussianField in members(setting.annotation):
+            takes = setting.name == "field" or GaussianField in members(setting.annotation)
+            if setting.required and setting.name not in options and takes:
                 options[setting.name] = field()
         return kind(**{goal_of(kind): likelihood}, **options)
 
-    def sampled_by(self, guidance: Guidance) -> Sampler:
-        """The sampler of its card."""
-        if self.sampler is not None:
+    def sampled_by(self, guidance: Guidance) -> Sampler | None:
+        """The sampler of its card; None is what the guidance asks for."""
+        if self.sampler is not None or any(member.default_sampler is not None for member in guidance.members):
             return self.sampler
         needed = {fact for member in guidance.members for fact in member.requires}
         return Ancestral(times=GRID) if Fact.NOISE in needed else DPMSolver(times=GRID)
@@ -68,20 +69,34 @@ class Solver:
 ANCESTRAL = Ancestral(times=GRID)
 
 RECOMMENDED: Mapping[str, tuple[Solver, ...]] = {
+    "daps": (Solver("daps"), Solver("daps", {"field": FIELD}, variant="field")),
+    "ddnm": (Solver("ddnm"), Solver("ddnm", {"eta": 0.85}, ANCESTRAL, "eta=0.85, levels to .02")),
+    "ddrm": (Solver("ddrm"), Solver("ddrm", {}, ANCESTRAL, "levels to .02")),
+    "diffpir": (
+        Solver("diffpir"),
+        Solver("diffpir", {"weight": 2.0, "zeta": 0.5}, ANCESTRAL, "weight=2 zeta=0.5, levels to .02"),
+    ),
+    "dps": (Solver("dps", sampler=ANCESTRAL), Solver("dps", {"loss": "norm"}, ANCESTRAL, "loss=norm")),
+    "pigdm": (Solver("pigdm", sampler=DPMSolver(eta=1.0, times=GRID)),),
+    "pnp_dm": (Solver("pnp_dm"), Solver("pnp_dm", {"calls": 5}, variant="calls=5")),
     "replacement": (Solver("replacement", sampler=ANCESTRAL),),
 }
-"""Solvers by the name of their guidance, where defaults and second-order steps are not what is recommended."""
+"""Solvers by the name of their guidance, where defaults and second-order steps are not all that is to be judged."""
 
 
 def goal_of(kind: Callable[..., Any]) -> str:
-    """The name of the required argument of a guidance that a likelihood can stand for; empty where there is none."""
+    """The name of the argument of a guidance that a likelihood can stand for; empty where there is none.
+
+    A required likelihood, or in the families above whatever takes the objective of the run.
+    """
+    family = getattr(kind, "__module__", "").startswith(FAMILIES)
     for setting in registry.settings(kind):
-        if not (setting.required and is_goal(setting)):
+        if not is_goal(setting):
             continue
         found = members(setting.annotation)
-        if any(isinstance(one, type) and issubclass(one, GaussianNoise) for one in found):
+        if setting.required and any(isinstance(one, type) and issubclass(one, GaussianNoise) for one in found):
             return setting.name
-        if setting.name in ("likelihood", "objective", "reward"):
+        if setting.name == "likelihood" or (family and setting.name in ("objective", "reward")):
             return setting.name
     return ""
 
@@ -89,8 +104,7 @@ def goal_of(kind: Callable[..., Any]) -> str:
 def solvers() -> Iterator[Solver]:
     """All solvers: guidances whose required argument is a likelihood, and those of the families above."""
     for name, kind in registry.usable("guidance"):
-        goal, module = goal_of(kind), getattr(kind, "__module__", "")
-        if goal == "likelihood" or (goal and module.startswith(FAMILIES)):
+        if goal_of(kind):
             yield from RECOMMENDED.get(name, (Solver(name),))
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from guidekit import registry
 from guidekit.errors import UnknownNameError
 from guidekit.reporting.console import Console
-from guidekit.running.catalog import catalog
+from guidekit.running.catalog import catalog, labels
 from guidekit.running.groups import has_file, load_group
 
 GROUPS = {"guidance": "guidance", "sampler": "samplers"}
@@ -49,6 +49,8 @@ def _explain(console: Console, group: str, name: str, content: dict[str, Any]) -
     console.print(f"{group}={name}\n\n{doc}\n", markup=False, highlight=False, soft_wrap=True)
     facts = {"needs": "needs", "on": "works on", "place": "place", "noise": "draws noise"}
     rows = [(words, told[key]) for key, words in facts.items() if key in told]
+    if group == "guidance" and name in labels():
+        rows.append(("posterior", f"{labels()[name]} (see docs/certified.md)"))
     table = _table("", "", "")
     table.show_header = False
     for row in [*rows, *((f"{group}.{key}=", _value(value)) for key, value in told["settings"].items())]:
@@ -87,12 +89,12 @@ def _domains(content: dict[str, Any]) -> Table:
 
 
 def _guidance(content: dict[str, Any]) -> Table:
-    table = _table("guidance", "guidance=", "what it does", "needs", "works on", "place")
-    table.caption = "guidekit list svdd says more of one, and names its settings"
+    table = _table("guidance", "guidance=", "what it does", "needs", "works on", "place", "posterior")
+    table.caption = "guidekit list svdd says more of one, and names its settings; posteriors: docs/certified.md"
     for name, one in content["guidance"].items():
-        table.add_row(name, one["what"], one["needs"], one["on"], one["place"])
+        table.add_row(name, one["what"], one["needs"], one["on"], one["place"], labels().get(name, "-"))
     table.add_row(
-        "chain", "Several, inside first, in the order of their places: guidance.of=[svdd,best_of_n]", "-", "-", "-"
+        "chain", "Several, inside first, in the order of their places: guidance.of=[svdd,best_of_n]", *4 * "-"
     )
     return table
 

@@ -32,6 +32,10 @@ FEWEST = 20
 WORDS = ("calibrated", "narrow", "wide", "biased", "point")
 
 
+class DivergedError(ValueError):
+    """No draws are left to be judged."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Card:
     """What a solver's draws are worth.
@@ -64,8 +68,9 @@ class Card:
 
     @property
     def verdict(self) -> str:
-        """One word, see `word`."""
-        return word(self.coverage, self.spread, self.bias)
+        """One word, see `word`; biased at best where draws were lost."""
+        found = word(self.coverage, self.spread, self.bias)
+        return "biased" if self.failed and found == WORDS[0] else found
 
 
 def word(coverage: float, spread: float, bias: float) -> str:
@@ -96,12 +101,13 @@ def card(truths: Tensor, draws: Tensor, exact: Tensor | None = None, directions:
         points: that a classifier is trained on, of either set; 0 is none.
 
     Raises:
-        ValueError: shapes that do not fit, or no problem that is left: all have lost draws.
+        DivergedError: no problem is left: all have lost draws.
+        ValueError: shapes that do not fit.
     """
     truths, draws = truths.flatten(1), draws.flatten(2)
     fine = (draws.abs() < LOST * (truths.abs().amax() + 1e-12)).flatten(1).all(1)
     if not bool(fine.any()):
-        raise ValueError(f"none of {len(truths)} problems has kept its draws: they have diverged")
+        raise DivergedError(f"none of {len(truths)} problems has kept its draws: they have diverged")
     flat_draws = draws[fine]
     seen, made = (calibration.projected(one, directions) for one in (truths[fine], flat_draws))
     inside = calibration.coverage(seen, made, 0.9)

@@ -37,6 +37,16 @@ def catalog() -> dict[str, Any]:
     }
 
 
+POSTERIORS = Path(__file__).parents[1] / "evidence" / "posterior.json"
+"""Cards of posterior solvers, see docs/certified.md."""
+
+
+@cache
+def labels() -> dict[str, str]:
+    """One word for the posterior of every guidance that has a card: calibrated, narrow, wide, biased or point."""
+    return json.loads(POSTERIORS.read_text())["labels"] if POSTERIORS.is_file() else {}
+
+
 def _members(group: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """What is told of the members of a group of the registry."""
     found = {}

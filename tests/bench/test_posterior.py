@@ -100,16 +100,16 @@ def test_every_inverse_and_gradient_guidance_is_covered_by_existing():
 def test_cards_are_written_and_completed(tmp_path, capsys, monkeypatch):
     output = tmp_path / "cards.json"
     settings = ["bench", "posterior", "priors=[mixture]", "problems=10", f"output={output}"]
-    assert main([*settings, "guidances=[dps]", "steps=5"]) == 0
-    assert "dps" in capsys.readouterr().out
+    assert main([*settings, "guidances=[mpgd]", "steps=5"]) == 0
+    assert "mpgd" in capsys.readouterr().out
     record = json.loads(output.read_text())
-    cell = record["cards"]["dps"]["mixture"]["5"]
+    cell = record["cards"]["mpgd"]["mixture"]["5"]
     assert cell["rows"] == 5 and set(cell["noise"]) == {"0.05", "0.15", "0.3"}
     asked = []
     monkeypatch.setattr(posterior, "measured", lambda *given: asked.append(given[:3]) or cell)
-    assert main([*settings, "guidances=[dps]", "steps=[5,6]"]) == 0
-    assert [(one[0] and one[0].title, one[2]) for one in asked] == [(None, 6), ("dps", 6)]
-    assert main([*settings[:3], "problems=11", f"output={output}", "guidances=[dps]"]) == 2
+    assert main([*settings, "guidances=[mpgd]", "steps=[5,6]"]) == 0
+    assert [(one[0] and one[0].title, one[2]) for one in asked] == [(None, 6), ("mpgd", 6)]
+    assert main([*settings[:3], "problems=11", f"output={output}", "guidances=[mpgd]"]) == 2
 
 
 @pytest.mark.slow
@@ -142,4 +142,5 @@ def test_the_label_is_that_of_the_worst_prior():
     assert posterior.label({"a": good}) == "calibrated" and posterior.label({"a": good, "b": bad}) == "narrow"
     assert posterior.label({"a": {"20": {"refused": "no"}}}) == "-"
     cards = {posterior.REFERENCE: {"a": good}, "one": {"a": bad}, "one field": {"a": good}, "two": {"a": bad}}
-    assert posterior.labels(cards) == {"one": "calibrated", "two": "narrow"}
+    assert posterior.labels(cards) == {"one": "narrow", "two": "narrow"}
+    assert posterior.label({"a": good, "b": {"20": {"diverged": "all"}}}) == "biased"

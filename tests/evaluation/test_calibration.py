@@ -136,7 +136,9 @@ def test_failed_problems_are_left_out_and_counted():
     draws = DRAWS["exact"].clone()
     draws[3, 0, 0] = torch.nan
     found = posterior_card.card(TRUTHS, draws, EXACT)
-    assert (found.failed, found.problems) == (1, P - 1) and found.verdict == "calibrated"
+    assert (found.failed, found.problems) == (1, P - 1) and found.coverage > 0.88 and found.verdict == "biased"
+    with pytest.raises(posterior_card.DivergedError):
+        posterior_card.card(TRUTHS, 1e9 * draws, EXACT)
     with pytest.raises(ValueError, match="not finite"):
         calibration.ranks(TRUTHS, draws)
     with pytest.raises(ValueError, match=r"\(problems, draws, D\)"):
