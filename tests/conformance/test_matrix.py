@@ -25,6 +25,7 @@ from guidekit.guidance.values.learned import LearnedValue
 from guidekit.networks import DilatedConvolution, SequenceTransformer, UNet, ValueNetwork
 from guidekit.objectives import ForbiddenWords, GaussianLikelihood, ObjectReward, Reward
 from guidekit.objectives.operators.masks import Keep
+from guidekit.objectives.operators.resampling import BlockMean
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
@@ -132,6 +133,17 @@ def audio():
     return pictures((1, 8, 8), ["tom", "snare"])
 
 
+def inverse():
+    """A tiny untrained prior of fields without conditions, with a measurement in degrees."""
+    torch.manual_seed(0)
+    network = UNet(1, width=8, multipliers=[1], attention=[], heads=2)
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    prior = NeuralGaussian(network, gk.processes.EDM(), (1, 8, 8))
+    units = load_domain("inverse", kind="climate").codec.units
+    likelihood = GaussianLikelihood(BlockMean((1, 8, 8), 4), torch.full((1, 1, 2, 2), 25.0), 2.0)
+    return prior, gk.objectives.in_units(likelihood, units, (1, 8, 8))
+
+
 def chorales():
     """A tiny untrained conditional prior of two-channel piano rolls, with a user's network as reward."""
     return pictures((2, 8, 8), ["major", "minor"])
@@ -147,11 +159,11 @@ def pictures(shape, classes):
 
 
 DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins, "images": images}
-DOMAINS |= {"audio": audio, "chorales": chorales}
+DOMAINS |= {"audio": audio, "chorales": chorales, "inverse": inverse}
 ANALYTIC = {make.__name__: make for make in (mixture, gaussian, flow, masked_chain, uniform_chain)}
 COLUMNS = {**DOMAINS, **ANALYTIC, "positions_and_types": positions_and_types}
 TOKENS = ("molecules", "dna", "proteins", "masked_chain", "uniform_chain")
-PICTURES = ("images", "audio", "chorales")
+PICTURES = ("images", "audio", "chorales", "inverse")
 REALS = (*PICTURES, "mixture", "gaussian", "flow")
 PARTS = ("positions_and_types",)
 ROWS = list(registry.entries("guidance"))
@@ -300,7 +312,8 @@ CHECKED = [
     (["upsample", "frequency_cfg"], ["mixture", "gaussian", "flow", *PARTS], "sides that 2 divides"),
     (["cfg_plus_plus", "characteristic"], PARTS, ONE_KIND),
     (["linear_ag", "linear_cfg"], PARTS, "of this prior|for this prior"),
-    (["fgg"], ["images", "audio", "mixture", "gaussian", "flow"], "needs a verifier with bounds"),
+    (["fgg"], ["images", "audio", "inverse", "mixture", "gaussian", "flow"], "needs a verifier with bounds"),
+    (["linear_ag"], ["inverse"], "needs a conditional prior"),
     (["pag", "seg", "tpg", "nag", "s_cfg"], ["dna"], "no .* sites? in this network"),
     (["nag"], ["proteins", *PICTURES], "no cross_attention site in this network"),
     (["s_cfg"], [*ANALYTIC, *PARTS], "finds no attention in this prior"),
