@@ -215,6 +215,12 @@ class Gaussian(GaussianMixture):
         basis, values = self._basis[0].to(v), self._values[0].to(v)
         return (v @ basis * (values * ss * ss / (aa * aa * values + ss * ss))) @ basis.T
 
+    def conditional_root(self, v: Tensor, *, a: Time, s: Time) -> Tensor:
+        """Cov[x_0 | x_t]^(1/2) v of v (B, D): of white noise, a draw of x_0 given x_t less its mean."""
+        aa, ss = (x[:, None].to(v) if isinstance(x, Tensor) and x.ndim else x for x in (a, s))
+        basis, values = self._basis[0].to(v), self._values[0].to(v)
+        return (v @ basis * (values * ss * ss / (aa * aa * values + ss * ss)) ** 0.5) @ basis.T
+
     def _like(self, means: Tensor, covariances: Tensor, weights: Tensor) -> Gaussian:
         return Gaussian(means[0], covariances[0], self.process)
 

@@ -122,6 +122,12 @@ class GaussianField(Prior):
         variances = self.variances.to(v)
         return self.filter(variances * s**2 / (a**2 * variances + s**2), v)
 
+    def conditional_root(self, v: Tensor, *, a: Time, s: Time) -> Tensor:
+        """Cov[x_0 | x_t]^(1/2) v of v (B, *S): of white noise, a draw of x_0 given x_t less its mean."""
+        a, s = _rows(a, v), _rows(s, v)
+        variances = self.variances.to(v)
+        return self.filter((variances * s**2 / (a**2 * variances + s**2)) ** 0.5, v)
+
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
         """Exact posterior mean m + a C (a^2 C + s^2)^-1 (x - a m); see `Prior.predict`."""
         a, s = self.process.coefficients(t)
