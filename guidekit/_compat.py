@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 EXTENSION = "torchaudio._extension"
 
@@ -24,7 +25,7 @@ def torchaudio() -> ModuleType:
     except OSError:
         for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
             del sys.modules[name]
-        stub = ModuleType(EXTENSION)
+        stub: Any = ModuleType(EXTENSION)
         stub._IS_TORCHAUDIO_EXT_AVAILABLE = False
         stub._IS_ALIGN_AVAILABLE = False
         stub.fail_if_no_align = lambda function: function

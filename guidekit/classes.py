@@ -49,5 +49,5 @@ def condition_class(condition: Any, classes: Sequence[str]) -> int | None:
         named = named[0]
     if isinstance(named, str) and named in classes:
         return list(classes).index(named)
-    whole = isinstance(named, int) and not isinstance(named, bool)
-    return named if whole and 0 <= named < len(classes) else None
+    whole = isinstance(named, int) and not isinstance(named, bool) and 0 <= named < len(classes)
+    return named if whole else None

@@ -24,7 +24,7 @@ from guidekit.io.files import write_npz
 from guidekit.objectives.objects import ObjectReward
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.tasks import Task
-from guidekit.objectives.verifiers import Verifier
+from guidekit.objectives.verifiers import Bounds, Verifier
 from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
 from guidekit.reporting.summary import summarised
 from guidekit.samples import Dataset, Samples
@@ -211,7 +211,7 @@ class Domain:
             function = Isolated(function, workers=workers, timeout=timeout)
         return ObjectReward(function, name or str(said))
 
-    def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> Verifier:
+    def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> Verifier | Bounds:
         """What tells where a sequence of states first breaks a rule, see `guidekit.objectives.verifiers`.
 
         Args:

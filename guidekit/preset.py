@@ -44,7 +44,7 @@ class Named:
     def __repr__(self) -> str:
         if self.preset is not None:
             return repr(self.preset)
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
         settings = [field.name for field in fields if field.init and field.repr]
         return f"{self.name}({', '.join(f'{name}={getattr(self, name)!r}' for name in settings)})"
 

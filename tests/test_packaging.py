@@ -61,6 +61,7 @@ def test_link_is_relative_and_resolves(name):
 def test_wheel_has_every_module_config_and_asset(members):
     modules = {name for folder in ("guidekit", *LINKED) for name in in_package("**/*.py", folder)}
     configs, assets = in_package("**/*.yaml", "configs"), in_package("*/assets/*", "domains")
+    assert "guidekit/py.typed" in members
     assert configs and assets, "nothing to compare with: configs/ or the domains' assets are empty"
     assert not (modules | configs | assets | {"guidekit/running/catalog.json"}) - members
 

@@ -114,7 +114,7 @@ def resample(sound: Sound, rate: int = mel.RATE) -> Sound:
         return sound
     refuse_rate(sound.rate, "sound")
     ratio = Fraction(sound.rate, rate)
-    ratio = ratio.limit_denominator(int(math.sqrt(MOST_TAPS / max(ratio, 1))))
+    ratio = ratio.limit_denominator(int(math.sqrt(MOST_TAPS / max(float(ratio), 1.0))))
     wave = torch.from_numpy(np.ascontiguousarray(sound.wave))
     wave = functional().resample(wave, ratio.numerator, ratio.denominator)
     return Sound(wave.numpy().clip(-1, 1), rate)
@@ -158,10 +158,12 @@ def _usable(
     names: Sequence[str], loaders: Sequence[Any], labels: np.ndarray | None, classes: tuple[str, ...], on_error: str
 ) -> Read:
     """Sounds of loaders of (samples, rate); the notes say how many had what done to them."""
-    sounds, kept, skipped, counts = [], [], [], {}
+    sounds, kept, skipped = [], [], []
+    counts: dict[str, list[str]] = {}
     for i, (name, load) in enumerate(zip(names, loaders, strict=True)):
         try:
-            sound, done = ready(*load(), name)
+            array, rate = load()
+            sound, done = ready(array, rate, name)
         except AudioError as error:
             if on_error == "raise":
                 raise

@@ -59,7 +59,7 @@ def evaluate(
     given = {"labels": (labels, sounds), "training_labels": (training_labels, training)}
     check_labels("sounds", {**given, "reference_labels": (reference_labels, reference)})
     kept = [i for i, sound in enumerate(sounds) if sound is not None]
-    valid = [sounds[i] for i in kept]
+    valid = [sound for sound in sounds if sound is not None]
     result: dict[str, float | int | str] = {"n": len(sounds), "n_valid": len(valid)}
     result["validity"] = len(valid) / len(sounds)
     result["uniqueness"] = len({sound.wave.tobytes() for sound in valid}) / len(valid) if valid else math.nan
@@ -69,7 +69,7 @@ def evaluate(
     real = None if reference is None else _real(reference, "reference")
     known = None if training is None else _real(training, "training set")
     for end, some, of in (("", valid, states), ("_reference", reference, real)):
-        if of is not None:
+        if some is not None and of is not None:
             for name, numbers in described(some, of).items():
                 result[f"{name}{end}"], result[f"{name}_sd{end}"] = float(numbers.mean()), float(numbers.std())
     heights = mel.decibels(states)

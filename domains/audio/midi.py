@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,10 @@ class Read(NamedTuple):
     notes: list[str]
 
 
+Loader = tuple[str, Callable[[], tuple[np.ndarray, str]]]
+"""What a piece is called, and what gives its notes and a remark."""
+
+
 def read(path: str | Path, on_error: str = "raise", whole: bool = False) -> Read:
     """Read a MIDI file, a folder of them, or an npz.
 
@@ -54,11 +59,11 @@ def read(path: str | Path, on_error: str = "raise", whole: bool = False) -> Read
     path = source(path, SUFFIXES, "MIDI files", on_error)
     if path.is_dir():
         files = files_below(path, SUFFIXES, "MIDI files")
-        loaders = [(str(file.relative_to(path)), lambda file=file: midi(file)) for file in files]
+        loaders: list[Loader] = [(str(file.relative_to(path)), partial(midi, file)) for file in files]
     elif path.suffix.lower() == ".npz":
-        loaders = [(f"{path.name}, piece {i}", lambda notes=notes: (notes, "")) for i, notes in enumerate(_npz(path))]
+        loaders = [(f"{path.name}, piece {i}", partial(_as_read, notes)) for i, notes in enumerate(_npz(path))]
     else:
-        loaders = [(path.name, lambda: midi(path))]
+        loaders = [(path.name, partial(midi, path))]
     pieces, skipped, told = [], [], []
     for name, load in loaders:
         try:
@@ -140,11 +145,16 @@ def refuse_long(notes: np.ndarray, what: str) -> np.ndarray:
     return notes
 
 
+def _as_read(notes: np.ndarray) -> tuple[np.ndarray, str]:
+    """Notes that were read before, without a remark."""
+    return notes, ""
+
+
 def _npz(path: Path) -> list[np.ndarray]:
     arrays, held = npz(path, ("notes", "pitch", "attack", "offsets"))
     if "offsets" not in arrays or not ("notes" in arrays or "pitch" in arrays):
         raise ValueError(f"{path.name} has the arrays {held}; offsets, and notes or pitch are needed")
-    ends, steps = arrays["offsets"], arrays.get("notes", arrays.get("pitch"))
+    ends, steps = arrays["offsets"], arrays["notes" if "notes" in arrays else "pitch"]
     rising = ends.ndim == 1 and ends.dtype.kind in "iu" and len(ends) > 1 and (ends[1:] >= ends[:-1]).all()
     if steps.ndim != 2 or not rising or ends[0] != 0 or ends[-1] != len(steps):
         raise ValueError(

@@ -48,6 +48,8 @@ def prepare_sounds(path: Path, source: str | None, trainer: Mapping[str, Any], k
             f"network {network} is for domain.state={other}; with domain.state={kind} take {choices[kind]}, or "
             f"trainer.network.name={NETWORKS[kind][0]}"
         )
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
     if source is None:
         shipped = data.clips("train")
         waves, labels, classes = [wave / np.float32(32768) for wave in shipped.waves], shipped.labels, data.CLASSES
@@ -99,7 +101,7 @@ def prepare_chorales(path: Path, source: str | None, trainer: Mapping[str, Any])
     validation = [(one, labels[i]) for i in held for part in parts[i] for one in shifted(part, 0)]
     if not training or not validation:
         raise ValueError(f"{title}: no excerpt fits pitches {rolls.LOWEST} to {rolls.LOWEST + rolls.PITCHES - 1}")
-    arrays = {}
+    arrays: dict[str, np.ndarray | None] = {}
     for name, chosen in (("", training), ("val_", validation)):
         arrays[f"{name}images"] = as_bytes(rolls.encode([notes for notes, _ in chosen]))
         arrays[f"{name}labels"] = np.array([label for _, label in chosen])
@@ -170,7 +172,7 @@ def _write(
 ) -> None:
     """The npz, in one step."""
     description: dict[str, Any] = {"domain": domain, "event_shape": shape, "dataset": dataset, "card": card}
-    kept = {name: array for name, array in arrays.items() if array is not None}
+    kept: dict[str, Any] = {name: array for name, array in arrays.items() if array is not None}
     if classes:
         description["labels"] = [{"name": "class", "values": list(classes)}]
         kept |= {name: kept[name][:, None].astype(np.int16) for name in ("labels", "val_labels")}

@@ -42,7 +42,7 @@ class Centroid(SoundReward):
     low: float = 200.0
     high: float = 400.0
     name: ClassVar[str] = "centroid"
-    temperature: ClassVar[float] = 0.2
+    temperature = 0.2
 
     def __post_init__(self) -> None:
         refuse_empty(self.low, self.high)
@@ -74,7 +74,7 @@ class Loudness(SoundReward):
     low: float = -20.0
     high: float = -14.0
     name: ClassVar[str] = "loudness"
-    temperature: ClassVar[float] = 2.0
+    temperature = 2.0
 
     def __post_init__(self) -> None:
         refuse_empty(self.low, self.high)

@@ -45,8 +45,8 @@ class Key(RollReward):
 
     scale: str = "C major"
     name: ClassVar[str] = "key"
-    temperature: ClassVar[float] = 0.05
-    floor: ClassVar[float | None] = -1.0
+    temperature = 0.05
+    floor = -1.0
 
     def __post_init__(self) -> None:
         rolls.pitch_classes(self.scale)
@@ -70,7 +70,7 @@ class InScale(RollReward):
 
     scale: str = "C major"
     name: ClassVar[str] = "in_scale"
-    temperature: ClassVar[float] = 0.02
+    temperature = 0.02
 
     def __post_init__(self) -> None:
         rolls.pitch_classes(self.scale)
@@ -89,7 +89,7 @@ class Polyphony(RollReward):
     low: float = 3.5
     high: float = 4.0
     name: ClassVar[str] = "polyphony"
-    temperature: ClassVar[float] = 0.2
+    temperature = 0.2
 
     def __post_init__(self) -> None:
         refuse_empty(self.low, self.high)

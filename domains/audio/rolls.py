@@ -100,9 +100,11 @@ def drawn(notes: np.ndarray, steps: int, lowest: int = 0, pitches: int = 128) ->
 def notes_of(roll: np.ndarray, lowest: int = LOWEST) -> tuple[np.ndarray, int]:
     """Notes (n, 3) of a roll (2, steps, pitches) bool, and how many held cells had no note; these are left out."""
     onset, held = roll
-    notes, ghosts = [], 0
-    for column in np.flatnonzero(onset.any(0) | held.any(0)):
-        begins, current = -1, []
+    notes: list[list[int]] = []
+    ghosts = 0
+    for column in np.flatnonzero(onset.any(0) | held.any(0)).tolist():
+        begins = -1
+        current: list[list[int]] = []
         for step in range(len(onset)):
             if onset[step, column]:
                 current.append([step, 1, column + lowest])

@@ -158,7 +158,7 @@ class Proteins(SequenceDomain):
 
     def reference(self, *, split: str = "test", prior: Prior | None = None) -> list[str]:
         """Held-out UniProt sequences of at most L residues (705 for L = 256); for training all of them."""
-        found = protein_sequences(split)
+        found = list(protein_sequences(split))
         return found if split == "train" else [s for s in found if len(s) <= self.length_of(prior)]
 
     def evaluate(

@@ -90,8 +90,10 @@ def windows(species: str = "human", split: str = "train", length: int = 256) -> 
         raise UnknownNameError("split", split, ("train", "test"))
     if length < 1:
         raise ValueError(f"length={length}; a window has at least 1 letter")
-    limit, found = SPLIT_AT.get(species), []
-    for block in training_blocks(species):
+    found: list[np.ndarray] = []
+    blocks = training_blocks(species)
+    limit = SPLIT_AT[species]
+    for block in blocks:
         n = len(block.codes) // length
         starts = block.start + length * np.arange(n)
         keep = starts + length <= limit if split == "train" else starts >= limit

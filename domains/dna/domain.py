@@ -110,7 +110,8 @@ class SequenceDomain(Domain):
     def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv: sequence, length, properties, validity and the reason where invalid."""
         rows = []
-        for text in samples.prior.codec.texts(samples.states):
+        codec: Any = samples.prior.codec
+        for text in codec.texts(samples.states):
             valid = self.alphabet.valid(text)
             row: dict[str, Any] = {"sequence": text, "length": len(text)}
             row |= {name: measure(text) if valid else math.nan for name, measure in self.properties.items()}

@@ -81,7 +81,8 @@ def sheet(
         top, bottom = 0.40 * len(sequences) + 0.9, 2.9
         figure = Figure(figsize=(13, top + bottom), dpi=DPI, facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
-        upper, lower = figure.subfigures(2, 1, height_ratios=(top, bottom), hspace=0.02)
+        parts: Any = figure.subfigures(2, 1, height_ratios=(top, bottom), hspace=0.02)
+        upper, lower = parts
         strips(upper.subplots(), sequences, values, label, motifs, alphabet)
         counts = [site_counts(motif, everything, rarest(motif)) for motif in motifs[:1]]
         panels = lower.subfigures(1, 3 if counts else 2, wspace=0.03, width_ratios=(1, 1, 1.15) if counts else (1, 1))
@@ -172,7 +173,8 @@ def histogram(
     both = [[measure(s) for s in samples], [measure(s) for s in reference]]
     together = np.concatenate(both)
     count = int(np.clip(2 * math.sqrt(len(samples)), 8, 25))
-    bins = np.linspace(*np.quantile(together, [0.002, 0.998]) + np.array([-1e-9, 1e-9]), count + 1)
+    low, high = np.quantile(together, [0.002, 0.998])
+    bins = np.linspace(low - 1e-9, high + 1e-9, count + 1)
     for values, colour, title in zip(both, (SAMPLES, REFERENCE), ("samples", "real"), strict=True):
         weights = np.full(len(values), 1 / max(len(values), 1))
         axes.hist(np.clip(values, bins[0], bins[-1]), bins, weights=weights, color=colour, alpha=0.35)

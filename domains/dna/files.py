@@ -127,8 +127,8 @@ def _entries(path: Path, text: str, column: str | None) -> Iterator[Record]:
     if suffix in TABLES:
         wanted = column if column is not None else "sequence"
         apart = contents.separator(text, wanted, "\t" if suffix == ".tsv" else ",")
-        for line, cell in contents.column(path.name, text, wanted, apart):
-            yield Record(f"line {line}", cell)
+        for number, cell in contents.column(path.name, text, wanted, apart):
+            yield Record(f"line {number}", cell)
     elif suffix == ".txt":
         for i, line in enumerate(text.split("\n"), 1):
             if line.strip():

@@ -66,7 +66,7 @@ def evaluate(
         UnknownNameError: no such motif.
     """
     check_sets("sequences", sequences, reference=reference)
-    motifs = [load_motif(motif) for motif in motifs]
+    known = [load_motif(motif) for motif in motifs]
     properties = properties if properties is not None else {"gc": gc_content}
     valid, notes = [s for s in sequences if s], []
     result: dict[str, float | int | str] = {
@@ -92,7 +92,7 @@ def evaluate(
             first, second = [measure(s) for s in drawn], [measure(s) for s in rest]
             result[f"w1_{name}"] = wasserstein(values, first + second)
             result[f"w1_{name}_floor"] = wasserstein(first, second)
-    for motif in motifs:
+    for motif in known:
         result[f"hits_{motif.name}"] = _mean(hit_counts(motif, valid))
         if reference is not None:
             result[f"hits_{motif.name}_reference"] = _mean(hit_counts(motif, reference))
@@ -130,7 +130,7 @@ def diversity(sequences: Sequence[str], pairs: int = PAIRS) -> float:
     if n * (n - 1) // 2 <= pairs:
         chosen = [(i, j) for i in range(n) for j in range(i)]
     else:
-        chosen = [draw.sample(range(n), 2) for _ in range(pairs)]
+        chosen = [(i, j) for i, j in (draw.sample(range(n), 2) for _ in range(pairs))]
     return float(np.mean([Levenshtein.normalized_distance(sequences[i], sequences[j]) for i, j in chosen]))
 
 

@@ -47,8 +47,8 @@ def prepare_dna(path: Path, data: str | None, trainer: Mapping[str, Any]) -> Non
     if len(sources) > 1:
         kind = "species" if data is None else "class"
         description["labels"] = [{"name": kind, "values": list(sources)}]
-    arrays = [_ragged([part[side] for part in parts], len(sources) > 1) for side in (0, 1)]
-    save_prepared(path, *arrays, description)
+    train, held = (_ragged([part[side] for part in parts], len(sources) > 1) for side in (0, 1))
+    save_prepared(path, train, held, description)
 
 
 def refuse_length(name: str, trainer: Mapping[str, Any]) -> None:
@@ -82,9 +82,9 @@ def _pieces(name: str, source: str, window: int) -> tuple[list[np.ndarray], list
         refuse_missing(source)
         records = read(source, DNA, n_policy="split").sequences
         codes = [DNA.encode([record])[0].numpy().astype(np.uint8) for record in records]
-        limit, done, cuts = (1 - HELD) * sum(map(len, codes)), 0, []
+        most, done, cuts = (1 - HELD) * sum(map(len, codes)), 0, []
         for part in codes:
-            cut = int(np.clip(limit - done, 0, len(part)))
+            cut = int(np.clip(most - done, 0, len(part)))
             cuts.append((part[:cut], part[cut:]))
             done += len(part)
     train, held = ([part for part in side if len(part) >= window] for side in zip(*cuts, strict=True))

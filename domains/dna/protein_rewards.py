@@ -59,7 +59,10 @@ class Charge(Window):
     low: float = 4.0
     high: float = 8.0
     name: ClassVar[str] = "charge"
-    measure = staticmethod(charge)
+
+    def measure(self, sequence: str) -> float:
+        """See `charge`."""
+        return charge(sequence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,10 @@ class Gravy(Window):
     low: float = -0.8
     high: float = -0.2
     name: ClassVar[str] = "gravy"
-    measure = staticmethod(gravy)
+
+    def measure(self, sequence: str) -> float:
+        """See `gravy`."""
+        return gravy(sequence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +85,10 @@ class Instability(Window):
     low: float = -math.inf
     high: float = 40.0
     name: ClassVar[str] = "instability"
-    measure = staticmethod(instability)
+
+    def measure(self, sequence: str) -> float:
+        """See `instability`."""
+        return instability(sequence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +98,10 @@ class Aromaticity(Window):
     low: float = 0.1
     high: float = 0.2
     name: ClassVar[str] = "aromaticity"
-    measure = staticmethod(aromaticity)
+
+    def measure(self, sequence: str) -> float:
+        """See `aromaticity`."""
+        return aromaticity(sequence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +111,10 @@ class IsoelectricPoint(Window):
     low: float = 9.0
     high: float = 11.0
     name: ClassVar[str] = "isoelectric_point"
-    measure = staticmethod(isoelectric_point)
+
+    def measure(self, sequence: str) -> float:
+        """See `isoelectric_point`."""
+        return isoelectric_point(sequence)
 
 
 @dataclasses.dataclass(frozen=True)

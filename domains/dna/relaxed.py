@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class TokenReward(Objective[None]):
     """
 
     differentiable = True
-    floor: ClassVar[float | None] = None  # type: ignore[misc]
+    floor: float | None = None
 
     def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:
         """Rewards (B,) float64 of tokens (B, L)."""
@@ -48,7 +48,8 @@ class TokenReward(Objective[None]):
 
     def _values(self, tokens: Tensor) -> Tensor:
         """Values (B,) of clean tokens: by default the relaxed reward of certain letters."""
-        return self.relaxed(F.one_hot(tokens, 4).double())
+        reward: Any = self
+        return reward.relaxed(F.one_hot(tokens, 4).double())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class SoftMotif(TokenReward):
         return torch.from_numpy(load_motif(self.motif).log_odds())
 
     @property
-    def temperature(self) -> float:
+    def temperature(self) -> float:  # type: ignore[override]
         """What searches take where they are given none: two bits, which leave the rest of a sequence as it was."""
         return 2 / self._unit
 
@@ -121,7 +122,7 @@ class MotifCount(TokenReward):
     motif: str | Motif
     p: float = 1e-4
     name: ClassVar[str] = "motif_count"
-    floor: ClassVar[float | None] = 0.0
+    floor = 0.0
     differentiable = False
 
     def __post_init__(self) -> None:

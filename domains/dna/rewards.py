@@ -115,7 +115,7 @@ def recognition_sequence(site: str, shortest: int = 4) -> str:
     from Bio.Restriction.Restriction_Dictionary import rest_dict
 
     if site in rest_dict:
-        return rest_dict[site]["site"].upper()
+        return str(rest_dict[site]["site"]).upper()
     if len(site) >= shortest and set(site.upper()) <= set(IUPAC):
         return site.upper()
     raise UnknownNameError("restriction enzyme (or site of IUPAC letters)", site, rest_dict)

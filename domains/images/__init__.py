@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from torch import Tensor
@@ -96,7 +96,7 @@ class Images(Domain):
         if prior is None:
             kind = SETS[self.default]
             return About(self.default, kind.shape, kind.classes)
-        shape = tuple(prior.event_shape)
+        shape = cast(tuple[int, int, int], tuple(prior.event_shape))
         same = prior.dataset in SETS and SETS[prior.dataset].shape == shape  # data of the user's own may have the name
         return About(self.set or (prior.dataset if same else None), shape, class_names(prior))
 
@@ -107,7 +107,7 @@ class Images(Domain):
 
     def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> ImageCodec:
         """See `Domain.codec_for`; `set` and `judge`, where given, must be those of the prior."""
-        shape, made = tuple(prior.event_shape), prior.dataset
+        shape, made = cast(tuple[int, int, int], tuple(prior.event_shape)), prior.dataset
         if self.set is not None and made in SETS and made != self.set:
             raise ValueError(f"{prior.name} was trained on {made}, not on domain.set={self.set}; leave domain.set out")
         if self.set is not None and shape != SETS[self.set].shape:
@@ -144,9 +144,7 @@ class Images(Domain):
         result = read(path, self._shape(prior), on_error="skip")
         if not result.images:
             raise ValueError(f"{path}: none of {len(result.skipped)} files is an image: {result.skipped[0][1]}")
-        labels = result.labels
-        if labels is not None:
-            labels = np.concatenate([labels, np.full(len(result.skipped), -1)])
+        labels = None if result.labels is None else [*result.labels.tolist(), *[-1] * len(result.skipped)]
         told = note(path, result.skipped, "count as invalid", "pictures")
         return Dataset([*result.images, *[None] * len(result.skipped)], labels, result.classes, notes=told)
 
@@ -214,7 +212,7 @@ class Images(Domain):
         if label is not None:
             labels = [class_number(label, names, f"class of {one.name if one else self.name}")] * len(objects)
         elif labels is None and said and said.labels is not None:
-            labels = renumbered(said.labels, said.classes, names) if said.classes else said.labels
+            labels = renumbered(np.asarray(said.labels), said.classes, names).tolist() if said.classes else said.labels
         elif labels is None and wanted in names:
             labels = [names.index(wanted)] * len(objects)
         if reference is None and about.set is not None:

@@ -108,7 +108,7 @@ class Spectrum(ByReference):
     reference: str | Path = "fashion_mnist"
     bands: int = 12
     name: ClassVar[str] = "spectrum"
-    temperature: ClassVar[float] = 0.1
+    temperature = 0.1
 
     def __post_init__(self) -> None:
         self._objective  # noqa: B018  fail here, not at the first state
@@ -136,7 +136,7 @@ class StyleOf(ByReference):
     layers: int = 2
     encoder: str | Path | None = None
     name: ClassVar[str] = "style"
-    temperature: ClassVar[float] = 0.1
+    temperature = 0.1
 
     def __post_init__(self) -> None:
         if not isinstance(self.layers, int) or not 1 <= self.layers <= 3:
@@ -167,7 +167,7 @@ class Likeness(ByReference):
     measure: str = "cosine"
     encoder: str | Path | None = None
     name: ClassVar[str] = "likeness"
-    temperature: ClassVar[float] = 0.05
+    temperature = 0.05
 
     def __post_init__(self) -> None:
         if self.measure not in MEASURES:
@@ -202,7 +202,7 @@ class ByExamples(ByReference):
     bandwidth: float = 0.5
     encoder: str | Path | None = None
     name: ClassVar[str] = "examples"
-    temperature: ClassVar[float] = 0.5
+    temperature = 0.5
 
     def __post_init__(self) -> None:
         self._objective  # noqa: B018

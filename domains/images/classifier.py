@@ -112,7 +112,7 @@ def train_classifier(
             loss.backward()
             optimizer.step()
             schedule.step()
-    report = {"images": len(x), "epochs": epochs, "seconds": round(time.perf_counter() - began)}
+    report: dict[str, float] = {"images": len(x), "epochs": epochs, "seconds": round(time.perf_counter() - began)}
     if test is not None:
         judge = Classifier(network, shape, classes, {}, role)
         states, truth = encode(list(test[0]), shape), torch.from_numpy(test[1].astype(np.int64))

@@ -71,16 +71,16 @@ def picture(path: str | Path) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, on damaged tags
         try:
-            with Image.open(ordinary(path), formats=FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
+            with Image.open(ordinary(path), formats=FORMATS) as opened:
+                if opened.width * opened.height > MOST_PIXELS:
                     raise ImageError(
-                        f"{name} is {image.width:,} x {image.height:,} pixels; at most {MOST_PIXELS:,} are read"
+                        f"{name} is {opened.width:,} x {opened.height:,} pixels; at most {MOST_PIXELS:,} are read"
                     )
-                image.load()
-                image = ImageOps.exif_transpose(image)
+                opened.load()
+                image = ImageOps.exif_transpose(opened)
                 if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
                     image = image.convert("LA" if image.mode == "LA" else "RGBA")
-                    if image.getextrema()[-1][0] < 255:
+                    if np.asarray(image.getchannel("A")).min() < 255:
                         raise ImageError(f"{name} is transparent in places; lay it on a background first")
                     image = image.convert("L" if image.mode == "LA" else "RGB")
                 if image.mode in ("I", "F") or image.mode.startswith("I;"):

@@ -79,7 +79,7 @@ def evaluate(
     check_sets("images", images, reference=reference, training_set=training)
     check_labels("images", {"labels": (labels, images), "reference_labels": (reference_labels, reference)})
     kept = [i for i, image in enumerate(images) if image is not None]
-    valid = [images[i] for i in kept]
+    valid = [image for image in images if image is not None]
     result: dict[str, float | int | str] = {
         "n": len(images),
         "n_valid": len(valid),
@@ -87,7 +87,7 @@ def evaluate(
         "uniqueness": len({image.tobytes() for image in valid}) / len(valid) if valid else math.nan,
     }
     if paired:
-        result |= pairs.paired(images, reference)
+        result |= pairs.paired(images, () if reference is None else reference)
     if not valid:
         return result
     notes: list[str] = []

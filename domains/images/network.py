@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 ACTIVATIONS = {"silu": nn.SiLU, "relu": nn.ReLU}
-POOLS = {"mean": nn.AvgPool2d, "max": nn.MaxPool2d}
+POOLS: dict[str, type[nn.AvgPool2d] | type[nn.MaxPool2d]] = {"mean": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 
 class ImageClassifier(nn.Module):

@@ -41,7 +41,8 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], kind: str,
     shipped = split_name(source)
     if shipped:
         kind, split = shipped
-        images, labels, _ = pictures(kind, split)
+        images, numbered, _ = pictures(kind, split)
+        labels: np.ndarray | None = numbered
         dataset, title, classes = kind, SETS[kind].title, SETS[kind].classes
     else:
         found = read(source, SETS[kind].shape if given else None)
@@ -69,7 +70,7 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], kind: str,
         "dataset": dataset,
         "card": {"data": f"{title}, {len(train):,} images"},
     }
-    arrays = {"images": images[train], "val_images": images[validation]}
+    arrays: dict[str, Any] = {"images": images[train], "val_images": images[validation]}
     if labels is not None:
         description["labels"] = [{"name": "class", "values": list(classes)}]
         numbers = labels[:, None].astype(np.int16)

@@ -45,7 +45,7 @@ class ClassLogProbability(StateReward):
     set: str | None = None
     model: str | Path | None = None
     name: ClassVar[str] = "classifier"
-    temperature: ClassVar[float] = 1.0
+    temperature = 1.0
 
     def __post_init__(self) -> None:
         self._number  # noqa: B018  fail here, not at the first state
@@ -102,7 +102,7 @@ class Symmetry(StateReward):
     """Minus the mean squared difference to the mirror image (left and right), of brightness 0 to 1; at most 0."""
 
     name: ClassVar[str] = "symmetry"
-    temperature: ClassVar[float] = 0.01
+    temperature = 0.01
 
     def values(self, states: Tensor) -> Tensor:
         """See the class."""
@@ -124,7 +124,7 @@ class ImageModel(StateReward):
     """
 
     model: str | Path | nn.Module
-    unit: bool = False
+    unit: bool = False  # type: ignore[assignment]  # a setting of this name; its scores have no unit
     output: int = 0
     trust: bool = False
     name: ClassVar[str] = "image_model"

@@ -41,16 +41,16 @@ def rows(
     found = []
     for i, image in enumerate(images):
         valid = image is not None
-        row: dict[str, Any] = {"checksum": f"{zlib.crc32(image.tobytes()):08x}" if valid else ""}
-        if laws is not None:
+        row: dict[str, Any] = {"checksum": "" if image is None else f"{zlib.crc32(image.tobytes()):08x}"}
+        if judge is not None and laws is not None:
             top = int(np.argmax(laws[i]))
             row["class"] = judge.classes[top] if valid else ""
             row["probability"] = laws[i][top] if valid else math.nan
             if asked is not None:
                 row["wanted"] = laws[i][asked] if valid else math.nan
-        numbers = image / 255 if valid else np.full(1, math.nan)
+        numbers = np.full(1, math.nan) if image is None else np.asarray(image / 255)
         row |= {"brightness": float(numbers.mean()), "contrast": float(numbers.std())}
-        row["jpeg_bytes"] = jpeg_bytes(image) if valid else math.nan
+        row["jpeg_bytes"] = math.nan if image is None else jpeg_bytes(image)
         row["outside"] = float((states[i].abs() > OUTSIDE).double().mean()) if valid else math.nan
         found.append(row | {"valid": valid, "reason": "" if valid else "not finite"})
     return found

@@ -73,7 +73,7 @@ class Molecules(Domain):
         Raises:
             ValueError: an unreadable SMARTS, or a prior of SELFIES.
         """
-        codec = self.codec if prior is None else prior.codec
+        codec: Any = self.codec if prior is None else prior.codec
         return SmilesVerifier(codec.tokenizer, (forbidden,) if isinstance(forbidden, str) else tuple(forbidden))
 
     def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
@@ -152,7 +152,8 @@ class Molecules(Domain):
     def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv: SMILES, validity, the reason where invalid, and properties."""
         rows = []
-        for text in samples.prior.codec.texts(samples.states):
+        codec: Any = samples.prior.codec
+        for text in codec.texts(samples.states):
             molecule, reason = parse(text) if text else (None, "empty")
             valid = molecule is not None
             row = {
@@ -161,7 +162,9 @@ class Molecules(Domain):
                 "valid": valid,
                 "reason": reason,
             }
-            row.update({name: compute(molecule) if valid else math.nan for name, compute in PROPERTIES.items()})
+            row.update(
+                {name: math.nan if molecule is None else compute(molecule) for name, compute in PROPERTIES.items()}
+            )
             rows.append(row)
         return rows
 

@@ -72,7 +72,8 @@ def read_front_coded(path: str | Path) -> list[str]:
     Raises:
         ValueError: the file is cut short, altered, or of another format.
     """
-    result, previous = [], ""
+    result: list[str] = []
+    previous = ""
     try:
         text = _unpacked(ordinary(path)).decode("latin-1")
         for line in text.split("\n") if text else ():
@@ -110,7 +111,7 @@ def training_smiles(data: str | Path | None = None) -> list[str]:
     """Training SMILES: "moses" (None; 1,584,663, sorted), "qm9", a `.front.xz` file, or any file `read` accepts."""
     if data == "qm9":
         return qm9_smiles()
-    if is_shipped(data):
+    if data is None or is_shipped(data):
         return read_front_coded(ASSETS / "moses_train.front.xz")
     return read_front_coded(data) if str(data).endswith(".front.xz") else read(data).smiles
 

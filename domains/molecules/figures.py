@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
@@ -46,7 +47,7 @@ def grid(
     if max(columns * WIDTH, rows * HEIGHT) > LARGEST:
         raise ValueError(f"{len(molecules)} molecules in {columns} columns exceed {LARGEST} pixels; draw fewer at once")
     canvas = rdMolDraw2D.MolDraw2DCairo(columns * WIDTH, rows * HEIGHT, WIDTH, HEIGHT)
-    options = canvas.drawOptions()
+    options: Any = canvas.drawOptions()  # its stubs give every option the type of the whole
     options.padding, options.bondLineWidth, options.legendFontSize, options.legendFraction = 0.06, 2, 18, 0.12
     options.minFontSize = 12
     # rdkit prepares (kekulises, lays out) copies, so the caller's molecules stay as they are.

@@ -83,7 +83,7 @@ def chemistry_problems(raw: Chem.Mol) -> list:
         try:
             Chem.SanitizeMol(Chem.Mol(raw))
         except Chem.MolSanitizeException as error:
-            found = [error.cause]
+            found = [error.cause]  # type: ignore[attr-defined]  # not in rdkit's stubs
     return found
 
 

@@ -19,9 +19,9 @@ from .rewards import morgan, sa_score
 
 PROPERTIES: dict[str, Callable[[Chem.Mol], float]] = {
     "qed": qed,
-    "logp": Crippen.MolLogP,
+    "logp": Crippen.MolLogP,  # type: ignore[attr-defined]  # not in rdkit's stubs
     "sa": sa_score,
-    "molecular_weight": Descriptors.MolWt,
+    "molecular_weight": Descriptors.MolWt,  # type: ignore[attr-defined]  # not in rdkit's stubs
 }
 JUDGED_ONLY = {"rings": rdMolDescriptors.CalcNumRings}  # means in `evaluate`, no column of samples
 

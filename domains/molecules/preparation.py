@@ -61,8 +61,10 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
     tokens, offsets = shorter(tokens, offsets, trainer["max_tokens"])
     cut = len(offsets) - 1 - held
     end = offsets[cut]
+    train: tuple[Any, ...]
+    validation: tuple[Any, ...]
     train, validation = (tokens[:end], offsets[: cut + 1]), (tokens[end:], offsets[cut:] - end)
-    title = {"moses": "MOSES", "qm9": "QM9"}.get(data or "moses") or Path(data).name
+    title = {"moses": "MOSES", "qm9": "QM9"}.get(str(data or "moses")) or Path(str(data)).name
     description = {
         "domain": "molecules",
         "dataset": (data or "moses") if is_shipped(data) else title,

@@ -45,7 +45,7 @@ def _sa_module() -> ModuleType:
     """rdkit's contributed SA score; loaded by file, because Contrib is not an importable package everywhere."""
     source = Path(RDConfig.RDContribDir) / "SA_Score" / "sascorer.py"
     spec = importlib.util.spec_from_file_location("guidekit_sascorer", source)
-    if spec is None or not source.exists():
+    if spec is None or spec.loader is None or not source.exists():
         raise FileNotFoundError(f"{source} is missing; install an rdkit with its Contrib folder (pip install rdkit)")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -79,7 +79,7 @@ class LogPWindow(Window):
 
     def measure(self, molecule: Chem.Mol) -> float:
         """Log P of one molecule."""
-        return Crippen.MolLogP(molecule)
+        return Crippen.MolLogP(molecule)  # type: ignore[attr-defined]  # not in rdkit's stubs
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class MolecularWeight(Window):
 
     def measure(self, molecule: Chem.Mol) -> float:
         """Weight of one molecule, Da."""
-        return Descriptors.MolWt(molecule)
+        return Descriptors.MolWt(molecule)  # type: ignore[attr-defined]  # not in rdkit's stubs
 
 
 @dataclass(frozen=True)

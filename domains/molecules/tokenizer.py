@@ -8,6 +8,7 @@ symbol. Source: byte-pair merges for subwords, Sennrich et al. 2016, arXiv:1508.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from guidekit.io.files import write_atomic
 
-from .notation import SMILES
+from .notation import SMILES, SelfiesNotation, SmilesNotation
 
 FIRST = 0xE000  # first private-use code point: no clash with any character of a notation
 ROOM = 0xF8FF - FIRST + 1
@@ -38,7 +39,7 @@ class SmilesTokenizer:
     """
 
     pad_id = 0
-    notation = SMILES
+    notation: ClassVar[SmilesNotation | SelfiesNotation] = SMILES
     format = "guidekit smiles codec 1"
 
     def __init__(self, symbols: Sequence[str], pairs: Tokenizer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class ExactValue(Objective):
     table: Tensor
     on = "noisy"
 
-    def scores(self, z: Tensor, t: float, rows: object) -> Tensor:
+    def scores(self, z: Tensor, t: Any, rows: object) -> Tensor:
         """See `Objective.scores`."""
         return self.chain.expectation(self.table, z, t).log()
 

@@ -79,7 +79,8 @@ def write_each(
 def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays, and what can be made into some, into a compressed npz, in one step."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{key: np.asarray(array) for key, array in arrays.items()})
+    made: dict[str, Any] = {key: np.asarray(array) for key, array in arrays.items()}
+    np.savez_compressed(stream, **made)
     write_atomic(path, stream.getbuffer())
 
 

@@ -18,7 +18,7 @@ class StateReward(Objective[None]):
     """
 
     differentiable = True
-    floor = None
+    floor: float | None = None
     shapes: tuple[tuple[int, ...], ...] | None = None
 
     def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:

@@ -26,6 +26,13 @@ class Verifier(Protocol):
         """Half-open span (first, stop) of the first violation of every row, (B,) int64 each; first = -1: none."""
 
 
+class Bounds(Protocol):
+    """What bounds real-valued states, for guidance that keeps them within (FGG)."""
+
+    def upper(self, states: Tensor) -> Tensor:
+        """The largest value, (1, *S), of every number of states (B, *S)."""
+
+
 class ForbiddenWords:
     """A violation is an occurrence of a word; of words that begin at one place the shortest is reported.
 

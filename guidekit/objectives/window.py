@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from torch import Tensor
 
@@ -14,6 +14,10 @@ def refuse_empty(low: float, high: float) -> None:
         raise ValueError(f"window from {low} to {high} is empty; low must not exceed high")
 
 
+@overload
+def outside(value: Tensor, low: float, high: float) -> Tensor: ...
+@overload
+def outside(value: float, low: float, high: float) -> float: ...
 def outside(value: float | Tensor, low: float, high: float) -> float | Tensor:
     """Minus the distance of a number (or of each number of a tensor) to [low, high]; 0 inside."""
     if isinstance(value, Tensor):

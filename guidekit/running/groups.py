@@ -95,14 +95,14 @@ def plain(config: Any) -> dict[str, Any]:
 
 def _read(file: Traversable) -> dict[str, Any]:
     """A file of settings; the caller's own."""
-    return copy.deepcopy(_parsed(file))
+    return copy.deepcopy(_parsed(file.read_text()))
 
 
 @cache
-def _parsed(file: Traversable) -> dict[str, Any]:
+def _parsed(text: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(file.read_text())))
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(text)))
 
 
 def has_file(group: str, name: str) -> bool:
