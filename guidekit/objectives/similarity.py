@@ -44,6 +44,22 @@ def embedded(encoder: Encoder, states: Tensor, t: Number, on: str) -> Tensor:
     return found.flatten(1)
 
 
+def noise_aware(encoder: Encoder, field: Prior) -> Encoder:
+    """An encoder of noisy states without training: (x_t, t) -> encoder(E[x_0 | x_t]) under a prior that costs little.
+
+    Args:
+        encoder: clean states (B, *S) -> (B, F).
+        field: of the same process as the prior that is guided, such as `GaussianField.fit(data)`; its estimate is
+            blurred where noise has hidden detail, which is what the encoder then sees.
+    """
+
+    def embedding(x: Tensor, t: Number) -> Tensor:
+        prediction: Any = field.predict(x, t)
+        return encoder(prediction.mean.to(x))
+
+    return embedding
+
+
 def _known(measure: str, on: str) -> None:
     if measure not in MEASURES:
         raise UnknownNameError("measure of similarity", str(measure), MEASURES)

@@ -149,7 +149,7 @@ def wavelet_likelihood(
         detail: weight of the bands of differences, one for all levels, or one a level, fine ones first; at least 0.
         coarse: weight of what is left, the sums of the last level.
         levels: see `haar`.
-        axes: of one measurement that the transform goes over, the last ones; None is 2 where there are, else 1.
+        axes: of one measurement that are transformed, the last ones; None is 2 where there are behind a channel, else 1.
 
     Raises:
         ValueError: weights below 0, another number of them than of levels, or a measurement too small for the levels.
@@ -157,7 +157,7 @@ def wavelet_likelihood(
     Source: the consistency loss of frequency-aware guidance, arXiv:2411.12450.
     """
     y, fine = likelihood.y, [detail] * levels if isinstance(detail, int | float) else list(detail)
-    axes = min(2, y.ndim - 1) if axes is None else axes
+    axes = max(1, min(2, y.ndim - 2)) if axes is None else axes
     if len(fine) != levels:
         raise ValueError(f"detail has {len(fine)} weights for {levels} levels; give one each")
     if not all(math.isfinite(weight) and weight >= 0 for weight in (*fine, coarse)):

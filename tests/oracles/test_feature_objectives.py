@@ -227,6 +227,15 @@ def test_style_is_met_at_its_reference_and_has_the_gradient_by_hand():
     assert objective(x)[1] == objective(x[1:2])  # no other sample counts
 
 
+def test_each_sample_may_have_a_style_of_its_own():
+    references, x = normal(3, 1, 4, 4, seed=12), normal(3, 1, 4, 4, seed=13)
+    each = gk.objectives.Style.of(lambda x: x, references, each=True)
+    alone = torch.cat([gk.objectives.Style.of(lambda x: x, references[i : i + 1])(x[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(each(x, 0.0, each.rows(3)), alone)
+    with pytest.raises(ValueError, match="3 rows for 2 samples"):
+        each.rows(2)
+
+
 def test_styles_of_other_sizes_are_refused():
     style = gk.objectives.Style.of(lambda x: x, normal(1, 1, 6, 6))
     with pytest.raises(gk.GuidanceError, match="reference \\(1, 6, 6\\)"):
