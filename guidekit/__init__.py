@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from guidekit import guidance, inversion, objectives, priors, processes, samplers
     from guidekit.core.guidance import Guidance, GuidanceError, chain
-    from guidekit.domain import Domain, load_domain
+    from guidekit.domain import Domain
+    from guidekit.installed import load_domain
     from guidekit.sampling import Result, sample
 
 __version__ = "0.2.0"
@@ -33,7 +34,7 @@ _PLACES = {
     "GuidanceError": "guidekit.core.requirements",
     "Result": "guidekit.sampling",
     "chain": "guidekit.core.guidance",
-    "load_domain": "guidekit.domain",
+    "load_domain": "guidekit.installed",
     "sample": "guidekit.sampling",
 }
 """Where names are defined that are no modules."""

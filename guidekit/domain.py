@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 import statistics
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from guidekit import registry
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
 from guidekit.core.state import leaves
@@ -27,31 +22,8 @@ from guidekit.objectives.tasks import Task
 from guidekit.objectives.verifiers import Bounds, Verifier
 from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
 from guidekit.reporting.summary import summarised
+from guidekit.rewards import Rewards
 from guidekit.samples import Dataset, Samples
-
-
-class MissingExtraError(ImportError):
-    """An optional dependency is absent; the message names the extra to install."""
-
-
-def require(extra: str, module: str) -> ModuleType:
-    """Import a module, or say which extra of guidekit provides it.
-
-    Args:
-        extra: name of a guidekit extra, such as "molecules".
-        module: importable name, such as "rdkit".
-
-    Raises:
-        MissingExtraError: the module is not installed. Errors raised inside an installed module pass through.
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise _missing(extra, error) from error
-
-
-def _missing(extra: str, error: ModuleNotFoundError) -> MissingExtraError:
-    return MissingExtraError(f"'{error.name}' is needed here and is not installed: pip install \"guidekit[{extra}]\"")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,116 +307,3 @@ class Domain:
     def compared(self, groups: Mapping[str, Samples], path: Path) -> str | None:
         """Draw groups of samples side by side, see `tasks`; returns the file name, None where nothing was drawn."""
         return None
-
-
-class Rewards(Mapping[str, Objective]):
-    """The rewards of a domain: mapping access makes them with default options.
-
-    Those of other packages are entry points of the group "guidekit.rewards", named "domain.reward".
-    """
-
-    def __init__(self, domain: Domain | type[Domain]) -> None:
-        self.domain = domain
-
-    @property
-    def _others(self) -> dict[str, registry.Entry]:
-        """Those of other packages."""
-        own = f"{self.domain.name}."
-        found = registry.external("guidekit.rewards", "reward", [own + name for name in self.domain.kinds])
-        return {name.removeprefix(own): entry for name, entry in found.items() if name.startswith(own)}
-
-    def kind(self, name: str) -> Callable[..., Any]:
-        """What makes one of them; raises `UnknownNameError`, or `BrokenError` where its package cannot be loaded."""
-        if name in self.domain.kinds:
-            return self.domain.kinds[name]
-        others = self._others
-        if name not in others:
-            raise UnknownNameError("reward", name, [*self.domain.kinds, *others])
-        return others[name].load()
-
-    def __getitem__(self, name: str) -> Objective:
-        return self.make(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([*self.domain.kinds, *self._others])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __contains__(self, name: object) -> bool:
-        return name in list(iter(self))
-
-    def function(self, name: str, **options: Any) -> Any:
-        """The reward as it is written down: a function of an object, or an objective where it judges states."""
-        return self.kind(name)(**options)
-
-    def make(self, name: str, **options: Any) -> Objective:
-        """The reward as an objective, with options."""
-        assert not isinstance(self.domain, type), "a class of domains has no codec to decode by: make the domain"
-        return self.domain.bind(self.function(name, **options), name)
-
-
-def domain_names() -> list[str]:
-    """Names of all registered domains, without importing them."""
-    return sorted({entry.name for entry in entry_points(group="guidekit.domains")})
-
-
-def load_domain(name: str, **options: Any) -> Domain:
-    """A registered domain by name, made with options.
-
-    Raises:
-        UnknownNameError: no such domain.
-        MissingExtraError: its extra is not installed.
-    """
-    return domain_class(name)(**options)
-
-
-def configured(config: Mapping[str, Any]) -> tuple[Domain, dict[str, Any]]:
-    """The domain of a configuration, made with the keys that are its `settings`, and the other keys."""
-    kind = domain_class(config["name"])
-    made = {key: config[key] for key in kind.settings() if key in config}
-    return kind(**made), {key: value for key, value in config.items() if key != "name" and key not in made}
-
-
-def domain_class(name: str) -> type[Domain]:
-    """The class of a registered domain; raises as `load_domain`."""
-    entries = sorted(entry_points(group="guidekit.domains"), key=lambda entry: not entry.value.startswith("guidekit."))
-    found = [entry for entry in entries if entry.name == name]
-    if not found:
-        raise UnknownNameError("domain", name, {entry.name for entry in entries})
-    for hidden in found[1:]:
-        if hidden.value != found[0].value:
-            warnings.warn(f"domain {name!r} from {hidden.value} is hidden by {found[0].value}", stacklevel=2)
-    try:
-        return found[0].load()
-    except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] == "guidekit":
-            raise
-        raise _missing(name, error) from error
-
-
-def user_function(path: str) -> Callable:
-    """The function named by "module:function", imported with the current folder on the path.
-
-    Raises:
-        ValueError: the module cannot be found, or has no such function.
-    """
-    import sys
-
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise ValueError(f"{path!r} names no function; write module:function")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name:
-            raise
-        raise ValueError(
-            f"{path!r}: there is no module {module_name!r} in {Path.cwd()} or on the Python path"
-        ) from error
-    if not callable(getattr(module, attribute, None)):
-        choices = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UnknownNameError(f"function in module {module_name}", attribute, choices)
-    return getattr(module, attribute)

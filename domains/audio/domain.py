@@ -14,7 +14,8 @@ import numpy as np
 from guidekit.classes import class_names, class_number, condition_class
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
-from guidekit.domain import Domain, require
+from guidekit.domain import Domain
+from guidekit.extras import require
 from guidekit.io.files import write_npz
 from guidekit.io.reading import note
 from guidekit.objectives.of_states import StateModel

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from guidekit.domain import require
+from guidekit.extras import require
 from guidekit.io.archives import npz, reason
 from guidekit.io.contents import ordinary
 from guidekit.io.files import write_each

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from guidekit._compat import torchaudio
-from guidekit.domain import require
+from guidekit.extras import require
 
 
 def functional() -> ModuleType:

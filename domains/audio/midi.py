@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from guidekit.domain import require
+from guidekit.extras import require
 from guidekit.io.archives import npz, reason
 from guidekit.io.contents import ordinary
 from guidekit.io.files import write_each

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from guidekit.domain import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.io.files import write_atomic, write_packed
 from guidekit.io.reading import packed
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.domain import Domain, require
+from guidekit.domain import Domain
+from guidekit.extras import require
 from guidekit.io.reading import note
 from guidekit.objectives import ForbiddenWords
 from guidekit.reporting.summary import STATISTICS, means, ranked, summarised

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guidekit.domain import UnknownNameError
+from guidekit.errors import UnknownNameError
 
 from .alphabet import DNA
 from .data import ASSETS

@@ -12,7 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from guidekit.domain import UnknownNameError, require
+from guidekit.errors import UnknownNameError
+from guidekit.extras import require
 from guidekit.objectives.window import Window
 
 from .onehot import OneHotModel

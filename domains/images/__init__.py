@@ -13,8 +13,9 @@ from torch import Tensor
 from guidekit.classes import class_names, class_number, condition_class
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.domain import Domain, require
+from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
+from guidekit.extras import require
 from guidekit.io.files import write_npz
 from guidekit.io.reading import note, renumbered
 from guidekit.objectives.restoration import RESTORATION

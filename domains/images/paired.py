@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from guidekit.domain import require
+from guidekit.extras import require
 
 from .codec import encode
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import GuidanceError
-from guidekit.domain import require
+from guidekit.extras import require
 from guidekit.objectives.margins import shortfall
 from guidekit.objectives.of_states import StateReward
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.domain import Domain, require
+from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
+from guidekit.extras import require
 from guidekit.io.files import write_atomic, write_npz
 from guidekit.io.reading import note
 from guidekit.objectives.of_states import StateModel

@@ -122,7 +122,7 @@ def _measured(file: Path, kind: Kind) -> tuple[np.ndarray, str]:
 
 def netcdf(fields: Sequence[np.ndarray], kind: Kind) -> bytes:
     """Fields as a classic NetCDF file with one variable (sample, y, x) and its unit."""
-    from guidekit.domain import require
+    from guidekit.extras import require
 
     stream = io.BytesIO()
     data = require("inverse", "scipy.io").netcdf_file(stream, "w")

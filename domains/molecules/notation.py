@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from guidekit.domain import require
+from guidekit.extras import require
 
 SMILES_SYMBOL = re.compile(r"\[[^\]]+\]|Br|Cl|%\d\d|.", re.DOTALL)
 SELFIES_SYMBOL = re.compile(r"\[[^\]]*\]|.", re.DOTALL)

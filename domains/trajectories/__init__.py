@@ -12,7 +12,8 @@ import numpy as np
 
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.domain import Domain, require
+from guidekit.domain import Domain
+from guidekit.extras import require
 from guidekit.io.files import write_npz
 from guidekit.priors.checkpoints import load_gaussian_prior, read_description
 from guidekit.samples import Dataset, Samples

@@ -20,8 +20,9 @@ from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.state import State
-from guidekit.domain import Domain, configured
+from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
+from guidekit.installed import configured
 from guidekit.io.files import write_atomic
 from guidekit.objectives.objects import score
 from guidekit.reporting.console import Console

@@ -21,7 +21,7 @@ from guidekit.core.proposal import Proposal
 from guidekit.core.question import Denoise, Question
 from guidekit.core.random import Draw, KeyedRandom
 from guidekit.core.step import Step
-from guidekit.domain import load_domain
+from guidekit.installed import load_domain
 from guidekit.networks import DilatedConvolution, UNet
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian

@@ -22,9 +22,9 @@ from guidekit.core.guidance import Guidance
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import suits
 from guidekit.core.sampler import Sampler
-from guidekit.domain import configured
 from guidekit.errors import UnknownNameError
 from guidekit.evaluation.posterior_card import WORDS, Card, DivergedError, card
+from guidekit.installed import configured
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.operators.base import Operator
 from guidekit.reporting.console import Console

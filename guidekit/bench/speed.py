@@ -12,7 +12,7 @@ import torch
 from rich.table import Table
 
 from guidekit.bench.loops import LOOPS
-from guidekit.domain import MissingExtraError
+from guidekit.extras import MissingExtraError
 
 LONGEST = 20.0
 """Seconds after which no more repetitions of a loop are begun."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from guidekit.domain import UnknownNameError
+from guidekit.errors import UnknownNameError
 from guidekit.reporting.console import Console
 
 SUITES = ("speed", "guidance", "posterior", "gmm", "evidence")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from guidekit.core.prior import Prior
-from guidekit.domain import configured
 from guidekit.evaluation.likelihood import bits_per_token
+from guidekit.installed import configured
 from guidekit.io.files import write_atomic
 from guidekit.reporting.console import Console
 from guidekit.reporting.table import comparison

@@ -11,7 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
-from guidekit.domain import configured
+from guidekit.installed import configured
 from guidekit.reporting.console import Console
 from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.chunks import load_chunks, sample_on_disk

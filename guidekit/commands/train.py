@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from guidekit.domain import Domain, UnknownNameError, configured
+from guidekit.domain import Domain
+from guidekit.errors import UnknownNameError
+from guidekit.installed import configured
 from guidekit.io.files import write_atomic
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import read_description

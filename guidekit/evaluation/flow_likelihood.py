@@ -16,7 +16,7 @@ from torch import Tensor
 from guidekit.core.prior import Prior
 from guidekit.core.random import keyed_generator
 from guidekit.core.state import State, take
-from guidekit.domain import require
+from guidekit.extras import require
 from guidekit.processes import GaussianProcess
 from guidekit.sampling import per_group
 

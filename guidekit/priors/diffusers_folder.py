@@ -178,7 +178,7 @@ def prediction_of(scheduler: Mapping[str, Any]) -> str:
 
 
 def _network(folder: Path, config: Mapping[str, Any]) -> nn.Module:
-    from guidekit.domain import require
+    from guidekit.extras import require
 
     require("diffusers", "diffusers")
     import diffusers

@@ -10,12 +10,13 @@ from guidekit import objectives
 from guidekit.core.guidance import Guidance, chain
 from guidekit.core.objective import Objective, Product
 from guidekit.core.prior import Prior
-from guidekit.domain import Domain, user_function
+from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
 from guidekit.guidance.values.minority import MinorityScore
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.scoring import refuse_useless
 from guidekit.priors.checkpoints import load_any_prior
+from guidekit.running.functions import user_function
 from guidekit.running.groups import chained, check_types, load_group
 from guidekit.running.settings import MISSING, Context, arguments, build
 from guidekit.samplers import Sampler

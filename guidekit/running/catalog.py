@@ -83,7 +83,7 @@ def _domain(entry: EntryPoint, known: dict[str, Any] | None, rewards: Sequence[E
             return {**known, "rewards": known["rewards"] | _others(entry.name, rewards)}
         told = f'{known["objects"]} (not installed: {", ".join(gone)}; pip install "guidekit[{entry.name}]")'
         return {**known, "objects": told}
-    from guidekit.domain import load_domain
+    from guidekit.installed import load_domain
 
     try:
         return of_domain(load_domain(entry.name))
@@ -124,7 +124,7 @@ def lacking(extra: str) -> list[str]:
 
 def made() -> dict[str, Any]:
     """The content of the file as the code says it; needs every extra."""
-    from guidekit.domain import load_domain
+    from guidekit.installed import load_domain
     from guidekit.running.build import OF_PRIORS
 
     def members(group: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _rewards(domain: str | None) -> set[str]:
         if domain in (None, known):
             found.update(told["rewards"])
     if domain is not None and domain not in shipped()["domains"]:
-        from guidekit.domain import domain_class
+        from guidekit.installed import domain_class
 
         found.update(domain_class(domain).kinds)
     return found
@@ -130,7 +130,8 @@ def _kind(group: str, name: str, domain: str) -> Any:
     """The class or function behind a member of a group without a file."""
     if group in SPECIAL:
         return registry.get(group, name)
-    from guidekit.domain import Rewards, domain_class
+    from guidekit.installed import domain_class
+    from guidekit.rewards import Rewards
 
     return domain_class(name) if group == "domain" else Rewards(domain_class(domain)).kind(name)
 

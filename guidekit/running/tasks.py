@@ -18,12 +18,13 @@ from guidekit.core.guidance import Guidance, GuidanceError, chain
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import Fact
-from guidekit.domain import Domain, user_function
+from guidekit.domain import Domain
 from guidekit.guidance.starts.from_sample import FromSample
 from guidekit.io.arrays import read_array, readable
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.tasks import Task, make, observe
 from guidekit.objectives.units import in_units
+from guidekit.running.functions import user_function
 from guidekit.samples import Samples
 from guidekit.sampling import fitting_guidances
 

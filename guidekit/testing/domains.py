@@ -12,7 +12,9 @@ from typing import Any
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.state import batch, leaves
-from guidekit.domain import Domain, MissingExtraError, domain_names, load_domain
+from guidekit.domain import Domain
+from guidekit.extras import MissingExtraError
+from guidekit.installed import domain_names, load_domain
 from guidekit.objectives.objects import score
 from guidekit.samples import Samples
 from guidekit.sampling import sample

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.prior import Prior
 from guidekit.core.random import keyed_generator
-from guidekit.domain import Domain, UnknownNameError
+from guidekit.domain import Domain
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.starts.checkpoints import save_refiner
 from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import describe_gaussian

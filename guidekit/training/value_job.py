@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.prior import Prior
-from guidekit.domain import Domain, UnknownNameError
+from guidekit.domain import Domain
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.values.checkpoints import save_value
 from guidekit.networks.value_network import TRUNKS
 from guidekit.processes import DiscreteProcess

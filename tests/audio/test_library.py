@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from guidekit import _compat
-from guidekit.domain import MissingExtraError
 from guidekit.domains.audio.library import functional
+from guidekit.extras import MissingExtraError
 
 
 def test_torchaudio_works_beside_any_torch_and_has_gradients():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from guidekit.domain import UnknownNameError, load_domain
 from guidekit.domains.audio import Audio, AudioError, Chorales, RollError, SampleRateMismatch, Sound, mel, rolls
 from guidekit.domains.audio.data import CLASSES, chorales, class_of, clips, trimmed
 from guidekit.domains.audio.metrics import log_spectral_distance
+from guidekit.errors import UnknownNameError
+from guidekit.installed import load_domain
 
 SOUNDS = Audio().reference()[:6]
 PIECES = Chorales().reference()[:6]

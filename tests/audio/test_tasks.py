@@ -7,9 +7,9 @@ import torch
 import guidekit as gk
 from guidekit.cli import main
 from guidekit.core.prediction import GaussianPrediction
-from guidekit.domain import UnknownNameError
 from guidekit.domains.audio import Audio, Chorales, midi, tasks
 from guidekit.domains.audio.codec import STATES
+from guidekit.errors import UnknownNameError
 from guidekit.objectives import GaussianLikelihood
 from guidekit.objectives import tasks as measurements
 from guidekit.objectives.operators.masks import Keep

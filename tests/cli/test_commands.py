@@ -8,7 +8,8 @@ import pytest
 
 from guidekit.cli import main
 from guidekit.cli.compose import compose
-from guidekit.domain import UnknownNameError, load_domain
+from guidekit.errors import UnknownNameError
+from guidekit.installed import load_domain
 from guidekit.objectives.objects import score
 from guidekit.running.build import build_guidance, build_reward
 

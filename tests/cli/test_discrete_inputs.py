@@ -9,7 +9,7 @@ import torch
 
 import guidekit as gk
 from guidekit.cli import main
-from guidekit.domain import load_domain
+from guidekit.installed import load_domain
 from guidekit.networks import DilatedConvolution
 from guidekit.priors.checkpoints import save_checkpoint
 from guidekit.running.groups import check_types, group_choices

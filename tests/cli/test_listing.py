@@ -79,7 +79,7 @@ def test_domains_that_are_not_ours_or_not_installed_are_told(monkeypatch):
     assert told["images"] == "images"
     mine = catalog.EntryPoint("mine", "guidekit.domains.images:Images", "guidekit.domains")
     monkeypatch.setattr(catalog, "entry_points", lambda group: [mine])
-    monkeypatch.setattr("guidekit.domain.entry_points", lambda group: [mine])
+    monkeypatch.setattr("guidekit.installed.entry_points", lambda group: [mine])
     assert (
         list(catalog.catalog()["domains"]) == ["mine"]
         and "classifier" in catalog.catalog()["domains"]["mine"]["rewards"]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from guidekit.cli import main
-from guidekit.domain import load_domain
 from guidekit.guidance.starts.checkpoints import load_refiner, save_refiner
 from guidekit.guidance.starts.refined_noise import fingerprint
+from guidekit.installed import load_domain
 from guidekit.networks import NETWORKS
 from guidekit.objectives import score
 from guidekit.priors.checkpoints import CheckpointError, read_description, save_checkpoint

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from guidekit.cli import main
-from guidekit.domain import UnknownNameError, load_domain
+from guidekit.errors import UnknownNameError
+from guidekit.installed import load_domain
 from guidekit.networks import DilatedConvolution
 from guidekit.objectives import ForbiddenWords
 from guidekit.priors.checkpoints import save_checkpoint

@@ -15,9 +15,9 @@ from guidekit.cli import main
 from guidekit.cli.compose import compose, refuse_choices, store
 from guidekit.cli.terms import in_terms
 from guidekit.core.objective import Goal, Objective
-from guidekit.domain import domain_names, load_domain
 from guidekit.errors import UnknownNameError
 from guidekit.guidance.values.estimates import Estimate, MonteCarlo
+from guidekit.installed import domain_names, load_domain
 from guidekit.objectives import GaussianLikelihood, Reward
 from guidekit.objectives.operators.masks import Keep
 from guidekit.objectives.verifiers import ForbiddenWords, Verifier

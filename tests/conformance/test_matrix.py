@@ -17,11 +17,11 @@ import guidekit as gk
 from guidekit import registry
 from guidekit.core.requirements import Fact, suits
 from guidekit.core.state import leaves
-from guidekit.domain import domain_names, load_domain
 from guidekit.guidance.contrast.linear_ag import LinearCoefficients
 from guidekit.guidance.contrast.linear_cfg import LinearModel
 from guidekit.guidance.starts.refined_noise import Refiner
 from guidekit.guidance.values.learned import LearnedValue
+from guidekit.installed import domain_names, load_domain
 from guidekit.networks import DilatedConvolution, SequenceTransformer, UNet, ValueNetwork
 from guidekit.objectives import ForbiddenWords, GaussianLikelihood, ObjectReward, Reward
 from guidekit.objectives.operators.masks import Keep

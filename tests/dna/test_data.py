@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from guidekit.domain import UnknownNameError
 from guidekit.domains.dna import data
 from guidekit.domains.dna.data import Block, pack, protein_sequences, strings, training_blocks, unpack, windows
+from guidekit.errors import UnknownNameError
 
 
 def test_two_bits_a_letter(tmp_path, monkeypatch):

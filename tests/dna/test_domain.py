@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit.domain import MissingExtraError, UnknownNameError, load_domain
 from guidekit.domains.dna import DNA, Dna, Motif, Proteins, protein_sequences, strings, windows
 from guidekit.domains.dna.figures import sheet
 from guidekit.domains.dna.logo import information, site_counts
+from guidekit.errors import UnknownNameError
+from guidekit.extras import MissingExtraError
+from guidekit.installed import load_domain
 from guidekit.networks import SequenceTransformer
 from guidekit.priors.checkpoints import save_checkpoint
 

@@ -7,9 +7,9 @@ import torch
 from Bio import motifs as bio
 from Bio.Seq import Seq
 
-from guidekit.domain import UnknownNameError
 from guidekit.domains.dna import DNA, Motif, hit_counts, load_motif, strings, windows
 from guidekit.domains.dna.motifs import STEP, best_scores, find_hits, library, rounded, scan, threshold
+from guidekit.errors import UnknownNameError
 
 SHORT = Motif("short", "X1", ((10, 0, 3, 1), (2, 9, 1, 4), (0, 0, 12, 1), (5, 5, 1, 0)))
 SEQUENCES = strings(windows("human", "test")[:40])

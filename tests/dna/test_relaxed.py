@@ -6,10 +6,10 @@ from torch import nn
 
 import guidekit as gk
 from guidekit.core.requirements import GuidanceError
-from guidekit.domain import UnknownNameError
 from guidekit.domains.dna import DNA, Dna, Proteins, strings, windows
 from guidekit.domains.dna.onehot import OneHotModel
 from guidekit.domains.dna.relaxed import GC, CpG, MotifCount, SoftMotif
+from guidekit.errors import UnknownNameError
 from guidekit.objectives import ObjectReward, score, weighted
 
 SEQUENCES = strings(windows("human", "test")[:30])

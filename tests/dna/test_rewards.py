@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from guidekit.core.objective import Objective
-from guidekit.domain import MissingExtraError, UnknownNameError
 from guidekit.domains.dna import DNA, amp, protein_sequences, strings, windows
 from guidekit.domains.dna.protein_rewards import PROPERTIES, PROTEIN_REWARDS, Antimicrobial, Charge, Instability
 from guidekit.domains.dna.rewards import REWARDS, FoldingEnergy, Homopolymer, MeltingTemperature, Restriction
+from guidekit.errors import UnknownNameError
+from guidekit.extras import MissingExtraError
 
 SEQUENCES = strings(windows("human", "test")[::600])
 MAKE = {"motif": {"motif": "CTCF"}, "motif_count": {"motif": "SP1"}, "restriction": {"sites": "EcoRI,BsaI"}}

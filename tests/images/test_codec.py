@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from guidekit.domain import UnknownNameError, load_domain
 from guidekit.domains.images import ImageError, Images, codec
 from guidekit.domains.images.data import SETS, pictures
+from guidekit.errors import UnknownNameError
+from guidekit.installed import load_domain
 
 RNG = np.random.default_rng(0)
 

@@ -8,7 +8,6 @@ import torch
 
 import guidekit as gk
 from guidekit.cli import main
-from guidekit.domain import UnknownNameError, load_domain
 from guidekit.domains.images import Images
 from guidekit.domains.images.classifier import ROLES, train_classifier, training_data
 from guidekit.domains.images.classifier import main as train_main
@@ -17,6 +16,8 @@ from guidekit.domains.images.data import SETS, pictures
 from guidekit.domains.images.files import write_folder
 from guidekit.domains.images.judging import load, shipped
 from guidekit.domains.images.preparation import prepare
+from guidekit.errors import UnknownNameError
+from guidekit.installed import load_domain
 from guidekit.networks import UNet
 from guidekit.priors.checkpoints import save_checkpoint
 from guidekit.samples import Samples

@@ -5,10 +5,10 @@ import torch
 from PIL import Image
 
 import guidekit as gk
-from guidekit.domain import UnknownNameError
 from guidekit.domains.images import ImageError, Images
 from guidekit.domains.images.data import pictures
 from guidekit.domains.images.rewards import Compressibility, ImageModel
+from guidekit.errors import UnknownNameError
 from guidekit.objectives import score
 
 DOMAIN = Images("fashion_mnist")

@@ -8,12 +8,13 @@ import torch
 
 import guidekit as gk
 from guidekit.cli import main
-from guidekit.domain import UnknownNameError, load_domain
 from guidekit.domains.inverse import FieldError
 from guidekit.domains.inverse.data import KINDS, fields
 from guidekit.domains.inverse.files import netcdf, read
 from guidekit.domains.inverse.metrics import data_misfit, nearest, pairs, radial_power, spectrum_distance, wasserstein
 from guidekit.domains.inverse.preparation import alike, prepare
+from guidekit.errors import UnknownNameError
+from guidekit.installed import load_domain
 from guidekit.objectives.operators.navier_stokes import Flow
 from guidekit.priors.checkpoints import CheckpointError
 from guidekit.priors.field_checkpoint import save_field

@@ -5,11 +5,11 @@ import pytest
 import torch
 from rdkit import Chem
 
-from guidekit.domain import MissingExtraError
 from guidekit.domains.molecules.data import ASSETS, parse, qm9_smiles, reference_smiles
 from guidekit.domains.molecules.notation import SELFIES, expressible
 from guidekit.domains.molecules.selfies_tokenizer import SelfiesTokenizer, tokenizer_from_text
 from guidekit.domains.molecules.tokenizer import SmilesTokenizer
+from guidekit.extras import MissingExtraError
 
 SET = random.Random(0).sample(qm9_smiles(), 300) + reference_smiles(100)
 

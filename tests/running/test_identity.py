@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from guidekit.cli.compose import compose
-from guidekit.domain import load_domain
+from guidekit.installed import load_domain
 from guidekit.running.identity import changes, digest, identity
 
 DOMAIN = load_domain("molecules")

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 import guidekit as gk
-from guidekit.domain import Domain, Rewards, domain_names, load_domain
+from guidekit.domain import Domain
 from guidekit.domains.dna.relaxed import GC
 from guidekit.domains.molecules.codec import MoleculeCodec
+from guidekit.installed import domain_names, load_domain
 from guidekit.objectives import ObjectReward, Reward, score
+from guidekit.rewards import Rewards
 from guidekit.samples import Samples
 from guidekit.testing import check_domain, check_reward
 
