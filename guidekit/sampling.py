@@ -244,14 +244,17 @@ def fitting_guidances(prior: Prior, objective: Objective, most: int = MOST_NAMED
         if len(needed) != 1 or not any(inspect.isclass(one) and issubclass(one, Objective) for one in kinds):
             continue
         try:
-            made = kind(objective)
+            members = kind(objective).members
+            sampler = chosen_sampler(None, prior, members)
+            for member in members:
+                member.check(prior, sampler, members)
         except (ValueError, TypeError, AttributeError):
             continue
-        sampler, members = chosen_sampler(None, prior, made.members), made.members
         own = frozenset({Fact.PARTICLES}).union(*(member.provides for member in members))
         needs = frozenset[Fact]().union(*(member.requires for member in members))
         if needs <= prior.provides | sampler.provides | objective.provides | own:
-            solver = any(inspect.isclass(one) and issubclass(one, GaussianNoise) for one in kinds)
+            measured = any(inspect.isclass(one) and issubclass(one, GaussianNoise) for one in kinds)
+            solver = measured or ".inverse." in kind.__module__
             found.append((not solver, members[0].layer != Layer.GRADIENT, name))
     return [name for *_, name in sorted(found)[:most]]
 

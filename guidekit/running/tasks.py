@@ -126,12 +126,14 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
     if not domain.tasks or not {Fact.REAL, Fact.WHOLE} <= prior.provides:
         raise ValueError(f"domain {domain.name} has no tasks; leave task= out")
     noise = config.get("noise_std", 0.05)
-    if not isinstance(noise, int | float) or not 0 < noise < math.inf:
-        raise ValueError(f"task.noise_std={noise}; a number above 0 is expected, in the unit of the measurement")
+    if not isinstance(noise, int | float) or not 0 <= noise < math.inf:
+        raise ValueError(f"task.noise_std={noise}; a number of at least 0 is expected, in the unit of the measurement")
     shape = tuple(prior.event_shape)
     options = {key: _option(key, value) for key, value in config.items() if key not in COMMON}
     task = make(domain.tasks, name, shape, options)
-    original, truth, notes = None, None, []
+    original: Tensor | None = None
+    truth: Tensor | None = None
+    notes: list[str] = []
     if config.get("damaged"):
         y = _measurements(domain, config, task, prior)
         if config.get("truth") is not None:

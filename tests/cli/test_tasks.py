@@ -158,9 +158,10 @@ def refused(capsys, *settings):
         ("task=inpaint task.input=0 guidance=rescale", "would ignore task=inpaint: guidance="),
         ("task=hdr task.input=0 guidance=replacement", "replacement needs a linear measurement with a pseudo-inverse"),
         ("task=hdr task.input=0 guidance=replacement", "HighDynamicRange is none"),
-        ("task=hdr task.input=0 guidance=replacement", "use guidance=dps, "),
+        ("task=hdr task.input=0 guidance=replacement", "use guidance=daps, "),
+        ("task=inpaint task.input=0 guidance=classifier", "guidance=classifier needs guidance.value="),
         ("task=quantize task.input=0 guidance=dps", "Quantized is a black box"),
-        ("task=inpaint task.input=0 guidance=dps task.noise_std=-1.0", "task.noise_std=-1.0; a number above 0"),
+        ("task=inpaint task.input=0 guidance=dps task.noise_std=-1.0", "task.noise_std=-1.0; a number of at least 0"),
         ("task=inpaint task.input=0 guidance=dps task.missing=1.5", "missing=1.5; a share above 0"),
     ],
 )

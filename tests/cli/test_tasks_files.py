@@ -151,7 +151,9 @@ def test_every_guidance_that_fits_obeys_the_task():
     prior.dataset = "fashion_mnist"
     given = build_task(Images(), config("inpaint", input=0), prior)
     names = fitting_guidances(prior, given.likelihood, 100)
-    assert {"dps", "replacement", "svdd", "fk_steering"} <= set(names)
+    assert {"dps", "replacement", "svdd", "fk_steering"} <= set(names) and "classifier" not in names
+    with pytest.raises(gk.GuidanceError, match="takes a value of noisy states; a likelihood of Keep is of clean ones"):
+        gk.sample(prior, gk.guidance.ClassifierGuidance(given.likelihood), 1, steps=2)
     for name in names:
         given.guided(gk.registry.get("guidance", name)(given.likelihood))
     with pytest.raises(gk.GuidanceError, match="would ignore task=inpaint: guidance="):

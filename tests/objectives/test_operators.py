@@ -196,6 +196,15 @@ def test_resampling():
     torch.testing.assert_close(resampling.bicubic((1, 8, 64), 4).forward(torch.ones_like(ramp)), torch.ones_like(small))
 
 
+def test_bicubic_is_that_of_pillow():
+    """Away from borders, which Pillow cuts off where they are mirrored here."""
+    image = pytest.importorskip("PIL.Image")
+    x = uniform(1, 1, 48, 64)
+    wanted = image.fromarray(x[0, 0].float().numpy()).resize((16, 12), image.BICUBIC)
+    found = resampling.bicubic((1, 48, 64), 4).forward(x)[0, 0, 2:-2, 2:-2]
+    torch.testing.assert_close(found, torch.from_numpy(numpy.array(wanted)).double()[2:-2, 2:-2], atol=1e-5, rtol=0)
+
+
 def test_blurs():
     """Circular and reflected agree away from borders, convolve rather than correlate, and keep the mean."""
     x = normal(1, 1, 20, 24)

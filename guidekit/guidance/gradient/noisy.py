@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Fact, Guidance, Layer
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer
 from guidekit.core.network import slopes
 from guidekit.core.objective import Objective
 from guidekit.core.prediction import Prediction
+from guidekit.core.prior import Prior
 from guidekit.core.question import Denoise, Question
+from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, batch, column
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.objectives.reward import Value, objective_of
@@ -57,6 +59,13 @@ class ClassifierGuidance(Guidance[None]):
     def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
         """See `Guidance.objectives`."""
         return (self.value,)
+
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """The value must look at noisy states: a gradient of what looks at clean ones goes through the network."""
+        if self.value.on != "noisy":
+            raise GuidanceError(
+                f"ClassifierGuidance takes a value of noisy states; {self.value.name} is of clean ones: use guidance=dps"
+            )
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """The inner prediction, its mean moved by scale s^2 / a grad value."""

@@ -81,8 +81,9 @@ class Stacked(Operator):
         if not self.operators:
             raise ValueError("a stack needs one operator at least")
         for one in self.operators:
-            if getattr(one, "shape", None) not in (None, tuple(self.shape)):
-                raise ValueError(f"{type(one).__name__} is of states {one.shape}, the stack of {tuple(self.shape)}")
+            own = getattr(one, "shape", None)
+            if own not in (None, tuple(self.shape)):
+                raise ValueError(f"{type(one).__name__} is of states {own}, the stack of {tuple(self.shape)}")
 
     @cached_property
     def sizes(self) -> list[torch.Size]:
