@@ -198,14 +198,22 @@ def _measurement(domain: Domain, value: Any, wanted: tuple[int, ...], prior: Pri
     """Measurements of one file (n, *M): an array file, or one of the domain's."""
     path, like_states = Path(str(value)), wanted == tuple(prior.event_shape)
     if not isinstance(value, int) and readable(path) and (path.suffix != ".npz" or not like_states):
-        array = read_array(path)
-        unit = prior.units.name
-        if array.unit is not None and unit and array.unit != unit:
-            raise ValueError(f"{path.name} is in {array.unit or 'no unit'}; {unit} is expected: convert it")
-        return refused(path.name, torch.from_numpy(array.values).float(), wanted)
+        return refused(path.name, _in_unit(path, prior), wanted)
     if like_states:
         return prior.units.values(_objects(domain, value, "input", prior)[0])
     return refused(path.name, domain.read_values(path, wanted), wanted)
+
+
+def _in_unit(path: Path, prior: Prior) -> Tensor:
+    """The numbers of an array file, float32.
+
+    Raises:
+        ValueError: its unit is another than that of the prior's objects.
+    """
+    array, unit = read_array(path), prior.units.name
+    if array.unit is not None and unit and array.unit != unit:
+        raise ValueError(f"{path.name} is in {array.unit or 'no unit'}; {unit} is expected: convert it")
+    return torch.from_numpy(array.values).float()
 
 
 def refused(name: str, found: Tensor, wanted: tuple[int, ...]) -> Tensor:
@@ -216,7 +224,7 @@ def refused(name: str, found: Tensor, wanted: tuple[int, ...]) -> Tensor:
     """
     size = tuple(found.shape)
     if size[1:] != wanted and size != wanted and (1, *size) != wanted:
-        raise ValueError(f"{name} holds numbers {size}; this task measures {wanted}, or n of these")
+        raise ValueError(f"{name} holds numbers {size}; {wanted} or n of these are expected")
     if not bool(found.isfinite().all()):
         raise ValueError(f"{name} has {int((~found.isfinite()).sum())} numbers that are NaN or infinite: mask them")
     return found if size[1:] == wanted else found.reshape(1, *wanted)
@@ -257,7 +265,13 @@ def _objects(domain: Domain, value: Any, key: str, prior: Prior) -> tuple[Tensor
             raise ValueError(f"task.{key}={value}; a file of {domain.objects}{_numbers(domain, prior)} is expected")
         return prior.encode([shipped[value]]), []
     path = Path(str(value))
-    objects = domain.read_reference(path, prior=prior)
+    try:
+        objects = domain.read_reference(path, prior=prior)
+    except ValueError:
+        if not path.is_file() or not readable(path):
+            raise
+        array = refused(path.name, _in_unit(path, prior), tuple(prior.event_shape))  # values of the domain's own unit
+        return prior.units.states(array), []
     notes = [objects.notes] if objects.notes else []
     most = len(objects) if path.is_dir() else 1
     if len(objects) > most:

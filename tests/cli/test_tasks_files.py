@@ -93,6 +93,17 @@ def test_a_measurement_in_another_unit(unit, message, tmp_path):
     )
 
 
+def test_objects_as_arrays(tmp_path):
+    """Where a domain reads no such file: values in its unit, of one state or of several."""
+    prior = Flat((1, 3, 4), ImageCodec((1, 3, 4)))
+    np.save(tmp_path / "a.npy", np.stack([VALUES, VALUES])[:, None] / 12)
+    given = build_task(Images(), config("denoise", input=str(tmp_path / "a.npy"), add_noise=False), prior)
+    torch.testing.assert_close(given.truth[0, 0], torch.from_numpy(VALUES / 12).float())
+    np.save(tmp_path / "b.npy", VALUES[:2])
+    with pytest.raises(ValueError, match=r"b.npy holds numbers \(2, 4\); \(1, 3, 4\) or n of these"):
+        build_task(Images(), config("denoise", input=str(tmp_path / "b.npy")), prior)
+
+
 def test_hdf5(tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as data:

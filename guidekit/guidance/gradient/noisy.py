@@ -64,7 +64,7 @@ class ClassifierGuidance(Guidance[None]):
         """The value must look at noisy states: a gradient of what looks at clean ones goes through the network."""
         if self.value.on != "noisy":
             raise GuidanceError(
-                f"ClassifierGuidance takes a value of noisy states; {self.value.name} is of clean ones: use guidance=dps"
+                f"ClassifierGuidance takes a value of noisy states; {self.value.name} is of clean ones: use DPS"
             )
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
