@@ -108,8 +108,9 @@ class Scannable(StateReward):
         """See `Objective.check`: pictures of the size of the code."""
         if len(prior.event_shape) != 3 or tuple(prior.event_shape[1:]) != (self.side, self.side):
             raise GuidanceError(
-                f"reward {self.name} of {self.text!r} is of pictures {self.side} x {self.side}, {len(self.code)} modules "
-                f"of {self.pixels} pixels, and states of this prior ({prior.name}) are {tuple(prior.event_shape)}"
+                f"reward {self.name} of {self.text!r} is of pictures {self.side} x {self.side}, {len(self.code)} "
+                f"modules of {self.pixels} pixels, and states of this prior ({prior.name}) are "
+                f"{tuple(prior.event_shape)}"
             )
 
     def values(self, states: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ class Scannable(StateReward):
 
 @functools.lru_cache(maxsize=8)
 def pixel_weights(side: int) -> tuple[Tensor, Tensor]:
-    """Weights of a module's pixels (k * k,), a Gaussian without what is below .1, and the mean over its middle (k * k,)."""
+    """Weights of a module's pixels (k * k,), a Gaussian without its tail, and the mean over its middle (k * k,)."""
     d = torch.arange(side).double() - (side - 1) / 2
     square = d[:, None] ** 2 + d[None] ** 2
     weights = (square / (-2 * 1.5**2)).exp()

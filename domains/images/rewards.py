@@ -25,6 +25,7 @@ from guidekit.objectives.window import outside, refuse_empty
 from .by_reference import REFERENCE_REWARDS
 from .data import SETS
 from .judging import Classifier, load, shipped
+from .qr import Scannable
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -174,5 +175,6 @@ def jpeg_bytes(image: np.ndarray, quality: int = 85) -> int:
 
 
 REWARDS: dict[str, type] = {
-    reward.name: reward for reward in (ClassLogProbability, Brightness, Symmetry, Compressibility, ImageModel)
+    reward.name: reward
+    for reward in (ClassLogProbability, Brightness, Symmetry, Compressibility, ImageModel, Scannable)
 } | REFERENCE_REWARDS

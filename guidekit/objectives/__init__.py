@@ -4,10 +4,11 @@ from guidekit.core.objective import Objective, Product, Sum
 from guidekit.objectives.combination import weighted
 from guidekit.objectives.examples import Examples
 from guidekit.objectives.gaussian import GaussianLikelihood, LinearGaussian, QuadraticReward
+from guidekit.objectives.margins import Margin
 from guidekit.objectives.objects import ObjectReward, score
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.reward import Reward, TableReward, Value
-from guidekit.objectives.similarity import NoisedReference, Similarity
+from guidekit.objectives.similarity import NoisedReference, Similarity, noise_aware
 from guidekit.objectives.spectra import LogSpectrum
 from guidekit.objectives.statistics import Style
 from guidekit.objectives.units import in_units
@@ -22,6 +23,7 @@ __all__ = [
     "Isolated",
     "LinearGaussian",
     "LogSpectrum",
+    "Margin",
     "NoisedReference",
     "ObjectReward",
     "ObjectVerifier",
@@ -37,6 +39,7 @@ __all__ = [
     "TableReward",
     "Value",
     "in_units",
+    "noise_aware",
     "score",
     "wavelet_likelihood",
     "weighted",
