@@ -14,26 +14,29 @@ CLOSE = 1e-14
 below which the system has no curvature along it."""
 
 
-def solved(system: Callable[[Tensor], Tensor], wanted: Tensor, steps: int) -> Tensor:
+def solved(system: Callable[[Tensor], Tensor], wanted: Tensor, steps: int, least: Tensor | float = 0.0) -> Tensor:
     """v with system(v) close to `wanted` (B, *M), after so many steps from 0; each asks the system once.
 
     Where the system is singular the answer stays in its range. A row that is solved, or meets a direction along which
-    the system is not positive (the Jacobian of a network is not quite a covariance), stays where it is.
+    the system has less curvature than it can have (the Jacobian of a network is not quite a covariance, and along some
+    directions not nearly), stays where it is.
 
     Args:
         system: symmetric, at least nearly positive definite, row by row.
         wanted: (B, *M).
         steps: at least 1; as many as there are different eigenvalues solve it.
+        least: eigenvalue below which the system has none, a number or broadcasting against rows: a noise variance.
 
     Source: Hestenes & Stiefel 1952, J. Res. NBS 49, the algorithm of section 3.
     """
     found, residual = torch.zeros_like(wanted), wanted
     direction, power = residual, dot(residual, residual)
-    least, going = CLOSE * power, power > 0
+    enough, going = CLOSE * power, power > 0
     for left in range(steps - 1, -1, -1):
         image = system(direction)
         bend = dot(direction, image)
-        going = going & (power > least) & (bend > CLOSE * dot(direction, direction))
+        floor = 0.5 * dot(direction, least * direction) + CLOSE * dot(direction, direction)
+        going = going & (power > enough) & (bend > floor)
         size = _number(torch.where(going, power / bend, 0.0), wanted)
         found = found + size * direction
         if not left:

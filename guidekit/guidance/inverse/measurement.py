@@ -14,6 +14,7 @@ from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.requirements import Fact
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import column, take
+from guidekit.guidance.inverse.own_steps import check_nobody_inside
 from guidekit.objectives.gaussian import GaussianNoise
 from guidekit.objectives.operators.base import Spectrum
 from guidekit.samplers.ancestral import DDIM, Ancestral
@@ -125,12 +126,13 @@ def level(prediction: GaussianPrediction, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_own_steps(guidance: Guidance, sampler: Sampler, members: Sequence[Guidance]) -> None:
-    """Refuse what a guidance that takes steps of its own would ignore: the sampler's, and a filter's weights."""
+    """Refuse what a guidance that takes steps of its own would ignore: the sampler's, others', a filter's weights."""
     if not isinstance(sampler, Ancestral | DDIM):
         raise GuidanceError(
             f"{guidance.name} takes its own steps and needs a sampler for the time grid alone: use "
             f"sampler=ancestral, with any times, not {sampler!r}"
         )
+    check_nobody_inside(guidance, members)
     check_unweighted(guidance, members)
 
 

@@ -10,11 +10,15 @@ from torch import Tensor
 from guidekit.core.guidance import Guidance
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.prior import Prior
+from guidekit.core.state import column
 from guidekit.guidance.inverse.conditioned import Conditioned
 from guidekit.guidance.inverse.conjugate import solved
 from guidekit.guidance.inverse.measurement import Measurement, Pull
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.registry import register
+
+LEAST_SHARE = 1e-2
+"""Of the largest row sum of a measurement, below which others count as that."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,7 +38,7 @@ class Moments:
         def system(v: Tensor) -> Tensor:
             return measured.forward(pull(measured.adjoint(v))) + measured.variance * v
 
-        found = solved(system, measured.residual(prediction.mean), self.steps)
+        found = solved(system, measured.residual(prediction.mean), self.steps, measured.variance)
         return pull(measured.adjoint(found))
 
     def check(self, guidance: Guidance, prior: Prior) -> None:
@@ -51,7 +55,9 @@ class RowSums:
         """See `Correction`."""
         gap = measured.residual(prediction.mean)
         sums = measured.forward(pull(measured.adjoint(torch.ones_like(gap))))
-        spread = sums.clamp_min(0) + measured.variance
+        # Row sums can be negative, those of a network's Jacobian for no reason: the least that counts is a share.
+        size = sums.abs().flatten(1).amax(1)
+        spread = torch.maximum(sums, column(LEAST_SHARE * size, sums)) + measured.variance
         return pull(measured.adjoint(torch.where(spread > 0, gap / spread, 0.0)))
 
     def check(self, guidance: Guidance, prior: Prior) -> None:
