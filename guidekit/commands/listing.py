@@ -12,7 +12,7 @@ from guidekit import registry
 from guidekit.errors import UnknownNameError
 from guidekit.reporting.console import Console
 from guidekit.running.catalog import catalog, labels
-from guidekit.running.groups import has_file, load_group
+from guidekit.running.groups import OF_ALL_TASKS, has_file, load_group
 
 GROUPS = {"guidance": "guidance", "sampler": "samplers"}
 """Groups of the registry, and where the catalog has them."""
@@ -122,9 +122,15 @@ def _rewards(content: dict[str, Any]) -> Table:
 
 def _tasks(content: dict[str, Any]) -> Table:
     table = _table("tasks", "task=", "domain=", "what it is", "settings")
+    table.caption = f"all take {', '.join(one for one in OF_ALL_TASKS if one != 'second')} (docs/operators.md)"
+    found: dict[tuple[str, str], list[str]] = {}
     for key, domain in content["domains"].items():
         for name, what in domain["tasks"].items():
-            table.add_row(name, key, what, _of_file("task", name))
+            found.setdefault((name, what), []).append(key)
+    for (name, what), domains in sorted(found.items()):
+        settings = load_group("task", name) if has_file("task", name) else {}
+        own = {key: value for key, value in settings.items() if key not in OF_ALL_TASKS}
+        table.add_row(name, ", ".join(domains), what, _settings(own))
     return table
 
 

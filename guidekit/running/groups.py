@@ -25,6 +25,9 @@ SPECIAL: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Members of groups of the registry that stand for no class: nothing, and several guidances, inside first."""
 
+OF_ALL_TASKS = ("input", "second", "truth", "noise_std", "add_noise", "damaged")
+"""Settings that all tasks share; the others go to the task."""
+
 DOMAIN = "molecules"
 """The domain where none is named."""
 

@@ -25,11 +25,12 @@ from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.tasks import Task, make, observe
 from guidekit.objectives.units import in_units
 from guidekit.running.functions import user_function
+from guidekit.running.groups import OF_ALL_TASKS
 from guidekit.samples import Samples
 from guidekit.sampling import fitting_guidances
 
-COMMON = ("name", "input", "second", "truth", "noise_std", "add_noise", "damaged")
-"""Settings that all tasks share; the others go to the task."""
+COMMON = ("name", *OF_ALL_TASKS)
+"""What does not go to the task."""
 
 
 @dataclasses.dataclass(frozen=True)
