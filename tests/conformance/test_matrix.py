@@ -259,6 +259,14 @@ def scores(x):
     return torch.stack([x.double().flatten(1).sum(1), torch.zeros(len(x))], 1)
 
 
+def field(prior):
+    """A white field of states on a grid; for others a second prior."""
+    shape = tuple(prior.event_shape or ())
+    if Fact.REAL not in prior.provides or Fact.PARTS in prior.provides or len(shape) < 2:
+        return second(prior)
+    return gk.priors.GaussianField(torch.zeros(shape), torch.ones(shape), "cosine")
+
+
 def linear_model(prior):
     size = 2 if Fact.PARTS in prior.provides else torch.Size(prior.event_shape).numel()
     return LinearModel(torch.zeros(size), torch.ones(size), torch.eye(size), 2 * torch.eye(size))
@@ -270,6 +278,7 @@ MADE = {
     gk.priors.Prior: lambda kind, prior: second(prior),
     LinearCoefficients: lambda kind, prior: coefficients(prior),
     LinearModel: lambda kind, prior: linear_model(prior),
+    gk.priors.GaussianField: lambda kind, prior: field(prior),
     torch.Tensor: lambda kind, prior: a_state(prior),
     Callable: lambda kind, prior: (
         scores if len(getattr(prior, "means", "ab")) > 1 else lambda x: torch.zeros(len(x), 1)
@@ -323,7 +332,7 @@ CHECKED = [
     (["tag"], [*(column for column in COLUMNS if column not in ("dna", *CHAINS))], "is a black box: use"),
     (["time_travel", "restart"], ["molecules", "dna", "masked_chain"], "keeps a time for every row"),
     (["slcd", "minority"], PARTS, "trained on"),
-    (["field_correction"], [*PICTURES, "mixture"], "needs a Gaussian field"),
+    (["field_correction"], ["mixture"], "needs a Gaussian field"),
     (["freedom", "geoguide", "lgd", "tfg", "dreamguider"], ["dna"], "tokens of this prior .* have none"),
 ]
 """Refusals by checks beyond the facts."""

@@ -13,6 +13,8 @@ from guidekit.guidance.inverse.conditioned import Conditioned
 from guidekit.guidance.inverse.conjugate import solved
 from guidekit.guidance.inverse.measurement import Measurement, Pull
 from guidekit.objectives.gaussian import GaussianLikelihood
+from guidekit.priors.gaussian import Gaussian
+from guidekit.priors.gaussian_field import GaussianField
 from guidekit.registry import register
 
 
@@ -25,16 +27,14 @@ class OfField:
         steps: of conjugate gradients; none asks the network.
     """
 
-    field: Prior
+    field: GaussianField | Gaussian
     steps: int
     through = False
 
     def __call__(self, measured: Measurement, prediction: GaussianPrediction, pull: Pull) -> Tensor:
         """See `Correction`."""
-        field: object = self.field
-
         def spread(v: Tensor) -> Tensor:
-            return field.conditional_covariance(v, a=prediction.a, s=prediction.s)  # type: ignore[attr-defined]
+            return self.field.conditional_covariance(v, a=prediction.a, s=prediction.s)
 
         def system(v: Tensor) -> Tensor:
             return measured.forward(spread(measured.adjoint(v))) + measured.variance * v
@@ -57,7 +57,7 @@ class OfField:
 
 @register("guidance", "field_correction")
 def FieldCorrection(  # noqa: N802 - a preset
-    likelihood: GaussianLikelihood, field: Prior, iterations: int = 30
+    likelihood: GaussianLikelihood, field: GaussianField | Gaussian, iterations: int = 30
 ) -> Guidance:
     """The estimate moves as if x_0 given x_t had the covariance of a Gaussian field fitted to the data.
 
