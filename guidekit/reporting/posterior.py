@@ -32,7 +32,7 @@ def picture(
     Args:
         columns: by title; of volumes the middle slice is shown, of several channels the first unless they are colors.
         path: PNG to write.
-        ends: of the scale of values; None is that of the truth, or of the mean.
+        ends: of the scale of colors; numbers are shown from the least to the largest of the truth, or of the mean.
         unit: of the values.
         upward: row 0 is at the bottom.
 
@@ -56,8 +56,9 @@ def picture(
         axes = figure.subplots(rows, len(columns), squeeze=False)
         for row in range(rows):
             known = first[row].double()
-            low = float(known.min()) if ends[0] is None else ends[0]
-            high = float(known.max()) if ends[1] is None else ends[1]
+            low, high = float(known.min()), float(known.max())
+            if flat.ndim == 3 and ends[0] is not None and ends[1] is not None:  # colors are shown as they are
+                low, high = ends
             for place, (title, column) in enumerate(columns.items()):
                 _panel(axes[row][place], flattened(column[row]), title, (low, high), unit, upward)
                 if row == 0:

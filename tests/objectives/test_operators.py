@@ -262,6 +262,7 @@ def test_magnetic_resonance():
     for r, middle in ((4, 26), (8, 13)):
         columns = mri.sampled_columns(320, r)
         assert columns.sum() == 320 // r and columns[160 - middle // 2 : 160 + middle // 2].all()
+        assert not columns[160 - middle : 160 + middle].all()
 
 
 def test_tomography_of_a_bell():
