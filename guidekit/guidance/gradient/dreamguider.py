@@ -11,7 +11,7 @@ from guidekit.registry import register
 
 @register("guidance", "dreamguider")
 def Dreamguider(  # noqa: N802 - a preset
-    reward: Objective, scale: float = 0.1, loss: str = "residual"
+    reward: Objective, scale: float = 1.0, loss: str = "residual"
 ) -> GradientGuidance:
     """No backward pass through the network: the gradient at the clean estimate acts as a score.
 
