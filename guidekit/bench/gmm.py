@@ -29,7 +29,7 @@ from guidekit.core.sampler import Sampler
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.priors.gaussian_field import GaussianField
 from guidekit.processes.gaussian import GaussianProcess
-from guidekit.processes.schedules import TableVP
+from guidekit.processes.tables import TableVP
 from guidekit.reporting.console import Console
 from guidekit.running.build import build_sampler
 from guidekit.samplers import DDIM

@@ -9,16 +9,9 @@ from typing import Any
 from guidekit import processes
 from guidekit.errors import UnknownNameError
 from guidekit.processes.alpha import ALPHAS
-from guidekit.processes.schedules import (
-    CosineVP,
-    GeometricVE,
-    KarrasVE,
-    LinearFlow,
-    LinearVP,
-    RateVP,
-    SubVP,
-    TableVP,
-)
+from guidekit.processes.schedules import GeometricVE, KarrasVE, LinearFlow, SubVP
+from guidekit.processes.tables import TableVP
+from guidekit.processes.variance_preserving import CosineVP, LinearVP, RateVP
 
 PROCESSES = {
     "masked": processes.Masked,

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from guidekit.processes.schedules import Number, _ops
+from guidekit.processes.numbers import Number, functions_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +34,15 @@ class CosineAlpha:
 
     def __call__(self, t: Number) -> Number:
         """a(t)."""
-        return _ops(t).cos(t * (math.pi / 2))
+        return functions_of(t).cos(t * (math.pi / 2))
 
     def slope(self, t: Number) -> Number:
         """-da/dt."""
-        return _ops(t).sin(t * (math.pi / 2)) * (math.pi / 2)
+        return functions_of(t).sin(t * (math.pi / 2)) * (math.pi / 2)
 
     def inverse(self, a: Number) -> Number:
         """The time at which alpha is a."""
-        return _ops(a).acos(a) * (2 / math.pi)
+        return functions_of(a).acos(a) * (2 / math.pi)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +74,11 @@ class Geometric:
 
     def slope(self, t: Number) -> Number:
         """-da/dt, for t > 0."""
-        return self._total(t) * math.log(self.high / self.low) * _ops(t).exp(-self._total(t))
+        return self._total(t) * math.log(self.high / self.low) * functions_of(t).exp(-self._total(t))
 
     def inverse(self, a: Number) -> Number:
         """The time at which alpha is a; 0 where a is above exp(-low)."""
-        ops = _ops(a)
+        ops = functions_of(a)
         if not isinstance(a, Tensor) and a >= math.exp(-self.low):
             return 0.0
         t = ops.log(-ops.log(a) / self.low) / math.log(self.high / self.low)

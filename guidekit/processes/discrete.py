@@ -16,7 +16,7 @@ from guidekit.core.state import column
 from guidekit.core.support import EVERYWHERE, Support
 from guidekit.core.token_kernels import CategoricalKernel, TokenKernel, UnmaskingKernel
 from guidekit.processes.alpha import CosineAlpha, Geometric, LogLinear, check_alpha
-from guidekit.processes.schedules import Number
+from guidekit.processes.numbers import Number
 
 
 @dataclasses.dataclass(frozen=True)

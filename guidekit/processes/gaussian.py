@@ -16,20 +16,11 @@ from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact
 from guidekit.core.state import column
 from guidekit.core.support import EVERYWHERE, Support
-from guidekit.processes.schedules import (
-    CosineVP,
-    GeometricVE,
-    KarrasVE,
-    LinearFlow,
-    LinearVP,
-    Number,
-    RateVP,
-    Schedule,
-    TableVP,
-    inverse,
-    legacy_betas,
-)
+from guidekit.processes.numbers import Number, inverse
+from guidekit.processes.schedules import GeometricVE, KarrasVE, LinearFlow, Schedule
 from guidekit.processes.schedules import SubVP as SubVPSchedule
+from guidekit.processes.tables import TableVP, legacy_betas
+from guidekit.processes.variance_preserving import CosineVP, LinearVP, RateVP
 
 LEAST_TIME = 1e-9
 """The time of the least noise of a process that does not end clean."""

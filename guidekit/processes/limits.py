@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.random import Draw, pick
 from guidekit.processes.discrete import DiscreteProcess, _column, _kept
-from guidekit.processes.schedules import Number
+from guidekit.processes.numbers import Number
 
 
 @dataclasses.dataclass(frozen=True)

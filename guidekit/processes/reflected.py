@@ -16,7 +16,8 @@ from guidekit.core.requirements import Fact
 from guidekit.core.state import column
 from guidekit.core.support import EVERYWHERE, Support
 from guidekit.processes.gaussian import GaussianProcess, ancestral_kernel, check_time
-from guidekit.processes.schedules import GeometricVE, KarrasVE, Number
+from guidekit.processes.numbers import Number
+from guidekit.processes.schedules import GeometricVE, KarrasVE
 
 TERMS = 20
 """Terms of the cosine series, which is used where s > `TURN`; below it, images at both sides of the box."""

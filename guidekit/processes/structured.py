@@ -14,7 +14,7 @@ from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.random import Draw, pick
 from guidekit.core.requirements import Fact
 from guidekit.processes.discrete import DiscreteProcess
-from guidekit.processes.schedules import Number
+from guidekit.processes.numbers import Number
 
 LARGEST = 1024
 """Most tokens for which (V, V) matrices are kept."""
