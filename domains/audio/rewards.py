@@ -12,6 +12,7 @@ from guidekit.objectives.of_states import StateReward
 from guidekit.objectives.window import Window, outside, refuse_empty
 
 from . import codec, mel
+from .by_reference import Timbre
 from .codec import Sound
 
 QUIET = 1e-8
@@ -157,4 +158,4 @@ class Duration(Window):
         return sounding(thing)
 
 
-REWARDS: dict[str, type] = {reward.name: reward for reward in (Centroid, Loudness, Onsets, Duration)}
+REWARDS: dict[str, type] = {reward.name: reward for reward in (Centroid, Loudness, Onsets, Duration, Timbre)}
