@@ -16,6 +16,9 @@ from guidekit.guidance.gradient.smoothing import Smoothing
 from guidekit.guidance.gradient.strength import Averaged, signal
 from guidekit.objectives.operators.base import Linear
 from guidekit.objectives.operators.masks import Keep
+from guidekit.running.chunks import load_chunks, sample_on_disk
+from guidekit.running.scores import Memory
+from guidekit.sampling import prepare as sampling_of
 
 F64 = torch.float64
 MEANS = torch.tensor([[1.5, -0.5, 0.3], [-1.0, 1.0, 0.0]], dtype=F64)
@@ -500,6 +503,18 @@ def test_exploding_gradients_stop_the_run_with_one_line():
         gk.sample(prior, g.GradientGuidance(lambda x: x.exp().exp().sum(1), 1e3), 3, 10, sampler="ancestral")
     assert "step" in str(told.value) and "Ancestral" in str(told.value) and "\n" not in str(told.value)
     assert str(told.value).startswith("GradientGuidance: a gradient is no finite number at step")
+
+
+def test_what_was_finished_before_an_explosion_stays(tmp_path):
+    """Of three samples in chunks of one, the measurement of the last is beyond all bounds."""
+    y = torch.tensor([[0.5], [1.0], [1e38]])
+    likelihood = gk.objectives.GaussianLikelihood(lambda x: x[:, :1] ** 3, y, 0.5)
+    sampling = sampling_of(mixture(), g.DPS(likelihood, 1e-3), 3, 5, sampler="ancestral", batch_size=1)
+    with pytest.raises(ValueError, match="a gradient is no finite number at step"):
+        sample_on_disk(tmp_path, "guided", sampling, Memory(None, None), {})
+    kept, damaged = load_chunks(tmp_path, "guided")
+    assert list(kept) == [0, 1] and not damaged
+    assert all(chunk.result.samples.isfinite().all() for chunk in kept.values())
 
 
 @pytest.mark.parametrize(
