@@ -53,15 +53,16 @@ class KnownPart(Guidance[None]):
         x, operator = new.state, self.likelihood.operator
         held = new.slots.get(self.likelihood)
         y = (self.likelihood.y if held is None or held[0] is None else held[0]).to(x)
+        y = y[None] if y.ndim == 1 else y
         b, r = new.process.coefficients(step.u)
-        known = b * operator.pinv(y)
+        known = b * operator.pinv(y).reshape(-1, *x.shape[1:])
         if r > 0:
             known = known + r * self._projected(new.draw(step, "replacement", self).normal(x))
         return new.at(x - self._projected(x) + known)
 
     def _projected(self, x: Tensor) -> Tensor:
         """A^+ A x."""
-        return self.likelihood.operator.pinv(self.likelihood.operator.forward(x))
+        return self.likelihood.operator.pinv(self.likelihood.operator.forward(x)).reshape(x.shape)
 
 
 @register("guidance", "replacement")
