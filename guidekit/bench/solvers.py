@@ -14,7 +14,8 @@ from guidekit.errors import UnknownNameError
 from guidekit.objectives.gaussian import GaussianNoise
 from guidekit.priors.gaussian_field import GaussianField
 from guidekit.processes.grids import Karras
-from guidekit.running.settings import is_goal, members
+from guidekit.running.kinds import members
+from guidekit.running.settings import is_goal
 from guidekit.samplers import Ancestral, DPMSolver
 
 GRID = Karras(0.02, 20.0)

@@ -21,7 +21,8 @@ from guidekit.objectives.verifiers import ForbiddenWords
 from guidekit.priors.gaussian import Gaussian
 from guidekit.processes import VP, Masked
 from guidekit.registry import Setting
-from guidekit.running.settings import accepted, is_goal, members, takes_verifier
+from guidekit.running.kinds import accepted, members
+from guidekit.running.settings import is_goal, takes_verifier
 
 STATES = {
     Fact.PARTS: "several parts",

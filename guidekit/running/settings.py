@@ -18,9 +18,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import types
 import typing
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from guidekit import registry
@@ -34,10 +33,19 @@ from guidekit.guidance.starts.checkpoints import load_refiner
 from guidekit.guidance.starts.refined_noise import Refiner
 from guidekit.guidance.values.checkpoints import load_value
 from guidekit.guidance.values.estimates import Estimate
-from guidekit.guidance.values.learned import LearnedValue
 from guidekit.objectives.verifiers import Verifier
 from guidekit.priors.checkpoints import load_any_prior
 from guidekit.registry import Setting
+from guidekit.running.kinds import (
+    LISTS,
+    accepted,
+    is_listed,
+    is_protocol,
+    members,
+    of_objectives,
+    plain,
+    read_from_files,
+)
 
 MISSING = "???"
 """What stands in a configuration for a setting that has to be given."""
@@ -47,10 +55,6 @@ FORBIDDEN = "forbidden"
 
 BASES = {"guidance": Guidance, "sampler": Sampler, "estimate": Estimate, "schedule": None}
 """What members of a group make; None is anything."""
-
-
-LISTS = (Sequence, Set, set)
-"""Types that a list is taken for; text is none of them here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,19 +72,12 @@ class Context:
     verifier: Callable[[Sequence[str]], Any] | None = None
 
 
-def members(annotation: Any) -> tuple[Any, ...]:
-    """The types of a union, None among them as NoneType; one type by itself."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return tuple(member for one in typing.get_args(annotation) for member in members(one))
-    return (annotation,)
-
-
 def is_goal(setting: Setting) -> bool:
     """Whether the run says what it is."""
     found = members(setting.annotation)
     if any(GOAL in getattr(member, "__metadata__", ()) for member in found):
         return True
-    return setting.required and all(map(_of_objectives, found)) and not any(map(_read_from_files, found))
+    return setting.required and all(map(of_objectives, found)) and not any(map(read_from_files, found))
 
 
 def takes_verifier(setting: Setting) -> bool:
@@ -95,15 +92,8 @@ def configuration(kind: Callable[..., Any]) -> dict[str, Any]:
         if takes_verifier(setting):
             found[FORBIDDEN] = []
         elif not is_goal(setting):
-            found[setting.name] = MISSING if setting.required else _plain(setting.default)
+            found[setting.name] = MISSING if setting.required else plain(setting.default)
     return found
-
-
-def _plain(value: Any) -> Any:
-    """A default as a configuration has it; a mapping without entries is null, as it could not be filled."""
-    if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
-    return value if isinstance(value, bool | int | float | str) else None
 
 
 def build(group: str, config: str | Mapping[str, Any], context: Context, place: str = "") -> Any:
@@ -174,7 +164,7 @@ def check(kind: Callable[..., Any], options: Mapping[str, Any], where: str, plac
         elif setting.required:
             raise ValueError(f"{where} needs {place}{setting.name}=, {accepted(setting)}")
     words = options.get(FORBIDDEN)
-    if words is not None and not (_listed(words) and all(isinstance(word, str) for word in words)):
+    if words is not None and not (is_listed(words) and all(isinstance(word, str) for word in words)):
         raise ValueError(f"{place}{FORBIDDEN}={words!r}; a list of texts is needed")
 
 
@@ -182,7 +172,7 @@ def _is_given(setting: Setting, options: Mapping[str, Any]) -> bool:
     """Whether there is a value; null is none where null stands in a configuration for a default that it cannot say."""
     value = options.get(setting.name, MISSING)
     if value is None and type(None) not in members(setting.annotation) and setting.annotation is not Any:
-        return _plain(setting.default) is not None
+        return plain(setting.default) is not None
     return not (isinstance(value, str) and value == MISSING)
 
 
@@ -243,7 +233,7 @@ def _taken(member: Any, value: Any, context: Context | None, name: str) -> Any:
             each = inner[1] if len(inner) == 2 else Any
             return {key: _any_of(each, one, context, f"{name}.{key}") for key, one in value.items()}
     elif inspect.isclass(origin) and issubclass(origin, LISTS):
-        if _listed(value):
+        if is_listed(value):
             each = inner[0] if inner else Any
             return tuple(_any_of(each, one, context, f"{name}[{i}]") for i, one in enumerate(value))
     elif origin is typing.Literal:
@@ -251,7 +241,7 @@ def _taken(member: Any, value: Any, context: Context | None, name: str) -> Any:
             return value
     elif isinstance(value, bool | int | float | str | Mapping | Sequence | None):
         return _read(origin, value, context, name)
-    elif origin is Callable or not inspect.isclass(origin) or _is_protocol(origin) or isinstance(value, origin):
+    elif origin is Callable or not inspect.isclass(origin) or is_protocol(origin) or isinstance(value, origin):
         return value  # from Python, and judged there
     raise _OtherKind
 
@@ -261,7 +251,7 @@ def _any_of(annotation: Any, value: Any, context: Context | None, name: str) -> 
 
 
 def _tuple(inner: tuple[Any, ...], value: Any, context: Context | None, name: str) -> tuple[Any, ...]:
-    if not _listed(value):
+    if not is_listed(value):
         raise _OtherKind
     if len(inner) == 2 and inner[1] is Ellipsis:
         inner = (inner[0],) * len(value)
@@ -282,7 +272,7 @@ def _read(kind: Any, value: Any, context: Context | None, name: str) -> Any:
         return _registered("sampler", value, context)
     if kind is Estimate and (isinstance(value, Mapping) or value in registry.entries("estimate")):
         return _registered("estimate", value, context)
-    if _of_objectives(kind) and isinstance(value, str):
+    if of_objectives(kind) and isinstance(value, str):
         return value if context is None else load_value(value)
     raise _OtherKind
 
@@ -296,77 +286,3 @@ def _registered(group: str, value: str | Mapping[str, Any], context: Context | N
         raise _OtherKind
     check(registry.get(group, str(name)), options, f"{group}={name}")
     return value
-
-
-def _listed(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _is_protocol(kind: Any) -> bool:
-    return bool(getattr(kind, "_is_protocol", False))
-
-
-def _of_objectives(kind: Any) -> bool:
-    return inspect.isclass(kind) and issubclass(kind, Objective)
-
-
-def _read_from_files(kind: Any) -> bool:
-    return kind in (Estimate, LearnedValue)
-
-
-PLAIN = {
-    type(None): "null",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    Any: "anything",
-}
-
-
-def accepted(setting: Setting) -> str:
-    """What a setting may be, in words."""
-    found = list(dict.fromkeys(_words(member) for member in members(setting.annotation)))
-    found.sort(key=lambda words: (words == "null", words.endswith("from Python")))
-    return " or ".join(found) + ("" if setting.required else f" (default: {_shown(setting.default)})")
-
-
-def _shown(value: Any) -> str:
-    plain = _plain(value)
-    return "null" if plain is None else str(plain).lower() if isinstance(plain, bool) else str(plain)
-
-
-def _words(member: Any) -> str:
-    """One type, in words."""
-    origin, inner = typing.get_origin(member) or member, typing.get_args(member)
-    if origin in PLAIN:
-        return PLAIN[origin]
-    if origin is tuple and Ellipsis not in inner:
-        return f"a list of {len(inner)} {'numbers' if set(inner) <= {int, float} else 'values'}"
-    if origin is typing.Literal:
-        return ", ".join(map(str, inner))
-    if inspect.isclass(origin) and issubclass(origin, Prior):
-        return "a prior (its name, or the file of a checkpoint)"
-    if origin is Refiner:
-        return "a refiner (a file made by guidekit train trainer=refiner)"
-    if _of_objectives(origin):
-        return "a value (a file made by guidekit train trainer=value)"
-    if origin is Estimate:
-        return f"an estimate ({_named('estimate')})"
-    if origin is Schedule:
-        return f"a schedule ({_named('schedule')})"
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return "a mapping"
-    if inspect.isclass(origin) and issubclass(origin, LISTS):
-        return "a list"
-    if origin is Callable:
-        return "a function, from Python"
-    return f"a {getattr(origin, '__name__', origin)}, from Python"
-
-
-def _named(group: str) -> str:
-    """How a member of a group is written."""
-    return " | ".join(f"{{name: {name}, ...}}" for name in registry.entries(group))
-
-
-__all__ = ["Context", "accepted", "arguments", "build", "check", "configuration", "converted", "is_goal"]

@@ -29,7 +29,8 @@ from guidekit.objectives.operators.resampling import BlockMean
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
-from guidekit.running.settings import is_goal, members, takes_verifier
+from guidekit.running.kinds import members
+from guidekit.running.settings import is_goal, takes_verifier
 from guidekit.sampling import chosen_sampler
 from guidekit.testing import check_guidance
 from guidekit.training.trunks import shared_trunk, small_trunk
