@@ -37,6 +37,6 @@ CLAIM = Claim(
         Check("mean of the rest, 3 times less 1 time", "gain of 3 over 1", least=0.1),
     ),
     measure=measure,
-    oracles=("tests/oracles/test_replacement.py",),
+    oracles=("tests/oracles/test_replacement.py::test_the_bias_is_the_known_one_and_going_back_removes_it",),
     longer="250 steps in jumps of 10 on the shipped image prior, an hour",
 )

@@ -37,7 +37,11 @@ CLAIM = Claim(
         for check in (
             Check(f"coverage in %: {name}, {prior}", f"coverage, {name}, {prior}", least=88, most=92, by="mean"),
             Check(
-                f"deviation over the exact one: {name}, {prior}", f"std ratio, {name}, {prior}", least=0.95, most=1.1
+                f"deviation over the exact one: {name}, {prior}",
+                f"std ratio, {name}, {prior}",
+                least=0.95,
+                most=1.1,
+                by="mean",
             ),
         )
     ),
