@@ -27,6 +27,7 @@ from guidekit.evaluation.posterior_card import WORDS, Card, DivergedError, card
 from guidekit.installed import configured
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.operators.base import Operator
+from guidekit.objectives.units import in_units
 from guidekit.reporting.console import Console
 from guidekit.samplers import DPMSolver
 from guidekit.sampling import sample
@@ -61,7 +62,7 @@ def check(
 
     Args:
         prior: whose posterior it is.
-        operator: states (B, *S) -> (B, *M).
+        operator: values of states in the objects' own unit (B, *S) -> (B, *M).
         solver: makes the guidance of a likelihood: gk.guidance.DPS, or a function.
         noise: std of the noise, in the unit of the measurement.
         steps, sampler: of `sample`.
@@ -79,9 +80,10 @@ def check(
     if truths is None:
         truths = _truths(prior, problems, seed)
     forward: Any = getattr(operator, "forward", operator)
-    clean = forward(truths)
+    clean = forward(prior.units.values(truths))
     y = clean + noise * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
-    likelihood = GaussianLikelihood(operator, y.repeat_interleave(draws, 0), noise)
+    rows = GaussianLikelihood(operator, y.repeat_interleave(draws, 0), noise)
+    likelihood = in_units(rows, prior.units, tuple(prior.event_shape))
     return card(truths, _draws(prior, solver(likelihood), len(truths), draws, steps, sampler, seed)[0])
 
 
@@ -255,7 +257,8 @@ def own(config: Mapping[str, Any], console: Console, solvers: Sequence[Solver], 
     domain, _ = configured(config["domain"])
     prior, given = domain.load_prior(config["prior"]), config["task"]
     options = {key: value for key, value in given.items() if key not in COMMON}
-    operator = make(domain.tasks, given["name"], tuple(prior.event_shape), options).operator
+    shape = tuple(prior.event_shape)
+    operator = make(domain.tasks, given["name"], shape, options).operator
     noise = float(given.get("noise_std") or 0.05)
     problems = config["problems"] or 32
     settings = {"problems": problems, "seed": config["seed"], "domain": dict(config["domain"])}
@@ -273,7 +276,8 @@ def own(config: Mapping[str, Any], console: Console, solvers: Sequence[Solver], 
                 def made(likelihood: GaussianLikelihood) -> Guidance:
                     return solver.made(likelihood, lambda: _fit(truths, prior))
 
-                probe = made(GaussianLikelihood(operator, operator.forward(truths[:1]), noise))
+                seen = operator.forward(prior.units.values(truths[:1]))
+                probe = made(in_units(GaussianLikelihood(operator, seen, noise), prior.units, shape))
                 found = check(
                     prior,
                     operator,

@@ -14,13 +14,14 @@ HELP = """guidekit - guided sampling of diffusion priors
   guidekit evaluate  domain=molecules samples=outputs/run/samples.csv
   guidekit train     domain=molecules output=mine.safetensors trainer.minutes=60
   guidekit bench     suite=speed
+  guidekit search    domain=images task=superresolution task.input=3 guidance=dps
   guidekit list      domains, guidances, rewards, tasks, samplers, priors
 
 Settings are key=value (Hydra's grammar). `guidekit sample --cfg job` prints all of them,
 `guidekit sample --multirun seed=0,1,2` sweeps, `guidekit sample --help` says more."""
 
 
-COMMANDS = ("sample", "evaluate", "train", "bench")
+COMMANDS = ("sample", "evaluate", "train", "bench", "search")
 """Commands that take settings; each is a module of guidekit.commands with `run(config)`."""
 
 
