@@ -57,8 +57,8 @@ def picture(
         for row in range(rows):
             known = first[row].double()
             low, high = float(known.min()), float(known.max())
-            if flat.ndim == 3 and ends[0] is not None and ends[1] is not None:  # colors are shown as they are
-                low, high = ends
+            if flat.ndim == 3 and ends[0] is not None and ends[1] is not None:  # colors as they are
+                low, high = float(ends[0]), float(ends[1])
             for place, (title, column) in enumerate(columns.items()):
                 _panel(axes[row][place], flattened(column[row]), title, (low, high), unit, upward)
                 if row == 0:
