@@ -225,9 +225,9 @@ def _attempt(job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Figures, or why there are none."""
     try:
         return job()
-    except DivergedError as error:
-        return {"diverged": str(error)}
-    except (ValueError, ArithmeticError, RuntimeError) as error:
+    except (DivergedError, ArithmeticError) as error:
+        return {"diverged": " ".join(str(error).split())}
+    except (ValueError, RuntimeError) as error:
         return {"refused": " ".join(str(error).split())}
 
 
