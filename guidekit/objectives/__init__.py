@@ -5,6 +5,7 @@ from guidekit.objectives.combination import weighted
 from guidekit.objectives.examples import Examples
 from guidekit.objectives.gaussian import GaussianLikelihood, LinearGaussian, QuadraticReward
 from guidekit.objectives.margins import Margin
+from guidekit.objectives.motion import Motion
 from guidekit.objectives.objects import ObjectReward, score
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.reward import Reward, TableReward, Value
@@ -24,6 +25,7 @@ __all__ = [
     "LinearGaussian",
     "LogSpectrum",
     "Margin",
+    "Motion",
     "NoisedReference",
     "ObjectReward",
     "ObjectVerifier",
