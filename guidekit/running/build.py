@@ -12,7 +12,7 @@ from guidekit.core.objective import Objective, Product
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
-from guidekit.guidance.values.minority import MinorityScore
+from guidekit.guidance.learned.minority import MinorityScore
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.scoring import refuse_useless
 from guidekit.priors.checkpoints import load_any_prior

@@ -17,8 +17,8 @@ from guidekit.core.loop import Progress
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.random import keyed_generator
+from guidekit.guidance.learned.slcd import SLCD
 from guidekit.guidance.values.learned import LearnedValue
-from guidekit.guidance.values.slcd import SLCD
 from guidekit.networks import ValueNetwork
 from guidekit.objectives.objects import score
 from guidekit.objectives.reward import objective_of

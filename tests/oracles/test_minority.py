@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.guidance.learned.minority import MinorityGuidance, MinorityScore
 from guidekit.guidance.values.learned import LearnedValue
-from guidekit.guidance.values.minority import MinorityGuidance, MinorityScore
 from guidekit.networks import ValueNetwork
 from guidekit.training.collected import Collected, bin_edges
 from guidekit.training.values import Schedule, fit, train_value

@@ -1,0 +1,1 @@
+"""Guidance by a learned value, whichever engine its states call for."""
