@@ -19,6 +19,7 @@ from guidekit.guidance.values.learned import LearnedValue
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.verifiers import ForbiddenWords
 from guidekit.priors.gaussian import Gaussian
+from guidekit.priors.gaussian_field import GaussianField
 from guidekit.processes import VP, Masked
 from guidekit.registry import Setting
 from guidekit.running.kinds import accepted, members
@@ -36,7 +37,7 @@ STATES = {
 }
 """What is said of the states that something works on, the narrowest first."""
 
-OF_GOALS = (Fact.GRADIENT, Fact.PSEUDO_INVERSE)
+OF_GOALS = (Fact.GRADIENT, Fact.PSEUDO_INVERSE, Fact.ADJOINT)
 """What is said with the goal itself."""
 
 
@@ -107,6 +108,8 @@ def _goal(setting: Setting, smooth: bool) -> str:
 
 def _wanted(setting: Setting) -> str:
     """A setting that has to be given."""
+    if GaussianField in members(setting.annotation):
+        return "a Gaussian field"
     if any(inspect.isclass(member) and issubclass(member, Prior) for member in members(setting.annotation)):
         return "a second prior"
     return accepted(setting).partition(" (")[0].removeprefix("a text or ")

@@ -172,6 +172,7 @@ def test_conjugate_gradients_solve_and_stop_where_there_is_nothing_to_gain():
     image = wanted @ flat
     assert torch.allclose(solved(lambda v: v @ flat, image, 9) @ flat, image, atol=1e-10)
     assert bool((solved(lambda v: -v, wanted, 4) == 0).all())  # a row that has no curvature stays
+    assert bool((solved(lambda v: 0.1 * v, wanted, 4, 0.3) == 0).all())  # nor one with less than there can be
     mixed = solved(lambda v: v * torch.tensor([[1.0], [-1.0], [2.0]], dtype=F64), wanted, 3)
     assert torch.allclose(mixed, wanted * torch.tensor([[1.0], [0.0], [0.5]], dtype=F64), atol=1e-12)
     assert bool((solved(lambda v: v @ matrix, 0 * wanted, 3) == 0).all())
@@ -276,7 +277,8 @@ def test_where_nothing_is_measured_steps_are_those_of_ddim():
     prior = gk.priors.Gaussian(normal(4, seed=1), covariance(4))
     nothing = gk.objectives.GaussianLikelihood(Keep(torch.zeros(4, dtype=torch.bool)), torch.zeros(1, 4), 0.1)
     plain = gk.sample(prior, None, 5, 8, sampler=DDIM(0.0, times="log_snr")).samples
-    for guidance in (G.DDNM(nothing, 0.0), G.DDRM(nothing, 0.0), G.FPS(nothing, 0.0)):
+    exactly = gk.objectives.GaussianLikelihood(Keep(torch.zeros(4, dtype=torch.bool)), torch.zeros(1, 4), 0.0)
+    for guidance in (G.DDNM(nothing, 0.0), G.DDNM(exactly, 0.0), G.DDRM(nothing, 0.0), G.FPS(nothing, 0.0)):
         found = gk.sample(prior, guidance, 5, 8, sampler=DDIM(0.0, times="log_snr")).samples
         assert torch.allclose(found, plain, atol=1e-9)
     for guidance in (G.MMPS(nothing), G.PiGDM(nothing), G.TMPD(nothing), G.FieldCorrection(nothing, prior)):
