@@ -17,6 +17,7 @@ from guidekit.guidance.inverse.red_diff import Optimum
 from guidekit.guidance.inverse.walks import walked
 from guidekit.objectives.operators.base import Linear
 from guidekit.objectives.operators.dense import Dense
+from guidekit.objectives.operators.masks import Keep
 from guidekit.processes.grids import Levels
 from guidekit.sampling import prepare
 
@@ -405,3 +406,78 @@ def test_a_field_of_other_states_is_refused():
         gk.sample(gaussian(), G.DAPS(likelihood(), field()), 2, 4)
     with pytest.raises(gk.GuidanceError, match="GaussianField.fit"):
         gk.sample(field(), G.DAPS(fit, gk.priors.GaussianMixture(torch.zeros(2, 6), 1.0)), 2, 4)
+
+
+def test_a_prior_that_is_told_what_is_known_is_exact():
+    """The estimate is that of the posterior of the field, every row with its own mask; without a mask the field's."""
+    known_field = field()
+    told = gk.priors.InformedField(known_field, 0.2, 1e-10)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(2, 1, 6, generator=generator, dtype=torch.float64)
+    values = torch.randn(2, 1, 6, generator=generator, dtype=torch.float64)
+    masks = torch.tensor([[[1.0, 0, 0, 1, 1, 0]], [[0, 1.0, 0, 0, 0, 0]]], dtype=torch.float64)
+    t = EDM.at_level(0.7)
+    found = told.predict(x, t, torch.cat([values * masks, masks], 1)).mean
+    for row in range(2):
+        keep = Keep(masks[row].bool())
+        law = known_field.posterior(gk.objectives.GaussianLikelihood(keep, values[row : row + 1] * masks[row], 0.2))
+        assert torch.allclose(found[row], law.predict(x[row : row + 1], t).mean[0], atol=1e-6)
+    nothing = told.predict(x, t, told.null(2)).mean
+    assert torch.allclose(nothing, known_field.predict(x, t).mean, atol=1e-9)
+
+
+def test_masked_input_leaves_what_is_known_exact_and_tells_the_network():
+    prior, mask = field(), torch.tensor([[True, True, False, False, True, False]])
+    y = torch.tensor([[[0.5, -1.0, 0, 0, 2.0, 0]]])
+    fit = gk.objectives.GaussianLikelihood(Keep(mask), y, 0.01)
+    law = prior.posterior(fit)
+    result = gk.sample(gk.priors.InformedField(prior, 0.01, 1e-6), G.MaskedInput(fit), 500, 20, 0, on(0.02, 10.0))
+    assert torch.equal(result.samples[:, mask], y.to(result.samples)[:, mask].expand(500, -1))
+    spread = law.variances()[~mask].sqrt()
+    assert ((result.samples[:, ~mask].double().mean(0) - law.mean()[0][~mask]).abs() < 0.3 * spread).all()
+    with pytest.raises(gk.GuidanceError, match="was not made to be told"):
+        gk.sample(prior, G.MaskedInput(fit), 2, 4)
+
+
+def test_learned_operator_with_a_known_pair_is_a_projection_and_without_strength_nothing():
+    prior, mask = field(), torch.tensor([[True, True, False, False, True, False]])
+    y = torch.tensor([[[0.5, -1.0, 0, 0, 2.0, 0]]])
+    fit = gk.objectives.GaussianLikelihood(Keep(mask), y, 0.01)
+    options = dict(num_samples=4, steps=5, sampler=on(0.1, 10.0))
+    whole = gk.sample(prior, G.LearnedOperator(fit, 1.0), **options).samples
+    assert torch.allclose(whole[:, mask], y.to(whole)[:, mask].expand(4, -1), atol=1e-6)
+    plain = gk.sample(prior, None, **options).samples
+    assert torch.equal(gk.sample(prior, G.LearnedOperator(fit, 0.0), **options).samples, plain)
+    known = gk.sample(prior, G.LearnedOperator(fit, 1.0, perturbed=False), **options).samples
+    assert torch.allclose(known, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(("axes", "stride"), [(1, 1), (1, 2), (2, 2)])
+def test_a_kernel_is_found_from_a_few_pairs(axes, stride):
+    from guidekit.guidance.inverse.learned_operator import blurred
+
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(60, 1, *(12,) * axes, generator=generator, dtype=torch.float64)
+    kernel = torch.rand((3,) * axes, generator=generator, dtype=torch.float64)
+    found = G.fit_operator(states[:40], blurred(states[:40], kernel, stride), states, 5, 1e-9, 1e-3)
+    inner = found.kernel[(slice(1, 4),) * axes]
+    assert torch.allclose(inner, kernel, atol=1e-5) and float(found.kernel.abs().sum() - inner.abs().sum()) < 1e-4
+    again = found.forward(found.pinv(found.forward(states)))
+    assert float((again - found.forward(states)).std() / found.forward(states).std()) < 0.1
+
+
+def test_input_adaptation_limits_and_ensembles():
+    torch.manual_seed(0)
+    prior = gk.priors.GaussianField.fit(torch.randn(50, 1, 8).cumsum(-1), "dense", process=gk.processes.VP())
+    given = torch.randn(3, 1, 8)
+    options = dict(num_samples=3, steps=10, sampler="ancestral")
+    free = gk.sample(prior, G.InputAdaptation(given, 0.5, 0.0), **options).samples
+    assert torch.allclose(free, gk.sample(prior, G.FromSample(given, 0.5), **options).samples)
+    held = gk.sample(prior, G.InputAdaptation(given, 0.5, 1.0), **options).samples
+    means = [each.view(3, 2, 4).mean(2) for each in (given, free, held)]
+    assert (means[2] - means[0]).norm() < (means[1] - means[0]).norm()
+    one, other = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.1, 0.0]])
+    assert torch.equal(G.self_ensemble(one, other), one + other)
+    weighted = G.self_ensemble(one, other, True)
+    assert (weighted - one).abs().max() < (weighted - other).abs().max()
+    assert torch.allclose(G.self_ensemble(one, one, True), one)
