@@ -78,7 +78,7 @@ class GradientGuidance(Guidance[None]):
         rule: factor of the scale by sample, a name of `RULES` or a function of a `Spot`; None is 1.
         ascent: how the clean estimate is moved on top; None is not.
         smoothing: of the objective; None is none.
-        title: its name in messages; empty is that of the class.
+        title: its name in messages while no preset has given it one; empty is that of the class.
 
     Raises:
         ValueError: settings outside their range.
@@ -119,8 +119,8 @@ class GradientGuidance(Guidance[None]):
 
     @property
     def name(self) -> str:
-        """That of the preset."""
-        return self.title or type(self).__name__
+        """That of the preset; while it is being made, its title."""
+        return super().name if self.preset is not None else self.title or super().name
 
     @property
     def requires(self) -> frozenset[Fact]:  # type: ignore[override]
