@@ -126,8 +126,8 @@ def test_dps_pulls_an_exact_prior_to_the_measurement():
 def test_refusals(name, shape, options, error, message):
     with pytest.raises(error, match=message):
         make(name, shape, **options)
-    with pytest.raises(ValueError, match="above 0"):
-        GaussianLikelihood(Keep(torch.ones(1, dtype=torch.bool)), torch.zeros(1, 1), 0.0)
+    with pytest.raises(ValueError, match="noise must be"):
+        GaussianLikelihood(Keep(torch.ones(1, dtype=torch.bool)), torch.zeros(1, 1), -0.1)
 
 
 def test_tasks_of_real_pieces():
