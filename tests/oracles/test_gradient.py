@@ -316,7 +316,12 @@ def test_geoguide_takes_steps_of_one_length():
         slope = 1 - x
         return b * mean + r * e + 1.5 * math.sqrt(3) / 6 * slope / slope.norm(dim=1, keepdim=True)
 
+    def exploding(x, mean, e, a, s, b, r, number):  # the same length in x / sqrt(1 + s^2)
+        slope = 1 - x
+        return mean + r * e + math.sqrt(1 + r * r) * 1.5 * math.sqrt(3) / 6 * slope / slope.norm(dim=1, keepdim=True)
+
     same(prior, g.GeoGuide(value=value, scale=1.5), update, 1e-8)
+    same(mixture("ve"), g.GeoGuide(value=value, scale=1.5), exploding, 1e-8)
     assert gk.sample(prior, g.GeoGuide(value=value), 2, 4).ledger.backward_passes == 0
     flat = run(prior, g.GeoGuide(value=lambda x, t: 0 * x.sum(1)), 3)[1]
     assert torch.equal(flat, run(prior, None, 3)[1])  # no direction is no step
