@@ -333,6 +333,8 @@ CHECKED = [
     (["tag"], [*(column for column in COLUMNS if column not in ("dna", *CHAINS))], "is a black box: use"),
     (["time_travel", "restart"], ["molecules", "dna", "masked_chain"], "keeps a time for every row"),
     (["slcd", "minority"], PARTS, "trained on"),
+    (["masked_input"], REALS, "was not made to be told"),
+    (["input_adaptation"], PARTS, "takes states of real numbers alone"),
     (["field_correction"], ["mixture"], "needs a Gaussian field"),
     (["freedom", "geoguide", "lgd", "tfg", "dreamguider"], ["dna"], "tokens of this prior .* have none"),
 ]

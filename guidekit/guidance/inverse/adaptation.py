@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, chain
+from guidekit.core.guidance import Guidance, GuidanceError, chain
 from guidekit.guidance.gradient.dps import DPS
 from guidekit.guidance.starts.from_sample import FromSample
 from guidekit.objectives.gaussian import GaussianLikelihood
@@ -31,10 +31,12 @@ def InputAdaptation(  # noqa: N802 - a preset
         factor: of the low frequencies.
 
     Raises:
-        ValueError: a time outside (0, 1].
+        ValueError: a time outside (0, 1]; a `GuidanceError` for states of several parts.
 
     Source: Gao et al. 2022, arXiv:2207.03442 (DDA), algorithm 1; the released code takes one norm over the batch.
     """
+    if not isinstance(sample, Tensor):
+        raise GuidanceError("InputAdaptation takes states of real numbers alone: give a tensor (1, *S), or one a sample")
     fit = GaussianLikelihood(lambda x: low_pass(x, factor), low_pass(sample, factor), 1.0)
     return chain(DPS(fit, scale, "norm"), FromSample(sample, time))
 
