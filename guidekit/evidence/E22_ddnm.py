@@ -29,7 +29,7 @@ def measure(seed: int) -> dict[str, float]:
 CLAIM = Claim(
     row="E22",
     method="DDNM (2212.00490)",
-    provides=("guidance.DDNM",),
+    provides=("guidance.DDNM", "guidance.Replacement"),
     tier="",
     says="Of two numbers with correlation .9 one is known to be 1: it is met exactly in 20 steps, and the mean of the "
     "other is nearer to the truth (.9) than with Replacement by .1 at least. With noise it is no posterior: one number "
