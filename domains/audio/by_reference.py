@@ -36,8 +36,8 @@ class Timbre(StateReward):
 
     reference: str | Path
     name: ClassVar[str] = "timbre"
-    temperature: ClassVar[float] = 0.1
-    shapes: ClassVar[tuple[tuple[int, ...], ...] | None] = tuple(codec.STATES.values())
+    temperature = 0.1
+    shapes = tuple(codec.STATES.values())
 
     def __post_init__(self) -> None:
         self._objective  # noqa: B018  fail here, not at the first state

@@ -88,7 +88,7 @@ class Scannable(StateReward):
     pixels: int = 3
     margin: float = 0.0
     name: ClassVar[str] = "scannable"
-    temperature: ClassVar[float] = 0.01
+    temperature = 0.01
 
     def __post_init__(self) -> None:
         if not isinstance(self.pixels, int) or self.pixels < 1:

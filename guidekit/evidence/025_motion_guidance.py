@@ -12,7 +12,7 @@ import guidekit as gk
 from guidekit.evidence.claim import Check, Claim
 from guidekit.objectives.motion import affine_field, fetched
 
-SOURCES, STEPS, SCALE, ANGLE, SHIFT, ZOOM = 2, 25, 0.6, 20.0, (2.0, 3.0), 0.8
+SOURCES, STEPS, SCALE, ANGLE, SHIFT, ZOOM = 1, 25, 0.6, 20.0, (2.0, 3.0), 0.8
 
 
 def matrices() -> list[tuple[Tensor, Tensor]]:
@@ -22,11 +22,9 @@ def matrices() -> list[tuple[Tensor, Tensor]]:
 
 
 def registered(source: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-    """The affine field (B, 2, H, W) along which x is most like the source, by descent from nine starts."""
-    corners = ((0.0, 0.0), (3.0, 3.0), (3.0, -3.0), (-3.0, 3.0), (-3.0, -3.0))
-    starts = [(torch.eye(2), torch.tensor(at)) for at in corners]
+    """The affine field (B, 2, H, W) along which x is most like the source, by descent from five starts."""
+    starts = [(torch.eye(2), torch.tensor(at)) for at in ((0.0, 0.0), (3.0, 3.0), (-3.0, -3.0))]
     starts += [(angle_matrix(a), torch.zeros(2)) for a in (-20.0, 20.0)]
-    starts += [(z * torch.eye(2), torch.zeros(2)) for z in (0.8, 1.2)]
     best, found = torch.full((len(x),), torch.inf), torch.zeros(len(x), 2, *x.shape[-2:])
     for matrix, shift in starts:
         free = [one.repeat(len(x), *[1] * one.ndim).requires_grad_() for one in (matrix, shift)]
@@ -40,7 +38,7 @@ def registered(source: Tensor, x: Tensor, mask: Tensor) -> Tensor:
             gap = (source - fetched(x, fields(free))[0]).square().mean(1)
             return (gap * mask).sum((1, 2)) / mask.sum((1, 2))
 
-        for _ in range(40):
+        for _ in range(30):
             optimizer.zero_grad()
             errors().sum().backward()
             optimizer.step()
@@ -87,7 +85,7 @@ CLAIM = Claim(
     tier="B",
     says="With the color term, objects of pictures move along a prescribed translation (2 and 3 pixels), rotation (20"
     " degrees) and scaling (to 80 %) with less than half the end-point error that the flow term alone leaves, by an"
-    " affine registration that has not guided, and their colors are off by less than 0.1 of the range (6 samples of"
+    " affine registration that has not guided, and their colors are off by less than 0.1 of the range (3 samples of"
     " the Fashion-MNIST prior a seed, 25 steps, from noise).",
     domains=("images",),
     checks=(

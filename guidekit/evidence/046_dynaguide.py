@@ -82,7 +82,7 @@ def measure(seed: int) -> dict[str, float]:
         return near.double().mean(0), x
 
     def steer(positive: list[int], negative: list[int] | None, scale: float) -> Any:
-        examples = gk.objectives.Examples(h, shown(positive), negative and shown(negative), BANDWIDTH, "noisy")
+        examples = gk.objectives.Examples(h, shown(positive), shown(negative) if negative else None, BANDWIDTH, "noisy")
         return gk.guidance.ClassifierGuidance(examples, scale)
 
     base, plain = hits(None)

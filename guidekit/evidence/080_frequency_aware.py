@@ -33,7 +33,7 @@ def blurred(x: Tensor, generator: torch.Generator) -> Tensor:
 def restored(prior: Any, y: Tensor, detail: float, step: float, low: float, seed: int) -> Tensor:
     """One draw for each measurement, the width unknown."""
     known = [gk.objectives.GaussianLikelihood(gaussian_blur(tuple(y.shape[1:]), w), y, NOISE) for w in WIDTHS]
-    blind = gk.objectives.OneOf([gk.objectives.wavelet_likelihood(one, detail) for one in known])
+    blind = gk.objectives.OneOf(tuple(gk.objectives.wavelet_likelihood(one, detail) for one in known))
     guidance = gk.guidance.GradientGuidance(blind, step * NOISE**2, rule="exploding")
     sampler = gk.samplers.Ancestral(times={"name": "karras", "low": low, "high": 10.0})
     return gk.sample(prior, guidance, len(y), STEPS, seed, sampler).samples
@@ -81,7 +81,7 @@ def measure(seed: int) -> dict[str, float]:
     truth = gk.sample(signals, None, SIGNALS, 100, 500 + seed).samples
     return {
         **exact(seed),
-        **compared("images", images, images.codec.encode(pictures), 0.1, 4.0, seed),
+        **compared("images", images, images.encode(pictures), 0.1, 4.0, seed),
         **compared("signals", signals, truth, 0.05, float(truth.var()), seed),
     }
 

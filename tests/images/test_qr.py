@@ -37,7 +37,7 @@ def test_only_wrong_modules_have_a_gradient(reward):
     x = picture(code, k)
     rows, columns = (slice(k * place, k * (place + 1)) for place in dark)
     x[0, 0, rows, columns] = 0.8
-    x[0, 0, k * 10, k * 10] = -x[0, 0, k * 10, k * 10]  # a corner of another: its middle is read correctly
+    x[0, 0, k * 10 + 1, k * 10 + 2] *= -1  # beside the middle of another, which is read correctly
     x.requires_grad_()
     (slope,) = torch.autograd.grad(reward(x).sum(), x)
     weights = pixel_weights(k)[0].reshape(k, k).float()
@@ -55,6 +55,12 @@ def test_weights_are_the_published_kernel():
     assert float(weights.sum()) == pytest.approx(1) and torch.equal(grid, grid.T)
     assert int(grid.argmax()) == 12 and float(grid[0, 0]) == 0
     assert int((middle > 0).sum()) == 1 and float(middle[12]) == 1
+    d = torch.arange(9.0) - 4
+    raw = torch.exp(-(d[:, None] ** 2 + d[None] ** 2) / 4.5)
+    scaled = (raw - raw.min()) / (raw.max() - raw.min())
+    wide = pixel_weights(9)[0].reshape(9, 9)
+    assert torch.equal(wide == 0, scaled < 0.1) and 0 < int((wide == 0).sum()) < 60
+    assert int((pixel_weights(9)[1] > 0).sum()) == 9  # 3 x 3
 
 
 def test_wrong_sizes_and_texts_are_told(reward):

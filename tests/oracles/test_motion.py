@@ -59,6 +59,8 @@ def test_the_moved_source_is_best_and_gradients_are_right():
     ].clone().requires_grad_()  # fmt: skip
     small = gk.objectives.Motion(source[..., 4:14, 4:14], field[:, :10, :10] / 4, flow=1.0, color=0.0)
     assert torch.autograd.gradcheck(lambda x: small(x), (x,))
+    flow = gk.objectives.Motion(source, field, (source[0, 0] > 0.3).double(), flow=2.0, color=0.0)
+    assert -2 * 0.3 < float(flow(blob(13.2, 11.9))) < -0.2  # |e|_1 = .2 + .1, less what firmness takes
 
 
 def test_color_term_by_hand_and_masks():
