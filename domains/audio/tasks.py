@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,8 @@ def regeneration(shape: tuple[int, ...], first: float = 0.375, last: float = 0.6
 def transition(shape: tuple[int, ...], first: float = 0.375, last: float = 0.625, start: float = 0.5) -> Task:
     """The beginning of one and the end of another are known; sampling starts from their noised cross-fade."""
     made = infill(shape, first, last)
-    return dataclasses.replace(made, name="transition", start=start, join=functools.partial(crossfaded, gap=made.gap))
+    gap: Any = made.gap  # which every infill has
+    return dataclasses.replace(made, name="transition", start=start, join=functools.partial(crossfaded, gap=gap))
 
 
 def band_infill(shape: tuple[int, ...], first: float = 0.5, last: float = 1.0) -> Task:

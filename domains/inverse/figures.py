@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def draw(panels: Sequence[Panel], kind: Kind, path: str | Path, columns: int = 4
     with rc_context({**LITERAL, "font.family": "DejaVu Sans", "font.size": 8, "text.color": INK}):
         figure = Figure(figsize=size, dpi=DPI, facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
-        parts = np.atleast_1d(figure.subfigures(1, len(panels), wspace=0.03))
+        made: Any = figure.subfigures(1, len(panels), wspace=0.03)
+        parts = np.atleast_1d(made)
         shown, every = None, []
         for part, panel in zip(parts, panels, strict=True):
             part.suptitle(panel.title, fontsize=8)

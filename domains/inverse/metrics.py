@@ -94,7 +94,7 @@ def pairs(objects: Sequence[np.ndarray | None], truth: Sequence[np.ndarray], kin
     kept = [i for i, one in enumerate(objects) if one is not None]
     if not kept:
         return {"n_paired": 0}
-    x, y = (_stack([some[i] for i in kept]) for some in (objects, truth))
+    x, y = (_stack([np.asarray(some[i]) for i in kept]) for some in (objects, truth))
     span = kind.limits[1] - kind.limits[0]
     return {
         "n_paired": len(kept),

@@ -50,7 +50,7 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], kind: str)
         "card": {"data": f"{title}, {len(train):,} fields"},
     }
     more = alike(train, kind, trainer.get("symmetry", 1))
-    arrays = {
+    arrays: dict[str, Any] = {
         "images": codec.encode(list(more))[:, 0].numpy(),
         "val_images": codec.encode(list(validation))[:, 0].numpy(),
     }

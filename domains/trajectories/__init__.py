@@ -79,7 +79,8 @@ class Trajectories(Domain):
             ValueError: `maze` is another one.
         """
         path = self.checkpoint(name)
-        made, found = load_gaussian_prior(path, self.name), read_description(path, self.name)
+        made: Any = load_gaussian_prior(path, self.name)
+        found = read_description(path, self.name)
         prior = PathPrior(
             made.network, made.process, made.event_shape, made.parametrization, made.sigma_data, card=made.card
         )

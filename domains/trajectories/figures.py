@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def draw(maze: Maze, panels: Sequence[tuple[str, Sequence[np.ndarray], Sequence[
         for axes, (title, paths, clean) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             axes.imshow(maze.walls, cmap="Greys", vmin=0, vmax=3, extent=(0, width, height, 0), interpolation="nearest")
             shown = list(zip(paths, clean, strict=True))[:MOST]
-            runs = executed(maze, [each for each, _ in shown]).positions if shown else []
+            runs: Any = executed(maze, [each for each, _ in shown]).positions if shown else []
             for (each, good), run in zip(shown, runs, strict=True):
                 axes.plot(each[:, 0], each[:, 1], color=GOOD if good else BAD, lw=1.0, alpha=0.7)
                 axes.plot(run[:, 0], run[:, 1], color=INK, lw=0.6, ls=":", alpha=0.5)

@@ -61,7 +61,7 @@ class Clearance(PathReward):
     disc: tuple[float, float, float] | None = None
     codec: PathCodec | None = None
     name: ClassVar[str] = "clearance"
-    temperature: ClassVar[float] = 0.01
+    temperature = 0.01
 
     def __post_init__(self) -> None:
         """Refuse a margin or a disc that is none."""
@@ -88,7 +88,7 @@ class Shortness(PathReward):
 
     codec: PathCodec | None = None
     name: ClassVar[str] = "shortness"
-    temperature: ClassVar[float] = 0.5
+    temperature = 0.5
 
     def values(self, points: Tensor) -> Tensor:
         """See the class."""
@@ -101,7 +101,7 @@ class Smoothness(PathReward):
 
     codec: PathCodec | None = None
     name: ClassVar[str] = "smoothness"
-    temperature: ClassVar[float] = 0.5
+    temperature = 0.5
 
     def values(self, points: Tensor) -> Tensor:
         """See the class."""
@@ -120,7 +120,7 @@ class Through(PathReward):
     point: tuple[float, float]
     codec: PathCodec | None = None
     name: ClassVar[str] = "through"
-    temperature: ClassVar[float] = 0.1
+    temperature = 0.1
 
     def __post_init__(self) -> None:
         """Refuse a point in a wall."""

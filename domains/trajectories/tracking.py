@@ -142,5 +142,5 @@ def track(
         done = np.where(behind, done, np.minimum(done + pace * TIME_STEP, total))
         positions.append(position)
         velocities.append(velocity)
-    stacked = [np.stack(each, 1) for each in (positions, velocities)]
-    return Execution(*stacked, np.stack(actions, 1) if actions else np.zeros((count, 0, 2)), touched)
+    places, speeds = np.stack(positions, 1), np.stack(velocities, 1)
+    return Execution(places, speeds, np.stack(actions, 1) if actions else np.zeros((count, 0, 2)), touched)

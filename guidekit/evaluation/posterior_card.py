@@ -112,7 +112,7 @@ def card(truths: Tensor, draws: Tensor, exact: Tensor | None = None, directions:
     seen, made = (calibration.projected(one, directions) for one in (truths[fine], flat_draws))
     inside = calibration.coverage(seen, made, 0.9)
     if exact is not None:
-        known: Tensor | None = calibration.projected(exact.flatten(2)[fine], directions)
+        known = calibration.projected(exact.flatten(2)[fine], directions)
         spread, off = calibration.spread(made, known), calibration.bias(made, known)
     else:
         z = calibration.z_scores(seen, made)

@@ -64,7 +64,7 @@ def images(seed: int) -> dict[str, float]:
 
 def measure(seed: int) -> dict[str, float]:
     """Both domains; differences and ratios within a seed."""
-    figures = {}
+    figures: dict[str, float] = {}
     for domain, found in (("mixture", mixture(seed)), ("images", images(seed))):
         figures |= {f"{name} on {domain}": value for name, value in found.items()}
         figures[f"accuracy lost on {domain}"] = found["accuracy, every"] - found["accuracy, sparse"]

@@ -13,7 +13,7 @@ def measure(seed: int) -> dict[str, float]:
     prior = gk.priors.Gaussian(torch.zeros(1, dtype=torch.float64), 1.0, gk.processes.VP())
     likelihood = gk.objectives.LinearGaussian(torch.ones(1, 1), torch.ones(1), 0.5)
     options = dict(num_samples=1000, steps=200, seed=seed, sampler="ancestral")
-    figures = {}
+    figures: dict[str, float] = {}
     for loss in ("residual", "norm"):
         x = gk.sample(prior, gk.guidance.DPS(likelihood, loss=loss), **options).samples  # type: ignore[arg-type]
         figures |= {f"mean, {loss}": float(x.mean()), f"spread, {loss}": float(x.std())}

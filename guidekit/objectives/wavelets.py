@@ -127,7 +127,11 @@ class Haar(Linear):
 class _Function(Operator):
     """A function of states as an operator."""
 
-    forward: Callable[[Tensor], Tensor]
+    function: Callable[[Tensor], Tensor]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `Operator.forward`."""
+        return self.function(x)
 
 
 def wavelet_likelihood(

@@ -122,7 +122,7 @@ class Rotation:
         return Rotation(self.vectors.to(like))
 
 
-BASES = {"fourier": Fourier, "cosine": Cosine}
+BASES: dict[str, type[Fourier] | type[Cosine]] = {"fourier": Fourier, "cosine": Cosine}
 """Those that need no numbers."""
 
 

@@ -87,6 +87,7 @@ class GaussianField(Prior):
         if uniform_mean:
             mean = mean.mean(tuple(range(1, mean.ndim)), keepdim=True).expand_as(mean).contiguous()
         centered = states.double() - mean
+        found: Basis
         if basis == "dense":
             variances, found = _shrunk(centered, shrinkage)
         else:

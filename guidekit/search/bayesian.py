@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from guidekit.extras import MissingExtraError
 from guidekit.search.beam import Tried
@@ -29,7 +30,7 @@ def bayesian(space: Space, tried: Callable[[], Tried], seed: int = 0, most: int 
     except ImportError as error:
         raise MissingExtraError('search.method=optuna needs optuna: pip install "guidekit[search]"') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    laws = {
+    laws: dict[str, Any] = {
         option.name: optuna.distributions.IntDistribution(int(option.low), int(option.high), log=True)
         if option.whole
         else optuna.distributions.FloatDistribution(option.low, option.high, log=True)

@@ -54,7 +54,7 @@ class Smoothing:
 
             def noise(part: GaussianPrediction, number: int = number, drawn: list[int] = drawn) -> Tensor:
                 drawn.append(number)
-                size = self.width
+                size: Any = self.width
                 if self.falls:
                     size = size * part.s / (part.a * part.a + part.s * part.s) ** 0.5
                 numbers = question.normal(owner, f"smoothing {number} {len(drawn)}", part.mean)

@@ -35,7 +35,7 @@ def climbed(score: Score, center: Tensor, root: Root, iterations: int) -> Tensor
         new = at + column(size.to(at.dtype), at) * slope
         found, ahead = _log_law(score, center, root, new)
         better = found > value
-        at, slope = (torch.where(column(better, at), *pair) for pair in ((new, at), (ahead, slope)))
+        at, slope = _chosen(better, new, at), _chosen(better, ahead, slope)
         value, size = torch.where(better, found, value), torch.where(better, (1.5 * size).clamp_max(1), 0.4 * size)
     return center + root(at)
 
@@ -61,7 +61,7 @@ def wandered(score: Score, center: Tensor, root: Root, iterations: int, draw: Dr
         ratio = found - value - (_square(back) - _square(there)) / (2 * size)
         chance = ratio.clamp_max(0).exp().nan_to_num(0.0)
         taken = now.named("choice").uniform(len(at)) < chance
-        at, slope = (torch.where(column(taken, at), *pair) for pair in ((new, at), (ahead, slope)))
+        at, slope = _chosen(taken, new, at), _chosen(taken, ahead, slope)
         value = torch.where(taken, found, value)
         log_size = log_size + 2 / (number + 1) ** 0.6 * (chance - TARGET)
     return center + root(at)
@@ -74,6 +74,11 @@ def _log_law(score: Score, center: Tensor, root: Root, at: Tensor) -> tuple[Tens
         value = score(center + root(w)).double() - 0.5 * _square(w)
         (slope,) = torch.autograd.grad(value.sum(), w)
     return value.detach().nan_to_num(-torch.inf), slope.nan_to_num(0.0)
+
+
+def _chosen(taken: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """New rows where taken (B,), old ones elsewhere."""
+    return torch.where(column(taken, old), new, old)
 
 
 def _square(v: Tensor) -> Tensor:

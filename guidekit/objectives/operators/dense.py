@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class Dense(Linear):
     """
 
     matrix: Tensor
-    shape: Sequence[int] | None = None  # type: ignore[assignment]
+    shape: Any = None  # a tuple, once it is made
 
     def __post_init__(self) -> None:
         """Check that matrix and shape fit."""

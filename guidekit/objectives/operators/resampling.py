@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +88,8 @@ class BlockMean(Linear):
 
     def _measured(self, y: Tensor) -> Tensor:
         found = y.new_zeros(*y.shape, *(self.factor,) * self.axes)
-        found[(..., *(0,) * self.axes)] = y
+        first: tuple[Any, ...] = (..., *(0,) * self.axes)
+        found[first] = y
         return found
 
 
