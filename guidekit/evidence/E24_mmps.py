@@ -27,8 +27,8 @@ CLAIM = Claim(
     tier="",
     says="Masks, averages and blurs with noise .05 to .3 of a 32-dimensional Gaussian and an 8-dimensional mixture: in "
     "20 steps of second order regions of 90 % cover 88 to 92 % of the truths, and deviations are those of the exact "
-    "law within a factor of .95 to 1.1; for MMPS with 3 steps of conjugate gradients, and for the covariance of a fitted "
-    "Gaussian field, which needs no backward pass.",
+    "law within a factor of .95 to 1.1; for MMPS with 3 steps of conjugate gradients, and for the covariance of a "
+    "fitted Gaussian field, which needs no backward pass.",
     domains=("exact",),
     checks=tuple(
         check
