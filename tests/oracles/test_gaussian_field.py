@@ -110,9 +110,10 @@ def test_posterior(basis, measured):
 
 
 def test_rows_of_measurements_and_noise():
-    """Each sample has its own y and noise, whoever stands beside it."""
+    """Each sample has its own y and noise, whoever stands beside it, also one that has nothing to correct."""
     prior, a = field("cosine"), Sketch().a
     ys, stds = random(3, 7, seed=9), torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64)
+    ys[1] = a @ prior.mean.flatten()  # nothing to correct
     together = prior.posterior(gk.objectives.LinearGaussian(a, ys, stds))
     for i in range(3):
         alone = prior.posterior(gk.objectives.LinearGaussian(a, ys[i], stds[i]))
