@@ -33,6 +33,7 @@ class OfField:
 
     def __call__(self, measured: Measurement, prediction: GaussianPrediction, pull: Pull) -> Tensor:
         """See `Correction`."""
+
         def spread(v: Tensor) -> Tensor:
             return self.field.conditional_covariance(v, a=prediction.a, s=prediction.s)
 
