@@ -55,7 +55,7 @@ Note = tuple[float, Any, Any]
 
 @register("guidance", "gradient")
 @dataclasses.dataclass(frozen=True, eq=False)
-class GradientGuidance(Guidance[None]):
+class GradientGuidance(Guidance[Any]):
     """x_u = step(x_t) + scale * grad_{x_t} objective(E[x_0 | x_t]); one network call and one backward pass a step.
 
     The engine of the family: the other fields say where the gradient is taken and acts, and what else moves. The
@@ -171,11 +171,11 @@ class GradientGuidance(Guidance[None]):
             if not self.window[0] >= question.moment.t >= self.window[1]:
                 return inner(question)
             if question.moment.index % self.every:
-                known = question.population.answer
+                known: Any = question.population.answer
                 if not self.reuse:
                     return inner(question)
                 if known is not None and self in known.prediction.notes:
-                    note = known.prediction.note(self)
+                    note: Any = known.prediction.note(self)
                     note = (scale, *(note if question.rows is None else take(note, question.rows))[1:])
                     return self._settled(inner(question), note, setup.weighted)
         through = scale != 0 and self.source == "through"
@@ -187,7 +187,7 @@ class GradientGuidance(Guidance[None]):
             with torch.enable_grad():
                 at = x if nested else map_leaves(differentiable, x)
                 prediction = inner(altered(question, x=at))
-                score = partial(question.score, objective)
+                score: Any = partial(question.score, objective)
                 if self.smoothing is not None:
                     score = smoothed(score, self.smoothing.noises(self, question, prediction))
                 gradient = setup.network.slopes(score(prediction), at, create_graph=nested)
@@ -228,8 +228,9 @@ class GradientGuidance(Guidance[None]):
     def _plug(self, scale: float, part: GaussianPrediction, gradient: Tensor) -> Tensor:
         """scale s^2 / a gradient, by which a score plug moves the clean estimate."""
         size: Any = scale * part.s * part.s / _least(part.a)
-        if self.rule is not None:
-            size = size * self.rule(Spot(part, gradient, (1.0, 0.0), 1))
+        rule: Any = self.rule  # a function, once it is made
+        if rule is not None:
+            size = size * rule(Spot(part, gradient, (1.0, 0.0), 1))  # type: ignore[operator]
         return column(size.to(gradient), gradient) * gradient if isinstance(size, Tensor) else size * gradient
 
     def _in_pieces(self, inner: Denoise, question: Question, limit: int) -> Prediction:
@@ -280,12 +281,13 @@ class GradientGuidance(Guidance[None]):
 
     def _step(self, population: Population, step: Step, prediction: Any, gradient: Any, scale: float) -> Any:
         """(delta, factor) of the shift after the step, by the rule."""
-        steps, rule, process = len(population.setup.steps), self.rule, population.process
+        steps, process = len(population.setup.steps), population.process
+        rule: Any = self.rule
         if isinstance(gradient, Tensor):
-            return gradient, scale * rule(Spot(prediction, gradient, process.coefficients(step.u), steps))  # type: ignore[misc]
+            return gradient, scale * rule(Spot(prediction, gradient, process.coefficients(step.u), steps))
 
         def move(part: GaussianPrediction, slope: Tensor, own: Any) -> Tensor:
-            size: Any = scale * rule(Spot(part, slope, own.coefficients(step.u), steps))  # type: ignore[misc]
+            size: Any = scale * rule(Spot(part, slope, own.coefficients(step.u), steps))
             return column(size.to(slope), slope) * slope if isinstance(size, Tensor) else size * slope
 
         return each(move, prediction, gradient, process), 1.0

@@ -91,7 +91,7 @@ def operator_size(likelihood: GaussianNoise, states: State) -> float:
     """
     if isinstance(likelihood, LinearGaussian):
         return float(torch.linalg.matrix_norm(likelihood.a.double(), 2)) or 1.0
-    operator = getattr(likelihood, "operator", None)
+    operator: Any = getattr(likelihood, "operator", None)
     if not isinstance(states, Tensor) or not getattr(operator, "linear", False):
         return 1.0
     generator = torch.Generator().manual_seed(0)
