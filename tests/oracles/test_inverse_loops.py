@@ -481,3 +481,10 @@ def test_input_adaptation_limits_and_ensembles():
     weighted = G.self_ensemble(one, other, True)
     assert (weighted - one).abs().max() < (weighted - other).abs().max()
     assert torch.allclose(G.self_ensemble(one, one, True), one)
+
+
+def test_annealing_noises_by_the_level_that_comes():
+    """z = x: two levels give the sum of their variances."""
+    sampler = gk.samplers.Ancestral(times=lambda process, steps: [*map(process.at_level, (2.0, 1.9)), 0.0])
+    guidance = DecoupledAnnealing(lambda population, step, draw: population.state)
+    close(gk.sample(gaussian(), guidance, N, 2, 0, sampler).samples, 0.0, 2.0**2 + 1.9**2)
