@@ -10,7 +10,7 @@ import guidekit as gk
 from guidekit.evidence.claim import Check, Claim
 from guidekit.objectives.operators.masks import Keep
 
-SIZE, TRAINING, HELD, DRAWS, STEPS = 16, 300, 3, 8, 8
+SIZE, TRAINING, HELD, DRAWS, STEPS = 16, 300, 8, 8, 8
 
 
 def layered(count: int, axes: int, seed: int) -> Tensor:
