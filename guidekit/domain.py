@@ -301,7 +301,7 @@ class Domain:
             ValueError: the domain reads none, or this one cannot be read.
         """
         raise ValueError(
-            f"{Path(path).name}: a measurement of shape {tuple(shape)} is read from npy, npz, MAT, NetCDF, HDF5 or NIfTI"
+            f"{Path(path).name}: a measurement {tuple(shape)} is read from npy, npz, MAT, NetCDF, HDF5 or NIfTI"
         )
 
     def compared(self, groups: Mapping[str, Samples], path: Path) -> str | None:

@@ -153,7 +153,7 @@ def wavelet_likelihood(
         detail: weight of the bands of differences, one for all levels, or one a level, fine ones first; at least 0.
         coarse: weight of what is left, the sums of the last level.
         levels: see `haar`.
-        axes: of one measurement that are transformed, the last ones; None is 2 where there are behind a channel, else 1.
+        axes: last ones of a measurement that are transformed; None is 2 where there are two behind a channel, else 1.
 
     Raises:
         ValueError: weights below 0, another number of them than of levels, or a measurement too small for the levels.

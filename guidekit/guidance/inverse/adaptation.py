@@ -36,7 +36,9 @@ def InputAdaptation(  # noqa: N802 - a preset
     Source: Gao et al. 2022, arXiv:2207.03442 (DDA), algorithm 1; the released code takes one norm over the batch.
     """
     if not isinstance(sample, Tensor):
-        raise GuidanceError("InputAdaptation takes states of real numbers alone: give a tensor (1, *S), or one a sample")
+        raise GuidanceError(
+            "InputAdaptation takes states of real numbers alone: give a tensor (1, *S), or one a sample"
+        )
     fit = GaussianLikelihood(lambda x: low_pass(x, factor), low_pass(sample, factor), 1.0)
     return chain(DPS(fit, scale, "norm"), FromSample(sample, time))
 
