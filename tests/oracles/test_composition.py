@@ -43,7 +43,7 @@ def test_a_learned_value_tilts_what_was_mixed():
 @pytest.mark.parametrize(
     ("guidances", "reason"),
     [
-        ((g.DiscreteFKC(), g.Sharpen(0.5)), r"chain\(Sharpen, KernelProduct, ParticleFilter\)"),
+        ((g.DiscreteFKC(), g.Sharpen(0.5)), r"chain\(Sharpen, DiscreteFKC\)"),
         ((g.KernelCFG(), g.Sharpen(0.5)), r"chain\(Sharpen, KernelCFG\)"),
         ((g.DCBG(REWARD), g.KernelCFG()), r"chain\(KernelCFG, DCBG\)"),
         ((g.DCBG(REWARD), g.DiscreteFKC()), r"chain\(KernelProduct, DCBG, ParticleFilter\)"),

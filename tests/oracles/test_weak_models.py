@@ -291,7 +291,7 @@ def test_adaptive_guidance_by_clean_estimates_works_from_any_noise():
         assert torch.equal(populate(setup, x, step.start, 1).predict().note(plug), agrees)
     by_estimate = gk.sample(prior, plug, **options)
     assert 4 * 15 < by_estimate.ledger.network_rows < 4 * 24
-    with pytest.raises(gk.names.UnknownNameError, match="accepted: clean, noise"):
+    with pytest.raises(gk.errors.UnknownNameError, match="accepted: clean, noise"):
         g.AdaptiveGuidance(space="x0")
 
 

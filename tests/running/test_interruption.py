@@ -15,6 +15,7 @@ from rich.console import Console
 import guidekit as gk
 from guidekit.commands.sample import draw, standing
 from guidekit.core.state import State
+from guidekit.io.files import write_atomic
 from guidekit.running.folder import RunFolder
 from guidekit.sampling import prepare
 
@@ -48,7 +49,7 @@ def write_results(folder, results):
     for name, result in results.items():
         text = "\n".join(map(str, result.samples.tolist()))
         (folder / f"{name}.csv").write_text(text)
-        gk.files.write_atomic(folder / "samples" / f"{name}.txt", text.encode())
+        write_atomic(folder / "samples" / f"{name}.txt", text.encode())
     ledgers = {name: dataclasses.asdict(result.ledger) | {"seconds": 0.0} for name, result in results.items()}
     return {"ledger": ledgers}
 
