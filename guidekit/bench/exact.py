@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.prior import Prior, Time
-from guidekit.objectives.operators.base import Linear, Spectrum
+from guidekit.objectives.operators.dense import Dense
 from guidekit.priors.gaussian import Gaussian, GaussianMixture
 from guidekit.priors.gaussian_field import GaussianField
 from guidekit.processes import EDM
@@ -23,47 +22,6 @@ NOISES = (0.05, 0.15, 0.3)
 
 EXACT_DRAWS = 200
 """Of every posterior, for its mean and std."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Matrix(Linear):
-    """A x of states (B, *S) with D numbers, with everything that a matrix offers.
-
-    Args:
-        a: A, (m, D).
-        shape: S.
-    """
-
-    a: Tensor
-    shape: tuple[int, ...]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """A x, (B, m)."""
-        return x.flatten(1) @ self.a.to(x).T
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A^T y, (B, *S)."""
-        return (y @ self.a.to(y)).unflatten(1, self.shape)
-
-    @cached_property
-    def _decomposed(self) -> tuple[Tensor, Tensor, Tensor]:
-        u, values, v = torch.linalg.svd(self.a.double(), full_matrices=True)
-        size = self.a.shape[1]
-        padded = torch.nn.functional.pad(values, (0, size - len(values)))
-        columns = torch.nn.functional.pad(u[:, : len(values)], (0, size - len(values)))
-        return columns, padded, v
-
-    @property
-    def svd(self) -> Spectrum:
-        """By torch, once."""
-        u, values, v = self._decomposed
-        shape = self.shape
-        return Spectrum(
-            values.view(shape),
-            lambda x: (x.flatten(1) @ v.to(x).T).unflatten(1, shape),
-            lambda c: (c.flatten(1) @ v.to(c)).unflatten(1, shape),
-            lambda y: (y @ u.to(y)).unflatten(1, shape),
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -208,7 +166,7 @@ class Problems:
     """
 
     prior: Prior
-    operator: Matrix
+    operator: Dense
     truths: Tensor
     y: Tensor
     noise: Tensor
@@ -243,7 +201,7 @@ def problems(name: str, each: int, seed: int = 0) -> dict[str, Problems]:
             )
         truths, y, noise, exact = (torch.cat(list(one)) for one in zip(*parts, strict=True))
         truths, exact = truths.unflatten(1, shape), exact.unflatten(2, shape)
-        found[title] = Problems(prior, Matrix(a, shape), truths, y, noise, exact)
+        found[title] = Problems(prior, Dense(a, shape), truths, y, noise, exact)
     return found
 
 

@@ -18,7 +18,6 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from guidekit.bench.exact import Matrix
 from guidekit.bench.posterior import counts
 from guidekit.bench.record import opened, written
 from guidekit.bench.solvers import Solver, chosen
@@ -27,6 +26,7 @@ from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.prior import Prior, Time
 from guidekit.core.sampler import Sampler
 from guidekit.objectives.gaussian import GaussianLikelihood
+from guidekit.objectives.operators.dense import Dense
 from guidekit.priors.gaussian_field import GaussianField
 from guidekit.processes.gaussian import GaussianProcess
 from guidekit.processes.tables import TableVP
@@ -140,9 +140,9 @@ class Problem:
     slices: Tensor
 
     @cached_property
-    def operator(self) -> Matrix:
+    def operator(self) -> Dense:
         """A."""
-        return Matrix(self.a, self.prior.event_shape)
+        return Dense(self.a, self.prior.event_shape)
 
     def distance(self, samples: Tensor) -> float:
         """Mean over slices of the Wasserstein-1 distance to the exact draws; NaN where samples are not finite."""

@@ -6,7 +6,7 @@ from guidekit.bench.posterior import measured
 from guidekit.bench.solvers import Solver
 from guidekit.evidence.claim import Check, Claim
 
-STEPS, EACH = 20, 8
+STEPS, EACH = 20, 40
 
 
 def measure(seed: int) -> dict[str, float]:
