@@ -80,8 +80,9 @@ CLAIM = Claim(
     ),
     measure=measure,
     oracles=(
-        "tests/interventions/test_perturbations.py",
-        "tests/oracles/test_perturbed.py",
+        "tests/interventions/test_perturbations.py::test_attention_equals_a_reference_forward",
+        "tests/oracles/test_perturbed.py::test_one_call_of_three_branches_equals_three_calls",
+        "tests/oracles/test_perturbed.py::test_a_single_token_has_nothing_but_itself_to_attend_to",
     ),
     longer="2,000 images a seed and other scales, an hour",
 )
