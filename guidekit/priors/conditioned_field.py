@@ -164,13 +164,10 @@ def _linear(
     likelihood: GaussianNoise, shape: tuple[int, ...]
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """A x of (B, *S) and A^T y of (B, *M)."""
-    if hasattr(likelihood, "a"):
-        a = likelihood.a.double()
-        return lambda x: x.flatten(1) @ a.to(x).T, lambda y: (y @ a.to(y)).view(len(y), *shape)
     operator = getattr(likelihood, "operator", None)
     if Fact.ADJOINT not in likelihood.provides or operator is None:
         raise GuidanceError(f"the exact posterior of a field needs a linear measurement; {likelihood.name} is none")
-    return operator.forward, operator.adjoint
+    return operator.forward, lambda y: operator.adjoint(y).reshape(len(y), *shape)
 
 
 def _double(t: Time) -> Time:
