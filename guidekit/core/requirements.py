@@ -25,6 +25,7 @@ class Fact(Enum):
     PARTS = ("states of several parts", "those of this prior ({prior}) have one")
     WHOLE = ("states of one kind", "those of this prior ({prior}) have several parts")
     FLOW = ("a Gaussian process with a probability flow", "this prior ({prior}) has none: use {samplers}")
+    ABSORBING = ("an absorbing process", "that of this prior ({prior}) is none: use {samplers}")
     MASKED = ("an absorbing (masked) process", "this prior ({prior}) has none: use {samplers}")
     RATES = ("a chain in continuous time", "the process of this prior ({prior}) is none")
     SEQUENCE = ("one sequence of tokens a state", "states of this prior ({prior}) are none")

@@ -1,6 +1,7 @@
 """Small standard networks, by name for checkpoints."""
 
 from guidekit.networks.dilated_convolution import DilatedConvolution
+from guidekit.networks.graph_transformer import GraphTransformer
 from guidekit.networks.image_encoder import ImageEncoder
 from guidekit.networks.image_transformer import ImageTransformer
 from guidekit.networks.perceptron import Perceptron
@@ -17,12 +18,14 @@ NETWORKS = {
     "image_transformer": ImageTransformer,
     "waveform_unet": WaveformUNet,
     "temporal_unet": TemporalUNet,
+    "graph_transformer": GraphTransformer,
     "value_network": ValueNetwork,
 }
 
 __all__ = [
     "NETWORKS",
     "DilatedConvolution",
+    "GraphTransformer",
     "ImageEncoder",
     "ImageTransformer",
     "Perceptron",

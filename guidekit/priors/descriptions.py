@@ -17,6 +17,7 @@ PROCESSES = {
     "masked": processes.Masked,
     "uniform": processes.Uniform,
     "marginal": processes.Marginal,
+    "kinds": processes.Kinds,
     "structured": processes.Structured,
     "stepped": processes.Stepped,
 }

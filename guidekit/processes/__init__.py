@@ -8,6 +8,7 @@ from guidekit.processes.composite import CompositeProcess
 from guidekit.processes.discrete import DiscreteProcess, Masked
 from guidekit.processes.gaussian import EDM, VE, VP, DiscreteVP, Flow, GaussianProcess, SubVP
 from guidekit.processes.grids import Even, Karras, LogSNR, Spaced
+from guidekit.processes.kinds import Kinds
 from guidekit.processes.limits import Marginal, Uniform
 from guidekit.processes.reflected import ReflectedProcess
 from guidekit.processes.structured import Stepped, Structured, blocks, discretized_gaussian, ordinal
@@ -25,6 +26,7 @@ __all__ = [
     "GaussianProcess",
     "Geometric",
     "Karras",
+    "Kinds",
     "LogLinear",
     "LogSNR",
     "Marginal",

@@ -110,6 +110,11 @@ class DiscreteProcess(Process):
         """
         return self.spread(self.weights(prediction, t), t)
 
+    def editable(self, z: Tensor) -> Tensor:
+        """Edits that a reverse step can make, (B, L, C) bool: not of pinned tokens, nor of what is already revealed."""
+        other = z[..., None] != torch.arange(self.states, device=z.device)
+        return other if self.pinned is None else other & (z != self.pinned)[..., None]
+
     def weights(self, prediction: CategoricalPrediction, t: Number) -> Tensor:
         """p(x | z) / q(z^l | x), (B, L, V), 0 where x cannot become z; written so that gradients stay finite there."""
         evidence = self.likelihood(prediction.z, t)
@@ -151,7 +156,7 @@ class Masked(DiscreteProcess):
     Source: Austin et al. 2021, arXiv:2107.03006; Sahoo et al. 2024, arXiv:2406.07524.
     """
 
-    provides = frozenset({Fact.TOKENS, Fact.SEQUENCE, Fact.RATES, Fact.MASKED})
+    provides = frozenset({Fact.TOKENS, Fact.SEQUENCE, Fact.RATES, Fact.MASKED, Fact.ABSORBING})
 
     @property
     def mask_id(self) -> int:
@@ -162,6 +167,15 @@ class Masked(DiscreteProcess):
     def states(self) -> int:
         """Number of ids a noisy token may have, V + 1."""
         return self.vocab_size + 1
+
+    def editable(self, z: Tensor) -> Tensor:
+        """See `DiscreteProcess.editable`."""
+        masked = (z == self.mask_id)[..., None]
+        return masked & (z[..., None] != torch.arange(self.states, device=z.device))
+
+    def resting(self, z: Tensor) -> Tensor:
+        """Where tokens (B, L) are what all end as, (B, L) bool."""
+        return z == self.mask_id
 
     def likelihood(self, z: Tensor, t: Number) -> Tensor:
         """See `DiscreteProcess.likelihood`."""

@@ -28,6 +28,7 @@ from guidekit.running.settings import is_goal, takes_verifier
 STATES = {
     Fact.PARTS: "several parts",
     Fact.MASKED: "masked tokens",
+    Fact.ABSORBING: "tokens that are absorbed",
     Fact.RATES: "tokens, in continuous time",
     Fact.SEQUENCE: "tokens",
     Fact.TOKENS: "tokens",

@@ -169,9 +169,6 @@ def _edited(
 
 
 def editable(z: Tensor, process: Any) -> Tensor:
-    """Edits that a reverse step can make, (B, L, C) bool: not of pinned tokens, nor of what is already revealed."""
-    other = z[..., None] != torch.arange(process.states, device=z.device)
-    mask = getattr(process, "mask_id", None)
-    if mask is not None:
-        return other & (z == mask)[..., None]
-    return other if process.pinned is None else other & (z != process.pinned)[..., None]
+    """See `DiscreteProcess.editable`."""
+    edits: Tensor = process.editable(z)
+    return edits
