@@ -66,8 +66,8 @@ def _joined(adjacency: Tensor) -> list[Tensor]:
 def _cycles(adjacency: Tensor, degree: Tensor) -> tuple[list[Tensor], Tensor]:
     """Cycles of 3, 4 and 5 nodes through every node, (B, n) each, a tenth of them and at most 1; common neighbors.
 
-    Closed walks less those that go back and forth. Of 5 steps these are a triangle and a detour of one edge, from one of
-    its nodes (2 d_i + d_j + d_k - 3 of them a triangle i, j, k and direction), or on the way there from a neighbor.
+    Closed walks less those that go back and forth. Of 5 steps these are a triangle and a detour of one edge, from one
+    of its nodes (2 d_i + d_j + d_k - 3 of them a triangle i, j, k and direction), or on the way there from a neighbor.
     """
     two = adjacency @ adjacency
     three, four = two @ adjacency, two @ two

@@ -29,7 +29,7 @@ class Kinds(DiscreteProcess):
         laws: (number of kinds, V or V + 1) limit laws, normalized here; V + 1 where the id V of a mask is among them.
 
     Raises:
-        ValueError: laws that are none, or an id that two kinds turn into.
+        ValueError: laws that are none, or an id that two kinds turn into, or the pinned one.
 
     Source: Vignac et al. 2022, arXiv:2209.14734, section 4.1 (marginal laws of nodes and of edges); absorbing edges:
     Madeira et al. 2024, arXiv:2406.17341, section 4.
@@ -44,7 +44,7 @@ class Kinds(DiscreteProcess):
         size = len(self.kinds)
         if laws.ndim != 2 or laws.shape[1] not in (size, size + 1) or not size:
             raise ValueError(
-                f"laws of shape {tuple(laws.shape)} for {size} ids; one row a kind, {size} ids or one more"
+                f"laws of shape {tuple(laws.shape)} for {size} ids; one row a kind, as many ids or one more"
             )
         if not laws.isfinite().all() or (laws < 0).any() or (laws.sum(1) <= 0).any():
             raise ValueError("limit laws must be non-negative numbers, with a sum above zero in every kind")
@@ -52,6 +52,8 @@ class Kinds(DiscreteProcess):
             raise ValueError(f"kinds {sorted(set(self.kinds))} for {len(laws)} limit laws; 0 to {len(laws) - 1}")
         if (laws > 0).sum(0).amax() > 1:
             raise ValueError(f"id {int((laws > 0).sum(0).argmax())} is in the limit laws of two kinds")
+        if self.pinned is not None and laws[:, self.pinned].any():
+            raise ValueError(f"id {self.pinned} is pinned, and in a limit law: nothing turns into it")
         object.__setattr__(self, "kinds", tuple(map(int, self.kinds)))
         object.__setattr__(self, "laws", tuple(map(tuple, (laws / laws.sum(1, keepdim=True)).tolist())))
         object.__setattr__(self, "vocab_size", size)
@@ -75,6 +77,11 @@ class Kinds(DiscreteProcess):
         if self.pinned is not None:
             table[self.pinned] = F.one_hot(torch.tensor(self.pinned), table.shape[1])
         return table
+
+    @property
+    def limit(self) -> Tensor:
+        """Limit law of the last kind, (C,) float64: that of all tokens where there is one kind."""
+        return torch.tensor(self.laws[-1], dtype=torch.float64)
 
     @cached_property
     def every(self) -> Tensor:
@@ -102,7 +109,7 @@ class Kinds(DiscreteProcess):
     def sample_limit(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
         """See `Process.sample_limit`; of the last kind everywhere: a prior that knows the places has a better one."""
         u = draw.uniform(*shape)
-        return pick(torch.tensor(self.laws[-1], device=u.device).log().expand(*shape, -1), u)
+        return pick(self.limit.to(u.device).log().expand(*shape, -1), u)
 
     def lost(self, clean: Tensor, u: Tensor) -> Tensor:
         """Tokens (B, L) drawn from the limit law of clean ones (B, L), with u (B, L) uniform."""
