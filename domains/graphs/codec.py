@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guidekit.core.state import Composite
+from .vocabulary import Vocabulary
+
+PLAIN_NODES, PLAIN_EDGES = ("node",), ("edge",)
+"""Names of the types where graphs say none."""
 
 
 @functools.cache
@@ -24,10 +27,9 @@ def pairs(places: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class GraphCodec:
-    """Graphs of at most N nodes as two rows of tokens.
+    """Graphs of at most N nodes as tokens.
 
-    A state is a `Composite` of `nodes` (B, N) and `edges` (B, N (N - 1) / 2), both int64. Node tokens count the types;
-    the one after them is "absent", for places that a graph does not have. Edge token 0 is no edge, the types follow.
+    A state is one row of tokens (B, L), see `Vocabulary`: N places of nodes, then the pairs of the upper triangle.
 
     Args:
         places: N.
@@ -49,20 +51,10 @@ class GraphCodec:
             if len(set(names)) < len(names):
                 raise ValueError(f"{what} types {', '.join(names)}: one is named twice")
 
-    @property
-    def absent(self) -> int:
-        """Token of a place without a node."""
-        return max(1, len(self.node_types))
-
-    @property
-    def node_tokens(self) -> int:
-        """Number of node tokens, "absent" among them."""
-        return self.absent + 1
-
-    @property
-    def edge_tokens(self) -> int:
-        """Number of edge tokens, "no edge" among them."""
-        return 1 + max(1, len(self.edge_types))
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Which numbers stand for what."""
+        return Vocabulary(self.places, self.node_types or PLAIN_NODES, self.edge_types or PLAIN_EDGES)
 
     @property
     def language(self) -> str:
@@ -70,14 +62,14 @@ class GraphCodec:
         rule = "" if self.accepts is None else f" {self.accepts.__name__}"
         return f"graphs {self.places} {'|'.join(self.node_types)} {'|'.join(self.edge_types)}{rule}"
 
-    def encode(self, objects: Sequence[nx.Graph]) -> Composite:
-        """States of graphs with the nodes 0 .. n - 1.
+    def encode(self, objects: Sequence[nx.Graph]) -> Tensor:
+        """States (B, L) of graphs with the nodes 0 .. n - 1.
 
         Raises:
             ValueError: a graph without nodes, with more than N, with loops, directions, several edges between two
                 nodes, or a type that the codec does not know.
         """
-        nodes = np.full((len(objects), self.places), self.absent, dtype=np.int64)
+        nodes = np.full((len(objects), self.places), -1, dtype=np.int64)
         edges = np.zeros((len(objects), self.places * (self.places - 1) // 2), dtype=np.int64)
         for row, graph in enumerate(objects):
             self._check(graph, row)
@@ -87,24 +79,24 @@ class GraphCodec:
                 i, j = min(one, other), max(one, other)
                 place = i * self.places - i * (i + 1) // 2 + j - i - 1
                 edges[row, place] = 1 + self._token(self.edge_types, kind, "edge", row)
-        return Composite({"nodes": torch.from_numpy(nodes), "edges": torch.from_numpy(edges)})
+        return self.vocabulary.join(torch.from_numpy(nodes), torch.from_numpy(edges))
 
-    def decode(self, states: Any) -> list[nx.Graph | None]:
-        """Graphs of states; None where a token is none of the codec's, no node is there, or an edge has no node.
+    def decode(self, states: Tensor) -> list[nx.Graph | None]:
+        """Graphs of states (B, L); None where a token is none of its place, no node is there, or an edge has no node.
 
         Nodes are numbered in the order of their places, wherever the absent ones stand.
         """
-        nodes, edges = (states.parts[name].detach().cpu() for name in ("nodes", "edges"))
+        nodes, edges = self.vocabulary.split(states.detach().cpu())
         return [self._graph(*each) for each in zip(nodes.numpy(), edges.numpy(), strict=True)]
 
     def _graph(self, nodes: np.ndarray, edges: np.ndarray) -> nx.Graph | None:
-        there = nodes != self.absent
-        outside = (nodes < 0) | (nodes > self.absent) | ~there.any()
-        if outside.any() or (edges < 0).any() or (edges >= self.edge_tokens).any():
+        there = nodes >= 0
+        known = (nodes < len(self.vocabulary.nodes)).all() and (np.abs(edges) <= len(self.vocabulary.edges)).all()
+        if not there.any() or not known or (nodes < -1).any():
             return None
         i, j = pairs(self.places)
-        on = np.flatnonzero(edges)
-        if not (there[i[on]] & there[j[on]]).all():
+        both, on = there[i] & there[j], np.flatnonzero(edges > 0)
+        if not both[on].all() or (edges[both] < 0).any():
             return None
         number = np.cumsum(there) - 1
         graph = nx.empty_graph(int(there.sum()))
@@ -142,9 +134,12 @@ class GraphCodec:
         return names.index(kind)
 
 
-def sizes(states: Any, codec: GraphCodec) -> Tensor:
-    """Number of nodes (B,) of states."""
-    return (states.parts["nodes"] != codec.absent).sum(1)
+def codec_from(vocabulary: Vocabulary, accepts: Callable[[nx.Graph], bool] | None = None) -> GraphCodec:
+    """The codec of a prior; its types have no names in graphs where it knows a single one, as `Vocabulary` names it."""
+    nodes, edges = tuple(vocabulary.nodes), tuple(vocabulary.edges)
+    return GraphCodec(
+        vocabulary.most, () if nodes == PLAIN_NODES else nodes, () if edges == PLAIN_EDGES else edges, accepts
+    )
 
 
 def codec_of(graphs: Sequence[nx.Graph], places: int | None = None) -> GraphCodec:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from guidekit.core.state import Composite
-from guidekit.domains.graphs.codec import GraphCodec, codec_of, pairs, sizes
+from guidekit.domains.graphs.codec import GraphCodec, codec_from, codec_of, pairs
 from guidekit.domains.graphs.generators import FAMILIES, dataset, family, generate
 from guidekit.errors import UnknownNameError
 
@@ -79,9 +78,10 @@ def test_round_trip(name):
     graphs = generate(name, 6)
     codec = codec_of(graphs, 24)
     states = codec.encode(graphs)
-    assert states.parts["nodes"].shape == (6, 24) and states.parts["edges"].shape == (6, 276)
+    assert states.shape == (6, 24 + 276)
     assert [edges(g) for g in codec.decode(states)] == [edges(g) for g in graphs]
-    assert sizes(states, codec).tolist() == [len(g) for g in graphs]
+    assert (states[:, :24] != 0).sum(1).tolist() == [len(g) for g in graphs]
+    assert codec_from(codec.vocabulary) == codec
 
 
 def test_types_and_the_order_of_edges():
@@ -91,21 +91,28 @@ def test_types_and_the_order_of_edges():
     graph.add_edge(1, 2, type="single")
     codec = GraphCodec(4, ("C", "N", "O"), ("single", "double"))
     states = codec.encode([graph])
-    assert states.parts["nodes"].tolist() == [[0, 0, 1, 3]] and codec.absent == 3
+    no, single, double, absent = 4, 5, 6, 0
+    assert states.tolist() == [[1, 1, 2, absent, no, double, absent, single, absent, absent]]
     assert [tuple(map(int, p)) for p in zip(*pairs(4), strict=True)] == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
-    assert states.parts["edges"].tolist() == [[0, 2, 0, 1, 0, 0]]
     (again,) = codec.decode(states)
     assert nx.utils.graphs_equal(again, graph)
     assert codec_of([graph]) == GraphCodec(3, ("C", "N"), ("double", "single"))
 
 
 def test_what_is_no_graph():
-    codec = GraphCodec(3)
-    rows = [[0, 0, 1], [1, 1, 1], [0, 0, 1], [0, 2, 1], [0, 1, 0]]
-    links = [[1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 0]]
-    found = codec.decode(Composite({"nodes": torch.tensor(rows), "edges": torch.tensor(links)}))
-    assert [g is not None for g in found] == [True, False, False, False, True]
-    assert edges(found[4]) == [(0, 1)]  # the middle place is absent
+    codec, absent, node, no, edge, mask = GraphCodec(3), 0, 1, 2, 3, 4
+    rows = [
+        [node, node, absent, edge, absent, absent],
+        [absent, absent, absent, absent, absent, absent],  # nothing
+        [node, node, absent, no, edge, absent],  # an edge without a node
+        [node, mask, absent, no, absent, absent],
+        [node, edge, absent, no, absent, absent],
+        [node, node, absent, node, absent, absent],
+        [node, absent, node, absent, edge, absent],  # the middle place is absent
+    ]
+    found = codec.decode(torch.tensor(rows))
+    assert [g is not None for g in found] == [True, False, False, False, False, False, True]
+    assert edges(found[6]) == [(0, 1)]
 
 
 @pytest.mark.parametrize(
