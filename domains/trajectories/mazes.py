@@ -157,6 +157,19 @@ class Maze:
             found = np.concatenate([found, ends[np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1) > apart]])
         return found[:count]
 
+    @functools.cached_property
+    def regions(self) -> np.ndarray:
+        """Numbers of the connected parts of the free cells, (rows, columns); 0 in walls."""
+        return ndimage.label(~self.walls)[0]
+
+    def check_way(self, start: np.ndarray, goal: np.ndarray) -> None:
+        """Raise `MazeError` where no way leads from a free point (2,) to another."""
+        (a, b), (x, y) = (np.asarray(point, float) for point in (start, goal))
+        if self.regions[int(b), int(a)] != self.regions[int(y), int(x)]:
+            raise MazeError(
+                f"({x:g}, {y:g}) cannot be reached from ({a:g}, {b:g}) in maze {self.name}: walls part them"
+            )
+
     def check(self, points: np.ndarray, what: str) -> None:
         """Raise `MazeError` unless a ball at each of the points (n, 2) is clear of walls."""
         width, height = self.size

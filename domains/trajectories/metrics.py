@@ -25,7 +25,7 @@ def executed(maze: Maze, paths: Sequence[np.ndarray]) -> Execution:
 
 def arrived(run: Execution, goals: np.ndarray, radius: float) -> np.ndarray:
     """Whether balls were within the radius of their goals (B, 2) for the last `STAY` steps, (B,)."""
-    return (np.linalg.norm(run.positions[:, -STAY:] - goals[:, None], axis=-1) < radius).all(1)
+    return (np.linalg.norm(run.last(STAY) - goals[:, None], axis=-1) < radius).all(1)
 
 
 def until_arrival(run: Execution, goals: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class PathPrior(NeuralGaussian):
         return torch.stack([self._known(each) for each in conditions])
 
     def _known(self, points: Mapping[Any, Any]) -> Tensor:
-        known = torch.zeros(3, self.event_shape[-1])
+        known, ways = torch.zeros(3, self.event_shape[-1]), []
         for key, point in points.items():
             knot = self._knot(key)
             try:
@@ -62,7 +62,14 @@ class PathPrior(NeuralGaussian):
                 raise ValueError(f"condition {key}: {point!r}; a point [x, y] in cells is expected")
             self.codec.maze.check(at, str(key) if key in ENDS else f"the point of knot {key}")
             known[0, knot], known[1:, knot] = 1.0, torch.from_numpy(self.codec.unit(at))
+            ways.append(at)
+        for at in ways[1:]:
+            self.codec.maze.check_way(ways[0], at)
         return known
+
+    def between(self, starts: np.ndarray, goals: np.ndarray) -> Tensor:
+        """The condition (B, 3, K) of paths from starts to goals (B, 2), in cells; raises as `condition`."""
+        return self.condition([{"start": a, "goal": b} for a, b in zip(starts, goals, strict=True)])  # type: ignore[return-value]
 
     def _knot(self, key: Any) -> int:
         """The number of a knot, by name or as it is."""

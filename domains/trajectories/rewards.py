@@ -14,8 +14,8 @@ from guidekit.core.prior import Prior
 from guidekit.core.requirements import GuidanceError
 
 from .codec import PathCodec
-from .mazes import Maze
-from .tracking import track
+from .mazes import lengths
+from .metrics import arrived, executed
 
 BETWEEN = 3
 """Points a segment at which walls are looked for."""
@@ -27,6 +27,15 @@ class PathReward(Objective[None]):
     differentiable = True
     floor = None
     codec: PathCodec | None = None
+    curvature: float | None = None
+    """About the largest one of it, per squared cell, for steps along its gradient."""
+
+    @property
+    def rate(self) -> float | None:  # type: ignore[override]
+        """See `Objective.rate`."""
+        if self.curvature is None or self.codec is None:
+            return None
+        return 1 / (self.curvature * self.codec.scale**2)
 
     def values(self, points: Tensor) -> Tensor:
         """Rewards (B,) of paths (B, K, 2) in cells."""
@@ -39,8 +48,8 @@ class PathReward(Objective[None]):
 
     def check(self, prior: Prior) -> None:
         """See `Objective.check`: paths through the same maze."""
-        mine, theirs = self.codec, prior.codec
-        if mine is not None and getattr(theirs, "language", None) != mine.language:
+        mine, theirs = self.codec, getattr(prior.codec, "maze", None)
+        if mine is not None and getattr(theirs, "rows", None) != mine.maze.rows:
             raise GuidanceError(
                 f"reward {self.name} is of paths through maze {mine.maze.name}, which are none of this prior "
                 f"({prior.name}); choose domain.maze= of the prior"
@@ -62,6 +71,7 @@ class Clearance(PathReward):
     codec: PathCodec | None = None
     name: ClassVar[str] = "clearance"
     temperature = 0.01
+    curvature = 0.85  # a path that touches the margin in one point is moved clear of it by about one smoothed step
 
     def __post_init__(self) -> None:
         """Refuse a margin or a disc that is none."""
@@ -89,6 +99,7 @@ class Shortness(PathReward):
     codec: PathCodec | None = None
     name: ClassVar[str] = "shortness"
     temperature = 0.5
+    curvature = 30.0  # 2 over the length of a segment
 
     def values(self, points: Tensor) -> Tensor:
         """See the class."""
@@ -102,6 +113,11 @@ class Smoothness(PathReward):
     codec: PathCodec | None = None
     name: ClassVar[str] = "smoothness"
     temperature = 0.5
+
+    @property
+    def curvature(self) -> float | None:  # type: ignore[override]
+        """Twice the number of knots times the square of the largest factor of a second difference."""
+        return None if self.codec is None else 32.0 * self.codec.knots
 
     def values(self, points: Tensor) -> Tensor:
         """See the class."""
@@ -121,6 +137,7 @@ class Through(PathReward):
     codec: PathCodec | None = None
     name: ClassVar[str] = "through"
     temperature = 0.1
+    curvature = 2.0
 
     def __post_init__(self) -> None:
         """Refuse a point in a wall."""
@@ -135,29 +152,30 @@ class Through(PathReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Executed:
+class Executed(PathReward):
     """What comes of a path under the controller, a black box: 1 for arriving, .5 less where a wall was touched.
 
-    A little is taken off for its length, so that of two that arrive the shorter is better.
+    A hundredth is taken off for every cell of length, so that of two that arrive the shorter is better.
 
     Args:
-        radius: cells from the goal within which it has arrived.
-        maze: with its walls.
+        radius: cells from the goal within which it has arrived, and stayed.
+        codec: of the paths.
     """
 
     radius: float = 0.3
-    maze: Maze | None = None
+    codec: PathCodec | None = None
     name: ClassVar[str] = "executed"
-    floor: ClassVar[float | None] = None
-    temperature: ClassVar[float] = 0.1
+    differentiable = False
+    temperature = 0.1
 
-    def __call__(self, path: np.ndarray) -> float:
-        """One path (K, 2) in, one number out."""
-        assert self.maze is not None, "made by the domain, which knows the maze"
-        run = track(self.maze, path[None])
-        arrived = np.linalg.norm(run.positions[0, -1] - path[-1]) < self.radius
-        length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
-        return float(arrived) - 0.5 * float(run.touched[0]) - 0.001 * length
+    def values(self, points: Tensor) -> Tensor:
+        """See the class."""
+        assert self.codec is not None
+        paths = points.detach().double().cpu().numpy()
+        paths = np.clip(np.nan_to_num(paths), 0, self.codec.maze.size)
+        run = executed(self.codec.maze, paths)
+        found = arrived(run, paths[:, -1], self.radius) - 0.5 * run.touched - 0.01 * lengths(paths)
+        return torch.from_numpy(found).to(points)
 
 
 REWARDS: dict[str, Any] = {reward.name: reward for reward in (Clearance, Shortness, Smoothness, Through, Executed)}

@@ -34,13 +34,20 @@ class Execution:
     Args:
         positions, velocities: (B, T + 1, 2), in cells and cells / s.
         actions: (B, T, 2), accelerations as shares of the largest.
-        touched: (B,) bool, whether a wall was touched.
+        touched: (B,) bool, whether a wall was touched before the end.
+        ends: (B,) control steps that belong to each ball; what comes after is the rest of longer runs.
     """
 
     positions: np.ndarray
     velocities: np.ndarray
     actions: np.ndarray
     touched: np.ndarray
+    ends: np.ndarray
+
+    def last(self, steps: int) -> np.ndarray:
+        """Positions in each ball's last control steps, (B, steps, 2)."""
+        at = np.maximum(self.ends[:, None] - np.arange(steps)[None], 0)
+        return self.positions[np.arange(len(at))[:, None], at]
 
 
 def advance(
@@ -92,7 +99,7 @@ def track(
         world: with its walls.
         paths: in cells.
         speed: wanted, cells / s, a number or (B,).
-        steps: control steps; None is enough for the longest path and a rest.
+        steps: control steps; None is enough for each path and three seconds of rest.
         braking: deceleration before the end, cells / s^2.
         careful: slow down before turns.
         noise: of the acceleration, correlated over about seven steps, cells / s^2.
@@ -103,7 +110,7 @@ def track(
     pieces = np.linalg.norm(np.diff(paths, axis=1), axis=-1)
     along = np.concatenate([np.zeros((count, 1)), np.cumsum(pieces, 1)], 1)
     total, wanted = along[:, -1], np.broadcast_to(np.asarray(speed, float), (count,))
-    steps = int((total / wanted).max() / TIME_STEP + 60) if steps is None else steps
+    ends = (total / wanted / TIME_STEP + 60).astype(int) if steps is None else np.full(count, steps)
     position = paths[:, 0].copy() if position is None else position.copy()
     velocity = np.zeros((count, 2)) if velocity is None else velocity.copy()
     done, pace = np.zeros(count), np.linalg.norm(velocity, axis=-1)
@@ -117,7 +124,7 @@ def track(
         k = piece(at)
         return (paths[rows, k + 1] - paths[rows, k]) / np.maximum(pieces[rows, k], 1e-9)[:, None]
 
-    for _ in range(steps):
+    for number in range(int(ends.max())):
         target = np.minimum(wanted, np.sqrt(2 * braking * np.maximum(total - done, 0)) + 1e-3)
         if careful:
             now = heading(done)
@@ -137,10 +144,11 @@ def track(
         acceleration = np.clip(acceleration, -MOST_ACCELERATION, MOST_ACCELERATION)
         actions.append(acceleration / MOST_ACCELERATION)
         position, velocity, hit = advance(world, position, velocity, acceleration)
-        touched |= hit
+        touched |= hit & (number < ends)
         behind = np.linalg.norm(gap, axis=-1) > 0.35
         done = np.where(behind, done, np.minimum(done + pace * TIME_STEP, total))
         positions.append(position)
         velocities.append(velocity)
     places, speeds = np.stack(positions, 1), np.stack(velocities, 1)
-    return Execution(places, speeds, np.stack(actions, 1) if actions else np.zeros((count, 0, 2)), touched)
+    pushes = np.stack(actions, 1) if actions else np.zeros((count, 0, 2))
+    return Execution(places, speeds, pushes, touched, ends)

@@ -50,6 +50,8 @@ class Objective(Owner[Memory]):
     """Names of the parts of a composite that are looked at: no others are shown. None is all there is."""
     temperature: float | None = None
     """The temperature that suits its unit, where it suggests one."""
+    rate: float | None = None
+    """Of steps along its gradient at clean states, where it suggests one; about 1 / curvature."""
     unit: str = ""
     """Of the scores, for tables."""
     floor: float | None = math.nan
@@ -234,6 +236,12 @@ class Sum(Combination):
         """That of the terms, where all have one and no weight is negative."""
         floors = [None if weight < 0 or term.floor is None else weight * term.floor for weight, term in self.given]
         return None if None in floors else math.fsum(floors)  # type: ignore[arg-type]
+
+    @property
+    def rate(self) -> float | None:  # type: ignore[override]
+        """For the sum of the curvatures of the terms that suggest one."""
+        curved = math.fsum(abs(weight) / term.rate for weight, term in self.given if term.rate)
+        return 1 / curved if curved else None
 
     def joined(self, values: Sequence[Tensor]) -> Tensor:
         """See `Combination.joined`; minus infinity (rejected) under a negative weight stays minus infinity."""

@@ -20,9 +20,10 @@ from guidekit.core.state import leaves
 from guidekit.guidance.contrast.linear_ag import LinearCoefficients
 from guidekit.guidance.contrast.linear_cfg import LinearModel
 from guidekit.guidance.starts.refined_noise import Refiner
+from guidekit.domains.trajectories import PathPrior
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.installed import domain_names, load_domain
-from guidekit.networks import DilatedConvolution, SequenceTransformer, UNet, ValueNetwork
+from guidekit.networks import DilatedConvolution, SequenceTransformer, TemporalUNet, UNet, ValueNetwork
 from guidekit.objectives import ForbiddenWords, GaussianLikelihood, ObjectReward, Reward
 from guidekit.objectives.operators.masks import Keep
 from guidekit.objectives.operators.resampling import BlockMean
@@ -145,6 +146,16 @@ def inverse():
     return prior, gk.objectives.in_units(likelihood, units, (1, 8, 8))
 
 
+def trajectories():
+    """A tiny untrained prior of paths through a maze that is told start and goal, with a cost that has a gradient."""
+    torch.manual_seed(0)
+    domain = load_domain("trajectories", maze="u")
+    prior = PathPrior(TemporalUNet(length=16, width=8, multipliers=(1, 2)), gk.processes.EDM(), (2, 16))
+    torch.nn.init.normal_(prior.network.head.weight, std=0.1)
+    prior.codec = domain.codec_for(prior, {})
+    return prior, domain.rewards.make("through", point=(3.5, 2.5))
+
+
 def chorales():
     """A tiny untrained conditional prior of two-channel piano rolls, with a user's network as reward."""
     return pictures((2, 8, 8), ["major", "minor"])
@@ -160,12 +171,12 @@ def pictures(shape, classes):
 
 
 DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins, "images": images}
-DOMAINS |= {"audio": audio, "chorales": chorales, "inverse": inverse}
+DOMAINS |= {"audio": audio, "chorales": chorales, "inverse": inverse, "trajectories": trajectories}
 ANALYTIC = {make.__name__: make for make in (mixture, gaussian, flow, masked_chain, uniform_chain)}
 COLUMNS = {**DOMAINS, **ANALYTIC, "positions_and_types": positions_and_types}
 TOKENS = ("molecules", "dna", "proteins", "masked_chain", "uniform_chain")
 PICTURES = ("images", "audio", "chorales", "inverse")
-REALS = (*PICTURES, "mixture", "gaussian", "flow")
+REALS = (*PICTURES, "trajectories", "mixture", "gaussian", "flow")
 PARTS = ("positions_and_types",)
 ROWS = list(registry.entries("guidance"))
 
@@ -189,6 +200,8 @@ def measured(prior):
 
 
 def condition_of(prior):
+    if isinstance(prior, PathPrior):
+        return {"start": [1.5, 1.5], "goal": [1.5, 3.5]}
     return None if prior.null_condition is None else 0
 
 
@@ -322,10 +335,16 @@ CHECKED = [
     (["upsample", "frequency_cfg"], ["mixture", "gaussian", "flow", *PARTS], "sides that 2 divides"),
     (["cfg_plus_plus", "characteristic"], PARTS, ONE_KIND),
     (["linear_ag", "linear_cfg"], PARTS, "of this prior|for this prior"),
-    (["fgg"], ["images", "audio", "inverse", "mixture", "gaussian", "flow"], "needs a verifier with bounds"),
+    (["upsample"], ["trajectories"], "of one size"),
+    (["gfcg", "icg"], ["trajectories"], "does not know the (classes|conditions)"),
+    (
+        ["fgg"],
+        ["images", "audio", "inverse", "trajectories", "mixture", "gaussian", "flow"],
+        "needs a verifier with bounds",
+    ),
     (["linear_ag"], ["inverse"], "needs a conditional prior"),
     (["pag", "seg", "tpg", "nag", "s_cfg"], ["dna"], "no .* sites? in this network"),
-    (["nag"], ["proteins", *PICTURES], "no cross_attention site in this network"),
+    (["nag"], ["proteins", "trajectories", *PICTURES], "no cross_attention site in this network"),
     (["s_cfg"], [*ANALYTIC, *PARTS], "finds no attention in this prior"),
     (["nos"], CHAINS, "moves a network's features, and this prior"),
     (["personalization"], [*ANALYTIC, *PARTS], "weights are interpolated between networks"),

@@ -65,6 +65,11 @@ class GFCG(Guidance[None]):
         if self.weak is not None:
             check_prior("GFCG", prior, self.weak)
         known_rows("GFCG", prior, self.classes or ())
+        if self.classes is None and prior.null_condition is not None and prior.null_condition.is_floating_point():
+            raise GuidanceError(
+                f"GFCG does not know the classes of this prior ({prior.name}), whose conditions have no numbers: give "
+                "classes="
+            )
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`; the class to move away from is asked for where it is not certain that it is none."""

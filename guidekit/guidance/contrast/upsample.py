@@ -58,6 +58,11 @@ def UpsampleGuidance(weight: Weight = 1.0, factor: int = 2, schedule: Schedules 
                 f"({prior.name}) are {tuple(shape)}"
             )
 
+        if prior.null_condition is not None and prior.null_condition.is_floating_point():
+            raise GuidanceError(
+                f"{name} asks the prior at a smaller size, and conditions of this one ({prior.name}) are of one size"
+            )
+
     rule = Rule(
         lambda answers, w: altered(answers.mapped(consistent, w), branches=None),
         neutral=0.0,

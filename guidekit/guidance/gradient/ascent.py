@@ -30,6 +30,7 @@ class Ascent:
         keeps_noise: the noise of the step stays that of the unguided estimate, x_u moves by b (x_0' - x_0); otherwise
             it is recomputed from the moved estimate, as the state stays.
         per: (prediction) -> factor of the rate, a number or (B,).
+        shape: what a gradient (B, *S) becomes before the step, such as a smoothing along an axis; None leaves it.
 
     Raises:
         ValueError: settings outside their range.
@@ -40,6 +41,7 @@ class Ascent:
     optimizer: str = "plain"
     keeps_noise: bool = True
     per: Callable[[GaussianPrediction], Number] | None = None
+    shape: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -76,6 +78,8 @@ def _step(
     seen: list[None] = []
 
     def step(part: GaussianPrediction, gradient: Tensor) -> Tensor:
+        if ascent.shape is not None:
+            gradient = ascent.shape(part.support.project(gradient))
         if ascent.optimizer == "adam":
             seen.append(None)
             zero = torch.zeros_like(gradient)

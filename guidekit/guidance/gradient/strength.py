@@ -58,12 +58,38 @@ class Averaged:
         return self.mean * made[self.kind].get(moment.index, 1.0)
 
 
-Strength = float | Callable[[float], float] | Averaged
+@dataclasses.dataclass(frozen=True)
+class Below:
+    """A strength where the noise s / a is at most a level, and none above.
+
+    Args:
+        value: finite.
+        level: above 0.
+
+    Raises:
+        ValueError: numbers outside their range.
+    """
+
+    value: float
+    level: float
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not math.isfinite(self.value) or not self.level > 0:
+            raise ValueError(f"a finite strength and a level above 0 are needed, got {self.value} and {self.level}")
+
+    def at(self, setup: Setup, moment: Moment) -> float:
+        """The strength of the step that starts at a moment."""
+        kept = signal(setup.prior.process, moment.t, 0.0)
+        return self.value if 1 - kept <= kept * self.level**2 else 0.0
+
+
+Strength = float | Callable[[float], float] | Averaged | Below
 
 
 def strength_of(strength: Strength, setup: Setup, moment: Moment) -> float:
     """A strength as a number, at a moment."""
-    if isinstance(strength, Averaged):
+    if isinstance(strength, Averaged | Below):
         return strength.at(setup, moment)
     return float(strength(moment.t) if callable(strength) else strength)
 

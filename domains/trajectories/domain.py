@@ -1,0 +1,187 @@
+"""The domain of plans: paths of a ball through a maze."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
+from guidekit.domain import Domain
+from guidekit.extras import require
+from guidekit.io.files import write_npz
+from guidekit.priors.checkpoints import load_gaussian_prior, read_description
+from guidekit.samples import Dataset, Samples
+
+from . import figures, files, metrics
+from .codec import PathCodec
+from .demonstrations import demonstrate
+from .mazes import Maze, maze
+from .preparation import prepare
+from .prior import PathPrior
+from .rewards import REWARDS, PathReward
+
+ASSETS = Path(__file__).parent / "assets"
+FIRST = "medium"
+"""The maze that is meant where none is named."""
+KNOTS = 64
+"""Points of a path where no prior says otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectories(Domain):
+    """Paths (K, 2) through a maze, in cells from its upper left corner, as real numbers (B, 2, K).
+
+    Args:
+        maze: "u", "medium", "large", "giant", or a text file; None is that of the prior.
+
+    Raises:
+        UnknownNameError, MazeError: no such maze.
+    """
+
+    maze: str | None = None
+    name = "trajectories"
+    objects = "paths"
+    suffix = ".npz"
+    assets = ASSETS
+    kinds = REWARDS
+    job = "array_job"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no maze, and a lack of libraries."""
+        require(self.name, "scipy")
+        self.ground  # noqa: B018  fail here, not after sampling
+
+    @property
+    def default(self) -> str:
+        """See `Domain.default`: the prior of the maze."""
+        return self.maze or FIRST
+
+    @functools.cached_property
+    def ground(self) -> Maze:
+        """The maze that is meant."""
+        return maze(self.maze or FIRST)
+
+    @property
+    def codec(self) -> PathCodec:
+        """Of paths through the maze."""
+        return PathCodec(self.ground, KNOTS)
+
+    def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> PathCodec:
+        """See `Domain.codec_for`: as many knots as the prior's states have."""
+        found = tuple(description.get("maze", ()))
+        through = Maze(description["dataset"], found) if found else self.ground
+        return PathCodec(through, prior.event_shape[-1])
+
+    def load_prior(self, name: str = "default") -> PathPrior:
+        """See `Domain.load_prior`; the maze is that of the checkpoint.
+
+        Raises:
+            ValueError: `maze` is another one.
+        """
+        path = self.checkpoint(name)
+        made: Any = load_gaussian_prior(path, self.name)
+        found = read_description(path, self.name)
+        prior = PathPrior(
+            made.network, made.process, made.event_shape, made.parametrization, made.sigma_data, card=made.card
+        )
+        prior.name, prior.dataset, prior.made = made.name, made.dataset, made.made
+        prior.codec = self.codec_for(prior, found)
+        through = prior.codec.maze
+        if self.maze is not None and through.rows != self.ground.rows:
+            raise ValueError(f"{prior.name} is of maze {through.name}, not of domain.maze={self.maze}; leave it out")
+        return prior
+
+    def through(self, prior: Prior | None) -> Maze:
+        """The maze of a prior, or that of the domain without one."""
+        codec = getattr(prior, "codec", None)
+        return codec.maze if isinstance(codec, PathCodec) else self.ground
+
+    def bind(self, function: Any, name: str | None = None, workers: int = 0, timeout: float | None = 60.0) -> Objective:
+        """See `Domain.bind`; rewards of this domain are told the maze."""
+        if isinstance(function, PathReward):
+            return dataclasses.replace(function, codec=self.codec)  # type: ignore[type-var]
+        return super().bind(function, name, workers, timeout)
+
+    def reference(self, *, split: str = "test", prior: Prior | None = None) -> list[np.ndarray]:
+        """Demonstrations driven anew; those of training have other seeds."""
+        return list(demonstrate(self.through(prior), 120, KNOTS, seed=1 if split == "test" else 2).paths.astype(float))
+
+    def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
+        """Paths of an NPZ, CSV or GeoJSON file, or of a run's folder."""
+        if column is not None:
+            raise ValueError(f"column={column!r}: paths are read from the columns path, x and y")
+        path = Path(path)
+        return Dataset(files.read_paths(path / "samples.npz" if path.is_dir() else path))
+
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+        """See `preparation.prepare`."""
+        prepare(path, data, trainer, self.ground)
+
+    def evaluate(
+        self,
+        objects: Sequence[np.ndarray | None],
+        reference: Sequence[np.ndarray] | None = None,
+        *,
+        training: Sequence[np.ndarray] | None = None,
+        prior: Prior | None = None,
+        condition: Any = None,
+        labels: Sequence[int] | None = None,
+        radius: float = 0.3,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Success, clean runs and length of what is executed; see `metrics.evaluate`."""
+        return metrics.evaluate(self.through(prior), list(objects), radius)
+
+    def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
+        """Write samples.npz, points.csv and samples.geojson of the valid paths; returns the file names."""
+        valid = [i for i, path in enumerate(samples.objects) if path is not None]
+        if not valid:
+            return []
+        paths = [samples.objects[i] for i in valid]
+        kept = {key: [column[i] for i in valid] for key, column in columns.items()}
+        write_npz(folder / "samples.npz", {"paths": np.stack(paths), "index": valid, **kept})
+        return ["samples.npz", *files.write_paths(folder, paths, valid)]
+
+    def table(self, samples: Samples) -> list[dict[str, Any]]:
+        """One row a sample for samples.csv, see `metrics.judged`."""
+        return metrics.judged(self.through(samples.prior), samples.objects)
+
+    def summary(
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], samples: Samples | None = None
+    ) -> dict[str, float]:
+        """Shares and means of the rows."""
+        found = {key: float(np.mean([row[key] for row in rows])) for key in ("valid", "free", "success", "clean")}
+        for key in ("length", "ratio"):
+            numbers = [row[key] for row in rows if np.isfinite(row[key])]
+            found[key] = float(np.mean(numbers)) if numbers else float("nan")
+        return found
+
+    def figure(
+        self,
+        samples: Samples,
+        values: Sequence[float],
+        label: str,
+        path: Path,
+        *,
+        unguided: tuple[Samples, Sequence[float]] | None = None,
+        objective: Objective | None = None,
+    ) -> str | None:
+        """Guided paths on the maze, beside unguided ones."""
+        groups = [("samples" if unguided is None else "guided", samples, values)]
+        groups += [] if unguided is None else [("unguided", *unguided)]
+        ground, panels = self.through(samples.prior), []
+        for name, group, scores in groups:
+            good = [i for i, each in enumerate(group.objects) if each is not None]
+            clean = [row["clean"] for row in metrics.judged(ground, [group.objects[i] for i in good])]
+            title = figures.titled(name, clean, scores, label)
+            panels.append((title, [group.objects[i] for i in good], clean))
+        if not any(paths for _, paths, _ in panels):
+            return None
+        figures.draw(ground, panels, path)
+        return path.name
