@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,15 @@ from guidekit.installed import configured
 from guidekit.io.files import write_atomic
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import read_description
-from guidekit.priors.descriptions import GAUSSIAN, PROCESSES
+from guidekit.priors.descriptions import GAUSSIAN, PROCESSES, gaussian_process_from
 from guidekit.priors.parametrization import PARAMETRIZATIONS
 from guidekit.processes.alpha import ALPHAS
+from guidekit.registry import settings
 from guidekit.reporting.console import Console
 from guidekit.running.folder import OutputError
+from guidekit.running.settings import converted
 from guidekit.running.signals import terminable
+from guidekit.training.graph_transitions import TRANSITIONS
 from guidekit.training.guided_losses import guided_loss
 from guidekit.training.objectives import OBJECTIVES
 from guidekit.training.place import Place, claimed, made_if_used, workplace
@@ -139,15 +141,13 @@ def prepare(config: dict[str, Any], domain: Domain, console: Console) -> None:
 SETTINGS = "train.yaml"
 
 
-POSITIVE = ("steps", "batch_size", "validation", "validate_every", "learning_rate", "temperature", "threads", "minutes")
-SHARES = ("decay", "ema", "label_dropout", "early")
-
-
 def choices_of(trainer: dict[str, Any], job: str) -> list[tuple[str, Any, Any]]:
     """(what, chosen name, accepted names) of a trainer's settings."""
     process, parametrization = trainer["process"], trainer.get("parametrization")
     if job == "array_job":
         return [("process", process["name"], GAUSSIAN), ("parametrization", parametrization, PARAMETRIZATIONS)]
+    if job == "graph_job":
+        return [("process", process["name"], TRANSITIONS), ("optimizer", trainer["optimizer"], ("adamw", "muon"))]
     if "objective" not in trainer:
         raise ValueError("this trainer is for priors of real-valued states, and this domain's are of tokens")
     return [
@@ -165,21 +165,30 @@ def refuse_settings(trainer: dict[str, Any], job: str) -> None:
         if name not in choices:
             raise UnknownNameError(kind, str(name), choices)
     levels = trainer.get("levels")
-    if levels is not None and (len(levels) != 2 or not levels[1] > 0):
+    if levels is not None and not levels[1] > 0:
         raise ValueError(f"trainer.levels={levels}; mean and standard deviation of the log noise level are needed")
     if trainer.get("guided"):
         guided_loss(None, trainer["guided"])  # type: ignore[arg-type]  # only checks the settings
-    known = inspect.signature(NETWORKS[network["name"]]).parameters
-    for name in network["options"]:
+    refuse_options(
+        f"network {network['name']}", NETWORKS[network["name"]], network["options"], "trainer.network.options."
+    )
+    if job == "array_job":
+        try:
+            gaussian_process_from(trainer["process"])
+        except TypeError as error:
+            raise ValueError(f"trainer.process.options={trainer['process'].get('options')}: {error}") from error
+
+
+def refuse_options(network: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for options of a network that it has not, of a wrong type, or a size below 1."""
+    known = {setting.name: setting for setting in settings(NETWORKS[network])}
+    for name, value in options.items():
         if name not in known:
-            raise UnknownNameError(f"option of network {network['name']}", name, known)
-    for name in POSITIVE:
-        value = trainer.get(name)
-        if value is not None and not (isinstance(value, int | float) and value > 0):
-            raise ValueError(f"trainer.{name}={value}; a number above 0 is needed")
-    for name in SHARES:
-        if not 0 <= trainer.get(name, 0.0) <= 1:
-            raise ValueError(f"trainer.{name}={trainer[name]}; a share from 0 to 1 is needed")
+            raise UnknownNameError(f"option of network {network}", name, known)
+        place = f"trainer.network.options.{name}"
+        converted(known[name], value, None, place)
+        if type(value) is int and value < 1:
+            raise ValueError(f"{place}={value}; a whole number of at least 1 is needed")
 
 
 def refuse_other_network(made: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ class Network:
         rows, limit, prior = batch(question.x), self.limit, question.prior
         if prior is not question.population.setup.prior:
             prior = self._here(prior)
-        asked, ledger = prior.network_rows(question.x), self.ledger
+        asked, ledger = prior.network_rows(question.x, question.t), self.ledger
         if limit is None or (rows <= limit and not self.fixed):
             ledger.network_rows += asked
             ledger.network_calls += asked > 0
@@ -57,7 +57,9 @@ class Network:
         for first in range(0, rows, limit):
             wanted = torch.arange(first, first + limit, device=leaves(question.x)[0].device)
             part = question.take(wanted.clamp_max(rows - 1) if self.fixed else wanted[: rows - first])
-            asked = prior.network_rows(take(part.x, slice(0, rows - first)))
+            here = slice(0, rows - first)
+            time = part.t[here] if isinstance(part.t, Tensor) and part.t.ndim else part.t
+            asked = prior.network_rows(take(part.x, here), time)
             ledger.network_rows += asked
             ledger.network_calls += asked > 0
             if part.marks is not None:

@@ -93,8 +93,8 @@ class Prior:
         """The condition that stands for none, (rows, ...); None where the prior takes none."""
         return None if self.null_condition is None else spread(self.null_condition, rows)
 
-    def network_rows(self, x: State) -> int:
-        """How many of the states x the network has to look at; the others' answers are known without it."""
+    def network_rows(self, x: State, t: Time = 1.0) -> int:
+        """How many of the states x at t the network has to look at; the others' answers are known without it."""
         return batch(x)
 
     def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> State:

@@ -13,6 +13,9 @@ from guidekit.networks.conditioning import Conditioning
 from guidekit.networks.graph_features import POWERS, features
 from guidekit.networks.graph_layout import Triangle
 
+MOST_NODES = 1024
+"""Of a graph, whose pairs are all looked at."""
+
 
 class GraphBlock(nn.Module):
     """Attention between nodes with a bias and a gate from pairs, then pairs updated from their two nodes.
@@ -107,6 +110,8 @@ class GraphTransformer(nn.Module):
         timed: bool = True,
     ) -> None:
         super().__init__()
+        if not 1 <= nodes <= MOST_NODES:
+            raise ValueError(f"nodes={nodes}; 1 to {MOST_NODES} are accepted")
         self.node_types, self.edge_types, self.pad_id = node_types, edge_types, pad_id
         self.vocab_size, self.width = 2 + node_types + edge_types, width
         self.triangle = Triangle(nodes)

@@ -7,6 +7,7 @@ from guidekit.priors.conditional import ClassConditional
 from guidekit.priors.denoiser import from_denoiser
 from guidekit.priors.gaussian import Gaussian, GaussianMixture
 from guidekit.priors.gaussian_field import GaussianField
+from guidekit.priors.graphs import GraphPrior
 from guidekit.priors.informed_field import InformedField
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.reflected import BoxHistogram
@@ -18,6 +19,7 @@ __all__ = [
     "Gaussian",
     "GaussianField",
     "GaussianMixture",
+    "GraphPrior",
     "InformedField",
     "NeuralGaussian",
     "PositionsAndTypes",

@@ -15,7 +15,7 @@ from guidekit.io.archives import reason
 from guidekit.io.contents import ordinary
 from guidekit.io.files import write_atomic
 from guidekit.networks import NETWORKS
-from guidekit.priors import field_checkpoint, neural, tokens
+from guidekit.priors import field_checkpoint, graphs, neural, tokens
 from guidekit.priors.described import refuse_odd_process, wrong
 from guidekit.priors.tokens import TokenPrior
 from guidekit.priors.weights import CheckpointError, made_for, read_weights
@@ -92,6 +92,11 @@ def load_token_prior(path: str | Path, domain: str) -> TokenPrior:
     return _load(path, domain, tokens.made_from)
 
 
+def load_graph_prior(path: str | Path, domain: str) -> graphs.GraphPrior:
+    """A `GraphPrior` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
+    return _load(path, domain, graphs.made_from)
+
+
 def load_gaussian_prior(path: str | Path, domain: str) -> Prior:
     """A `NeuralGaussian` from a checkpoint of the given domain, or a `DiffusersPrior` from a folder.
 
@@ -108,7 +113,9 @@ def load_gaussian_prior(path: str | Path, domain: str) -> Prior:
 def load_any_prior(path: str | Path) -> Prior:
     """The prior of a checkpoint of any domain; raises `CheckpointError` (see above)."""
     description = read_description(path)
-    made_from = tokens.made_from if "vocab_size" in description else neural.made_from
+    made_from: Callable[[dict, nn.Module], Prior] = neural.made_from
+    if "vocab_size" in description:
+        made_from = graphs.made_from if "graph" in description else tokens.made_from
     return _load(path, description["domain"], made_from)
 
 
@@ -116,7 +123,7 @@ def _load(path: str | Path, domain: str, made_from: Callable[[dict, nn.Module], 
     description = read_description(path, domain)
     if description.get("kind", "prior") != "prior":
         raise CheckpointError(f"{path} holds a {description['kind']}, not a prior")
-    needed = "vocab_size" if made_from is tokens.made_from else "event_shape"
+    needed = {tokens.made_from: "vocab_size", graphs.made_from: "graph"}.get(made_from, "event_shape")
     if needed not in description:
         raise CheckpointError(f"{path}: its description has no {needed!r}; a prior of {domain} has one")
     field = description["network"]["name"] == field_checkpoint.NAME and needed == "event_shape"

@@ -65,6 +65,11 @@ def _process(value: Any) -> bool:
     return all(value.get(part) is None or isinstance(value[part], dict) for part in ("alpha", "options"))
 
 
+def _graph(value: Any) -> bool:
+    fits = isinstance(value, dict) and value.keys() == {"most", "nodes", "edges"} and _whole(value["most"], 1, 1024)
+    return fits and all(_texts(value[key]) and 1 <= len(value[key]) <= 1024 for key in ("nodes", "edges"))
+
+
 def _network(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("name"), str) and isinstance(value.get("options"), dict)
 
@@ -80,6 +85,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "pad_id": (lambda value: value is None or _whole(value, 0), "null or the id of a token"),
     "length_counts": (_counts, "how often each length occurred, not all 0"),
     "event_shape": (_shape, "up to 4 whole numbers from 1"),
+    "graph": (_graph, "{most, nodes, edges}: most nodes (to 1,024), types of nodes and of edges"),
     "labels": (lambda value: isinstance(value, list) and all(map(_label, value)), "a list of {name, values}"),
     "classes": (_texts, "a list of names"),
     "parametrization": (lambda value: isinstance(value, str), "what the network predicts"),
@@ -112,6 +118,11 @@ def _disagreement(made: Mapping[str, Any]) -> str:
     sizes = [len(label["values"]) for label in made.get("labels", ())]
     pairs = [("vocab_size", made.get("vocab_size")), ("labels", sizes if "labels" in made else None)]
     pairs += [("channels", made["event_shape"][0] if "event_shape" in made else None)]
+    graph = made.get("graph")
+    if graph is not None:
+        pairs += [("nodes", graph["most"]), ("node_types", len(graph["nodes"])), ("edge_types", len(graph["edges"]))]
+        if len(made.get("length_counts", ())) != graph["most"] + 1 or made.get("pad_id") != 0:
+            return f"length_counts in its description needs {graph['most'] + 1} numbers, and pad_id must be 0"
     for key, told in pairs:
         if told is not None and key in options and options[key] != told:
             return f"its network has {key}={_shown(options[key])}, and the description says {_shown(told)}"

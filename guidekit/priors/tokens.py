@@ -83,7 +83,7 @@ class TokenPrior(Prior):
             return super().condition(value)
         return label_rows(value, self.labels)
 
-    def network_rows(self, x: Tensor) -> int:
+    def network_rows(self, x: Tensor, t: Time = 1.0) -> int:
         """Sequences the network has to look at; see `Prior.network_rows`."""
         return int(self._unknown(x).any(1).sum())
 

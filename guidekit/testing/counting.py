@@ -21,16 +21,16 @@ class _Counted:
 
     def predict(self, x: State, t: Any, condition: State | None = None) -> Any:
         """Count, then ask the prior."""
-        self._count(x)
+        self._count(x, t)
         return super().predict(x, t, condition)  # type: ignore[misc]
 
     def features(self, x: State, t: Any, condition: State | None = None) -> Tensor:
         """As `predict`, for guidance that asks for the network's features."""
-        self._count(x)
+        self._count(x, t)
         return super().features(x, t, condition)  # type: ignore[misc]
 
-    def _count(self, x: State) -> None:
-        asked = self.network_rows(x)  # type: ignore[attr-defined]
+    def _count(self, x: State, t: Any) -> None:
+        asked = self.network_rows(x, t)  # type: ignore[attr-defined]
         self.counts["calls"] += asked > 0
         self.counts["rows"] += asked
 

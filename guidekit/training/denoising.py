@@ -29,6 +29,7 @@ class DenoisingModule(lightning.LightningModule):
         ema: decay of the moving average per step; early on it averages over a tenth of the steps done.
         gradient_clip: largest global gradient norm of an update.
         label_dropout: probability with which each label of a sequence is hidden from the network, independently.
+        optimizer: "muon" trains hidden matrices with it; "adamw" trains everything with that.
         seed: of noise and hidden labels; those of an update depend on it and on the update only, so that a training
             that is resumed is the one that was not interrupted.
 
@@ -47,6 +48,7 @@ class DenoisingModule(lightning.LightningModule):
         gradient_clip: float = 5.0,
         label_dropout: float = 0.2,
         seed: int = 0,
+        optimizer: str = "muon",
     ) -> None:
         super().__init__()
         self.network, self.objective = network, objective
@@ -54,7 +56,7 @@ class DenoisingModule(lightning.LightningModule):
         self.learning_rate, self.warmup, self.decay, self.total_steps = learning_rate, warmup, decay, total_steps
         self.ema, self.gradient_clip, self.label_dropout = ema, gradient_clip, label_dropout
         self.automatic_optimization = False  # two optimizers step together on one loss
-        self.updates, self.seed = 0, seed
+        self.updates, self.seed, self.optimizer = 0, seed, optimizer
 
     def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
         """One update of the network and of its moving average."""
@@ -102,7 +104,7 @@ class DenoisingModule(lightning.LightningModule):
         head = {id(p) for name, p in trained if "head" in name.split(".")}
         linear = {id(m.weight) for m in self.network.modules() if isinstance(m, nn.Linear)}
         # Convolutions have no 2-D weights: AdamW trains them.
-        hidden = [p for _, p in trained if id(p) in linear and id(p) not in head]
+        hidden = [p for _, p in trained if id(p) in linear and id(p) not in head and self.optimizer == "muon"]
         chosen = {id(p) for p in hidden}
         rest = [p for _, p in trained if id(p) not in chosen]
         adam = torch.optim.AdamW(rest, lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)

@@ -1,0 +1,175 @@
+"""Priors of graphs as one row of tokens: the places of nodes, then those of pairs of nodes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from guidekit.core.prediction import CategoricalPrediction
+from guidekit.core.prior import Prior, Time
+from guidekit.core.random import Draw, pick
+from guidekit.core.state import State
+from guidekit.networks.graph_layout import Triangle
+from guidekit.priors.denoiser import evaluating
+from guidekit.priors.labels import Label, label_rows
+from guidekit.processes import DiscreteProcess, Kinds
+
+PAIRS_A_CALL = 1 << 16
+"""Pairs of nodes in one network call."""
+
+
+class GraphPrior(Prior):
+    """Discrete diffusion of graphs whose number of nodes is drawn first: p(n) p(nodes and edges | n).
+
+    A state is (B, L) with L = N + N (N - 1) / 2 ids; for their meaning see `guidekit.networks.GraphTransformer`. What a
+    graph does not have is absent (id 0), known from the start.
+
+    Args:
+        network: (tokens (B, L), select, labels, level) -> logits, see `GraphTransformer.forward`.
+        process: forward process, with id 0 pinned.
+        length_counts: (N + 1,) how often each number of nodes occurred in the training data.
+        card: how it was made.
+        temperature: logits are divided by it; below 1 sharpens the law of every token.
+        labels: what a condition may name; none for an unconditional network.
+    """
+
+    name = "graph prior"
+    process: Any  # DiscreteProcess
+    network: Any
+    made: Mapping[str, Any]
+    """{name, options} its network was made from; known for priors of checkpoints."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        process: DiscreteProcess,
+        length_counts: Tensor | Sequence[float],
+        card: dict | None = None,
+        temperature: float = 1.0,
+        labels: Sequence[Label] = (),
+    ) -> None:
+        if temperature <= 0:
+            raise ValueError(f"temperature={temperature}; it must be above 0")
+        self.network, self.process, self.card, self.temperature = network, process, card or {}, temperature
+        self.length_counts = torch.as_tensor(length_counts, dtype=torch.float64)
+        self.labels = tuple(labels)
+        nodes: int = network.triangle.nodes  # type: ignore[union-attr, assignment]
+        self.event_shape = (nodes * (nodes + 1) // 2,)
+        self.network_batch = max(1, PAIRS_A_CALL // self.event_shape[0])
+        if labels:
+            self.null_condition = torch.full((len(labels),), -1)
+            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
+
+    @property
+    def most_nodes(self) -> int:
+        """N, the most nodes of a graph."""
+        return len(self.length_counts) - 1
+
+    def sized(self, nodes: int | None) -> GraphPrior:
+        """The prior of graphs of one number of nodes; None is this prior.
+
+        Raises:
+            ValueError: more nodes than it knows, or none.
+        """
+        if nodes is None:
+            return self
+        if not 1 <= nodes <= self.most_nodes:
+            raise ValueError(f"num_nodes={nodes}; graphs of this prior ({self.name}) have 1 to {self.most_nodes} nodes")
+        new = copy.copy(self)
+        new.length_counts = torch.zeros_like(self.length_counts)
+        new.length_counts[nodes] = 1
+        return new
+
+    def condition(self, value: Any) -> State:
+        """A condition from what users write, see `label_rows`."""
+        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
+            return super().condition(value)
+        return label_rows(value, self.labels)
+
+    def network_rows(self, x: Tensor, t: Time = 1.0) -> int:
+        """See `Prior.network_rows`: rows that have arrived at t = 0 are known."""
+        return int((t > 0).sum()) if isinstance(t, Tensor) and t.ndim else len(x)
+
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Noise of graphs whose numbers of nodes are those of the training data, (rows, L)."""
+        log_counts = self.length_counts.log()
+        sizes = pick(log_counts.expand(rows, -1), draw.named("length").uniform(rows))
+        places = graph_places(sizes, self.most_nodes, self.network.node_types)
+        return limit(self.process, places, draw.uniform(*places.shape))
+
+    def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
+        """See `Prior.predict`."""
+        timed = isinstance(t, Tensor) and t.ndim > 0
+        if timed and not bool((t > 0).all()):  # type: ignore[operator, union-attr]
+            busy = (t > 0).nonzero()[:, 0]  # type: ignore[operator, union-attr]
+            certain = x.clamp_max(self.process.vocab_size - 1)[..., None]
+            law = torch.full((*x.shape, self.process.vocab_size), -torch.inf, device=x.device).scatter(-1, certain, 0.0)
+            if len(busy):
+                given = None if condition is None else condition[busy]
+                law[busy] = self._asked(x[busy], t[busy], given).log_probs  # type: ignore[index]
+            return CategoricalPrediction(law, x)
+        return self._asked(x, t, condition)
+
+    def _asked(self, x: Tensor, t: Time, condition: Tensor | None) -> CategoricalPrediction:
+        level = (1 - torch.as_tensor(self.process.alpha(t), device=x.device)).float().expand(len(x))
+        with evaluating(self.network):
+            logits = self.network(x, labels=condition, level=level).float()
+        return believed(self.process, logits / self.temperature, x)
+
+    def to(self, device: torch.device | str) -> GraphPrior:
+        """The prior with its network on another device."""
+        new = copy.copy(self)
+        here = next(self.network.parameters()).device
+        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(here) else self.network
+        new.length_counts = self.length_counts.to(device)
+        if self.null_condition is not None:
+            new.null_condition = self.null_condition.to(device)
+        return new
+
+
+def graph_places(sizes: Tensor, most: int, node_types: int) -> Tensor:
+    """An id of the kind of every place of graphs with so many nodes (B,), (B, L): 0, the first node, or "no edge"."""
+    there = torch.arange(most, device=sizes.device) < sizes[:, None]
+    i, j = Triangle(most).to(sizes.device).ends(there.T)
+    return torch.cat([there.long(), (i & j).T * (1 + node_types)], 1)
+
+
+def limit(process: Any, places: Tensor, u: Tensor) -> Tensor:
+    """Tokens (B, L) at t = 1 at places of the kinds of given ids (B, L), with u (B, L) uniform."""
+    if isinstance(process, Kinds):
+        return process.lost(places, u)
+    noise = process.noise(places, torch.ones(len(places), dtype=torch.float64, device=places.device), u)
+    return torch.where(places == process.pinned, places, noise)
+
+
+def believed(process: Any, logits: Tensor, x: Tensor) -> CategoricalPrediction:
+    """The prediction of logits (B, L, V) of clean ids at noisy tokens x (B, L); what is absent is certain."""
+    absent = (x == process.pinned)[..., None]
+    certain = torch.where(torch.arange(logits.shape[-1], device=x.device) == process.pinned, 0.0, -torch.inf)
+    prediction: CategoricalPrediction = process.prediction(
+        torch.log_softmax(torch.where(absent, certain, logits), -1), x
+    )
+    return prediction
+
+
+def made_from(description: Mapping[str, Any], network: nn.Module) -> GraphPrior:
+    """A prior from the description in a checkpoint and its network."""
+    from guidekit.priors.descriptions import process_from
+
+    prior = GraphPrior(
+        network,
+        process_from(description),
+        description["length_counts"],
+        description.get("card"),
+        description.get("temperature", 1.0),
+        [Label(**label) for label in description.get("labels", ())],
+    )
+    prior.made = description["network"]
+    return prior
+
+
+__all__ = ["GraphPrior", "believed", "graph_places", "limit", "made_from"]
