@@ -9,7 +9,7 @@ import guidekit as gk
 from guidekit.core.loop import populate
 from guidekit.core.random import Draw, KeyedRandom
 from guidekit.core.step import Moment, Step
-from guidekit.guidance.inverse.daps import DecoupledAnnealing
+from guidekit.guidance.inverse.daps import GUESSED, DecoupledAnnealing, answered
 from guidekit.guidance.inverse.langevin import climbed, wandered
 from guidekit.guidance.inverse.pnp_dm import SplitGibbs
 from guidekit.guidance.inverse.proximal import Fit, Near, OfField, Round
@@ -379,6 +379,7 @@ def test_what_they_do_not_take(name):
     ("make", "message"),
     [
         (lambda f: G.DAPS(f, variance=0.0), "variance must be above 0"),
+        (lambda f: G.DAPS(f, variance="net"), 'variance must be above 0, "network", or None'),
         (lambda f: G.DAPS(f, calls=0), "calls must be a whole number of at least 1, got 0"),
         (lambda f: G.PnPDM(f, rounds=0), "rounds must be"),
         (lambda f: G.DiffPIR(f, weight=0.0), "weight must be above 0"),
@@ -488,3 +489,26 @@ def test_annealing_noises_by_the_level_that_comes():
     sampler = gk.samplers.Ancestral(times=lambda process, steps: [*map(process.at_level, (2.0, 1.9)), 0.0])
     guidance = DecoupledAnnealing(lambda population, step, draw: population.state)
     close(gk.sample(gaussian(), guidance, N, 2, 0, sampler).samples, 0.0, 2.0**2 + 1.9**2)
+
+
+def test_the_variance_that_a_network_leaves_is_seen_in_its_answer_to_the_noise():
+    """64 numbers N(1, .25) and 64 known ones: half of .25 s^2 / (.25 a^2 + s^2), and a guess of 1 that counts 16."""
+    law = torch.cat([torch.full((64,), 0.25), torch.full((64,), 1e-8)])
+    for process in (EDM, gk.processes.VP("cosine")):
+        prior, t = gk.priors.Gaussian(torch.ones(128), law.diag(), process), process.at_level(0.5)
+        a, s = process.coefficients(t)
+        noise = torch.randn(2, 2000, 128, generator=torch.Generator().manual_seed(0))
+        z = 1 + law.sqrt() * noise[0]
+        found = answered(prior.predict(a * z + s * noise[1], t), z)
+        guess = s * s / (a * a + s * s)
+        expected = (128 * 0.5 * 0.25 * s * s / (0.25 * a * a + s * s) + GUESSED * guess) / (128 + GUESSED)
+        assert float(found.mean()) == pytest.approx(expected, abs=4 * float(found.std()) / math.sqrt(2000))
+        assert float(found.std()) < 0.25 * expected
+        assert torch.allclose(answered(prior.predict(z, t), torch.full_like(z, math.nan)), torch.tensor(guess))
+
+
+def test_daps_uses_the_variance_that_the_network_leaves():
+    """One number: 16 parts of 1 s^2 / (1 + s^2) and one of what is seen are the posterior, within .02 of its spread."""
+    found = gk.sample(gaussian(), gk.guidance.DAPS(likelihood()), N, 12, 0, on(0.02, 20.0)).samples
+    assert float(found.mean()) == pytest.approx(0.8, abs=0.02)
+    assert float(found.std()) == pytest.approx(math.sqrt(0.2), rel=0.02 + 4 / math.sqrt(2 * N))

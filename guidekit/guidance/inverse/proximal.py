@@ -24,8 +24,8 @@ from guidekit.objectives.gaussian import GaussianNoise
 class Spread(Protocol):
     """A covariance V of x_0 given x_t = a x_0 + s noise."""
 
-    def number(self, a: float, s: float) -> float | None:
-        """v where V = v I; None where it is no multiple of the identity."""
+    def number(self, a: float, s: float) -> float | Tensor | None:
+        """v, or (B,), where V = v I; None where it is no multiple of the identity."""
 
     def times(self, v: Tensor, a: float, s: float) -> Tensor:
         """V v of v (B, *S)."""
@@ -60,6 +60,32 @@ class Round:
     def root(self, v: Tensor, a: float, s: float) -> Tensor:
         """See `Spread`."""
         return self.number(a, s) ** 0.5 * v
+
+    def check(self, guidance: Guidance, prior: Prior) -> None:
+        """See `Spread`: any prior suits."""
+
+
+@dataclass(frozen=True)
+class OfRows:
+    """V = v I with a v for every row.
+
+    Args:
+        variances: v, (B,), above 0.
+    """
+
+    variances: Tensor
+
+    def number(self, a: float, s: float) -> Tensor:
+        """See `Spread`."""
+        return self.variances
+
+    def times(self, v: Tensor, a: float, s: float) -> Tensor:
+        """See `Spread`."""
+        return column(self.variances, v) * v
+
+    def root(self, v: Tensor, a: float, s: float) -> Tensor:
+        """See `Spread`."""
+        return column(self.variances.sqrt(), v) * v
 
     def check(self, guidance: Guidance, prior: Prior) -> None:
         """See `Spread`: any prior suits."""
@@ -128,7 +154,7 @@ class Near:
         if number is not None and Fact.SVD in getattr(measured.operator, "provides", ()):
             spectrum = measured.operator.svd
             seen = spectrum.measured(gap)
-            values = spectrum.values.to(seen)
+            values, number = spectrum.values.to(seen), column(number, seen)
             noise = column(measured.std.square(), seen)
             found = spectrum.synthesize(number * values / (number * values.square() + noise) * seen)
             return found.reshape(self.center.shape)
@@ -187,4 +213,4 @@ class Fit:
         return lambda states: population.score_of(self.likelihood, states, torch.zeros(len(states)).to(states))
 
 
-__all__ = ["Fit", "Near", "OfField", "Round", "Spread"]
+__all__ = ["Fit", "Near", "OfField", "OfRows", "Round", "Spread"]
