@@ -50,6 +50,21 @@ class TokenKernel(Kernel):
         """See `Kernel.power`."""
         return self.table().power(exponent)
 
+    def belief(self, mask_id: int) -> Tensor:
+        """log-laws of clean tokens (B, L, V) of masked places, should they be revealed; what is known is certain."""
+        law = self.table().log_probs
+        return torch.log_softmax(law[..., :mask_id].double().clamp_min(-1e9), -1)
+
+    def revealing(self, tokens: Tensor, mask_id: int) -> TokenKernel:
+        """The law of the same changes of places in which masked ones that are revealed turn into tokens (B, L)."""
+        table = self.table()
+        assert table.z is not None
+        masked = (table.z == mask_id)[..., None]
+        hidden = table.log_probs[..., mask_id:].double().exp()
+        moved = F.one_hot(tokens, mask_id) * (1 - hidden).clamp_min(0)
+        law = torch.cat([moved, hidden], -1).log()
+        return CategoricalKernel(torch.where(masked, law, table.log_probs.double()), table.z)
+
     def product(self, other: Any, weight: float) -> tuple[TokenKernel, TokenKernel]:
         """The law proportional to self^(1 - weight) other^weight, and that product itself, which is no law.
 
@@ -183,6 +198,14 @@ class UnmaskingKernel(TokenKernel):
             return new
         return new.masked_fill((u < self.remask) & ~masked, self.mask_id)
 
+    def belief(self, mask_id: int) -> Tensor:
+        """See `TokenKernel.belief`."""
+        return self.log_probs
+
+    def revealing(self, tokens: Tensor, mask_id: int) -> UnmaskingKernel:
+        """See `TokenKernel.revealing`."""
+        return altered(self, log_probs=F.one_hot(tokens, mask_id).double().log())
+
     def table(self) -> CategoricalKernel:
         """See `TokenKernel.table`, over V + 1 ids."""
         probs = self.log_probs.double().exp()
@@ -218,6 +241,14 @@ class ChosenUnmaskingKernel(TokenKernel):
         order = draw.uniform(*self.z.shape).masked_fill(~masked, 2.0)
         shown = (order.argsort(1).argsort(1) < self.count) & masked
         return reveal(self.log_probs, self.z, shown, draw.named("token"))
+
+    def belief(self, mask_id: int) -> Tensor:
+        """See `TokenKernel.belief`."""
+        return self.log_probs
+
+    def revealing(self, tokens: Tensor, mask_id: int) -> ChosenUnmaskingKernel:
+        """See `TokenKernel.revealing`."""
+        return altered(self, log_probs=F.one_hot(tokens, mask_id).double().log())
 
     def log_prob(self, state: Tensor) -> Tensor:
         """See `Kernel.log_prob`; minus infinity where another number of tokens was revealed."""

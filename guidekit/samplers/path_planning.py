@@ -102,6 +102,7 @@ class PlannedKernel(TokenKernel):
         temperature: of the Gumbel noise in this step.
         mask_id: id of the mask.
         score: scores of filled-in tokens (B, L) by another model, or None.
+        filled: tokens (B, L) that masked places are filled with; None draws them.
     """
 
     log_probs: Tensor
@@ -112,11 +113,23 @@ class PlannedKernel(TokenKernel):
     temperature: float
     mask_id: int
     score: Callable[[Tensor], Tensor] | None = None
+    filled: Tensor | None = None
+
+    def belief(self, mask_id: int) -> Tensor:
+        """See `TokenKernel.belief`."""
+        return self.log_probs
+
+    def revealing(self, tokens: Tensor, mask_id: int) -> PlannedKernel:
+        """See `TokenKernel.revealing`; places are chosen as before, by how probable their tokens are one by one."""
+        return dataclasses.replace(self, filled=tokens)
 
     def sample(self, draw: Draw) -> Tensor:
         """See `Kernel.sample`."""
         masked = self.z == self.mask_id
-        full = reveal(self.log_probs, self.z, masked, draw.named("token"))
+        full = self.filled
+        if full is None:
+            full = reveal(self.log_probs, self.z, masked, draw.named("token"))
+        full = torch.where(masked, full, self.z)
         scores = self._scores(full, masked, draw) if self.score is None else self.score(full)
         rank = scores.masked_fill(~self.real, torch.inf).argsort(dim=1, stable=True).argsort(1)
         return full.masked_fill((rank < self.hidden[:, None]) & self.real, self.mask_id)

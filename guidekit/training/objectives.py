@@ -32,18 +32,26 @@ class MaskedLikelihood:
     Args:
         mask_id: id of the mask token.
         pad_id: id of padding, never masked and never scored; None when every position is real.
+        ends: share of the sequences whose first token is shown and not scored, and of those whose last one is,
+            independently: for priors that are told both.
 
     Source: Sahoo et al. 2024, arXiv:2406.07524, eq. 10; the count form follows from integrating t^(k-1) (1-t)^(n-k).
     """
 
     mask_id: int
     pad_id: int | None = None
+    ends: float = 0.0
 
     def __call__(
         self, network: nn.Module, tokens: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Loss (B,) in nats for clean tokens (B, L) int64 with labels (B, K)."""
         real = torch.ones_like(tokens, dtype=torch.bool) if self.pad_id is None else tokens != self.pad_id
+        if self.ends:
+            shown = torch.rand(len(tokens), 2, generator=generator, device=tokens.device) < self.ends
+            last = (real.sum(1, keepdim=True) - 1).clamp_min(0)
+            real[:, 0] &= ~shown[:, 0]
+            real.scatter_(1, last, real.gather(1, last) & ~shown[:, 1:])
         n = real.sum(1)
         u = strata(len(tokens), tokens.device, generator)
         k = (u * n).long().minimum(n - 1).clamp_min(0) + 1  # an empty sequence costs nothing

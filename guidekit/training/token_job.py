@@ -6,6 +6,7 @@ written by `guidekit train ... prepare=folder`.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -23,7 +24,7 @@ from guidekit.priors.descriptions import process_from
 from guidekit.processes import Masked
 from guidekit.training import loop
 from guidekit.training.denoising import DenoisingModule
-from guidekit.training.objectives import objective_for
+from guidekit.training.objectives import MaskedLikelihood, objective_for
 from guidekit.training.place import Place
 from guidekit.training.sequences import POOL, BucketedSequences, Windows
 from guidekit.training.states import content, record_of
@@ -98,6 +99,10 @@ def fit(
     settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema")}
     settings |= {"label_dropout": trainer.get("label_dropout", 0.2)}
     objective = objective_for(process, trainer.get("objective", "likelihood"), parametrization)
+    if trainer.get("ends"):
+        if not isinstance(objective, MaskedLikelihood):
+            raise ValueError(f"trainer.ends={trainer['ends']} is for a masked process with objective=likelihood")
+        objective = dataclasses.replace(objective, ends=trainer["ends"])
     module = DenoisingModule(network, objective, total_steps=trainer["steps"], seed=seed, **settings)
     description["network"] = {"name": made["name"], "options": options}
     description["temperature"] = trainer.get("temperature", 1.0)

@@ -1,0 +1,127 @@
+"""Plans as sequences of maze cells: a domain of tokens beside that of knots."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guidekit.core.objective import Objective
+from guidekit.core.prior import Prior
+from guidekit.domain import Domain
+from guidekit.io.files import write_npz
+from guidekit.priors.checkpoints import load_token_prior, read_description
+from guidekit.samples import Samples
+
+from . import Trajectories, files, metrics
+from .cell_preparation import LONGEST, prepare_cells
+from .cell_prior import CellPrior
+from .cells import CellCodec
+from .mazes import Maze
+from .rewards import Executed
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells(Trajectories):
+    """Paths through a maze as tokens (B, L): the cells they pass, the last one repeated to the end.
+
+    Objects are the taut strings (n, 2) through those cells, in cells from the upper left corner; None where cells do
+    not follow each other.
+    """
+
+    name = "cells"
+    assets = Path(__file__).parent / "assets" / "cells"
+    kinds = {Executed.name: Executed}
+    job = "token_job"
+
+    @property
+    def codec(self) -> CellCodec:  # type: ignore[override]
+        """Of paths through the maze."""
+        return CellCodec(self.ground, LONGEST.get(self.ground.name, len(self.ground.cells)))
+
+    def load_prior(self, name: str = "default") -> CellPrior:  # type: ignore[override]
+        """See `Domain.load_prior`; the maze is that of the checkpoint.
+
+        Raises:
+            ValueError: `maze` is another one.
+        """
+        path = self.checkpoint(name)
+        made, found = load_token_prior(path, self.name), read_description(path, self.name)
+        prior = CellPrior(
+            made.network, made.process.vocab_size, made.length_counts, None, made.card, made.temperature, made.process
+        )
+        prior.name, prior.dataset, prior.made = made.name, made.dataset, made.made
+        through = Maze(found["dataset"], tuple(found["maze"]))
+        if self.maze is not None and through.rows != self.ground.rows:
+            raise ValueError(f"{prior.name} is of maze {through.name}, not of domain.maze={self.maze}; leave it out")
+        prior.codec = CellCodec(through, prior.event_shape[0])
+        return prior
+
+    def through(self, prior: Prior | None) -> Maze:
+        """The maze of a prior, or that of the domain without one."""
+        codec = getattr(prior, "codec", None)
+        return codec.maze if isinstance(codec, CellCodec) else self.ground
+
+    def bind(self, function: Any, name: str | None = None, workers: int = 0, timeout: float | None = 60.0) -> Objective:
+        """See `Domain.bind`; rewards of this domain are told the maze."""
+        if isinstance(function, Executed):
+            function = dataclasses.replace(function, maze=self.ground)
+        return Domain.bind(self, function, name, workers, timeout)
+
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+        """See `cell_preparation.prepare_cells`."""
+        prepare_cells(path, data, trainer, self.codec)
+
+    def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
+        """Write samples.npz (points and offsets), points.csv and samples.geojson of the valid paths."""
+        objects = exact_ends(samples)
+        valid = [i for i, path in enumerate(objects) if path is not None]
+        if not valid:
+            return []
+        paths = [objects[i] for i in valid]
+        kept = {key: [column[i] for i in valid] for key, column in columns.items()}
+        offsets = np.cumsum([0, *map(len, paths)])
+        cells = samples.states[valid].cpu().numpy()
+        arrays = {"points": np.concatenate(paths), "offsets": offsets, "index": valid, "cells": cells, **kept}
+        write_npz(folder / "samples.npz", arrays)
+        return ["samples.npz", *files.write_paths(folder, paths, valid)]
+
+    def table(self, samples: Samples) -> list[dict[str, Any]]:
+        """One row a sample for samples.csv, see `metrics.judged`."""
+        return metrics.judged(self.through(samples.prior), exact_ends(samples))
+
+    def figure(
+        self,
+        samples: Samples,
+        values: Sequence[float],
+        label: str,
+        path: Path,
+        *,
+        unguided: tuple[Samples, Sequence[float]] | None = None,
+        objective: Objective | None = None,
+    ) -> str | None:
+        """Guided paths on the maze, beside unguided ones."""
+        beside = None if unguided is None else (_Drawn(unguided[0]), unguided[1])
+        return super().figure(_Drawn(samples), values, label, path, unguided=beside, objective=objective)  # type: ignore[arg-type]
+
+
+def exact_ends(samples: Samples) -> list[np.ndarray | None]:
+    """Objects of samples, from the very start to the very goal where the condition says them."""
+    codec: Any = samples.prior.codec
+    given = samples.condition
+    if given is None or not isinstance(given, Mapping | Sequence):
+        return samples.objects
+    ends = [given] * len(samples) if isinstance(given, Mapping) else list(given)
+    if len(ends) != len(samples):
+        ends = [ends[i * len(ends) // len(samples)] for i in range(len(samples))]
+    return codec.paths(samples.states, ends)
+
+
+class _Drawn:
+    """Samples whose objects have exact ends."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.prior, self.objects = samples.prior, exact_ends(samples)

@@ -1,0 +1,128 @@
+"""Sequences that a finite automaton accepts, with certainty: masked tokens are drawn together, given the rule."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Propose
+from guidekit.core.population import Population
+from guidekit.core.prior import Prior
+from guidekit.core.proposal import Proposal
+from guidekit.core.random import Draw
+from guidekit.core.sampler import Sampler
+from guidekit.core.step import Step
+from guidekit.core.token_kernels import TokenKernel
+from guidekit.processes.automata import Automaton, draw_accepted, log_normalizer
+from guidekit.registry import register
+
+
+@register("guidance", "grammar")
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grammar(Guidance[None]):
+    """Every finished sequence is accepted by an automaton: neighbors on a map, forbidden words, fixed formats.
+
+    In a step all masked tokens are drawn together from the law of independent tokens that is believed in, given that
+    the automaton accepts the whole (forward filtering, backward sampling: exact); the sampler then reveals as many of
+    them as it wants. What is revealed can therefore always be completed, and nothing is rejected.
+
+    With one step, or tokens that are independent, the law is the prior's given the rule; with more steps it is near.
+    Inside a particle filter (`FKSteering`) the weights make up for the rest, and the law becomes exact with particles.
+
+    Args:
+        automaton: over the tokens of the prior; None is the one that the prior's codec has.
+
+    Raises:
+        GuidanceError: no automaton, one over another number of tokens, or a condition that it cannot accept.
+
+    Source: messages of automata, Zhang et al. 2023, arXiv:2304.07438; drawing before unmasking is ours.
+    """
+
+    automaton: Automaton | None = None
+    layer = Layer.PROPOSAL
+    requires = frozenset({Fact.MASKED, Fact.SEQUENCE})
+    shifts = True
+
+    def rule(self, prior: Prior) -> Automaton:
+        """The automaton, or that of the prior's codec."""
+        found = getattr(prior.codec, "automaton", None) if self.automaton is None else self.automaton
+        if found is None:
+            raise GuidanceError(f"{self.name} needs automaton=, as this prior ({prior.name}) has a codec without one")
+        return found
+
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """See `Guidance.check`."""
+        size, known = self.rule(prior).vocab_size, prior.process.vocab_size  # type: ignore[attr-defined]
+        if size != known:
+            raise GuidanceError(f"{self.name}: the automaton is over {size} tokens, and {prior.name} has {known}")
+        if any(Fact.WEIGHTS in member.provides for member in members) and Fact.TILTS not in sampler.provides:
+            raise GuidanceError(
+                f"{self.name} under a particle filter needs a sampler whose steps have a known law, such as ancestral"
+            )
+
+    def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
+        """See `Guidance.propose`."""
+        process: Any = population.process
+        rule = self.rule(population.setup.prior)
+        proposal = inner(population, step)
+        if step.start.index == 0 and bool((population.state == process.mask_id).all()):
+            self._possible(rule, proposal.kernel, process.mask_id)
+        return proposal.changed(lambda kernel: AcceptedKernel(kernel, population.state, rule, process.mask_id))
+
+    def _possible(self, rule: Automaton, kernel: Any, mask_id: int) -> None:
+        """Raise `GuidanceError` where what is known from the start leaves nothing to accept."""
+        law = kernel.belief(mask_id)
+        dead = log_normalizer(rule, law).isneginf().nonzero()
+        if len(dead):
+            raise GuidanceError(
+                f"{self.name}: no sequence of {law.shape[1]} tokens is accepted with what is known of sample "
+                f"{int(dead[0])}, such as a goal that cannot be reached from its start"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class AcceptedKernel(TokenKernel):
+    """A law of which tokens are revealed, whose tokens are drawn together given that an automaton accepts the whole.
+
+    Args:
+        kernel: of independent tokens.
+        z: present tokens (B, L).
+        automaton: over V tokens.
+        mask_id: id of the mask, V.
+    """
+
+    kernel: Any
+    z: Tensor
+    automaton: Automaton
+    mask_id: int
+
+    def sample(self, draw: Draw) -> Tensor:
+        """See `Kernel.sample`."""
+        tokens = draw_accepted(self.automaton, self.kernel.belief(self.mask_id), draw.named("accepted"))
+        return self.kernel.revealing(tokens, self.mask_id).sample(draw)
+
+    def log_prob(self, state: Tensor) -> Tensor:
+        """See `Kernel.log_prob`: of the places that change, and of their tokens summed over all completions."""
+        belief = self.kernel.belief(self.mask_id).double()
+        shown = (self.z == self.mask_id) & (state != self.mask_id)
+        filled = state.masked_fill(state == self.mask_id, 0)
+        chosen = torch.arange(belief.shape[-1], device=state.device) == filled[..., None]
+        kept = torch.where(shown[..., None] & ~chosen, -torch.inf, belief)
+        tokens = log_normalizer(self.automaton, kept) - log_normalizer(self.automaton, belief)
+        return self.kernel.revealing(filled, self.mask_id).log_prob(state) + tokens
+
+    def tilt(self, direction: Tensor | None) -> AcceptedKernel:
+        """See `Kernel.tilt`: the laws of single tokens."""
+        return dataclasses.replace(self, kernel=self.kernel.tilt(direction))
+
+    def accelerate(self, log_ratios: Tensor) -> AcceptedKernel:
+        """See `TokenKernel.accelerate`."""
+        return dataclasses.replace(self, kernel=self.kernel.accelerate(log_ratios))
+
+    def power(self, exponent: float) -> AcceptedKernel:
+        """See `Kernel.power`: the laws of single tokens."""
+        return dataclasses.replace(self, kernel=self.kernel.power(exponent))
