@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
 from guidekit.core.state import leaves
@@ -258,6 +259,23 @@ class Domain:
         arrays = {f"states {i}": leaf.cpu().numpy() for i, leaf in enumerate(leaves(samples.states))}
         write_npz(folder / "samples.npz", {**arrays, **columns})
         return ["samples.npz"]
+
+    def drive(
+        self, folder: Path, prior: Prior, guidance: Guidance | None, condition: Any, **settings: Any
+    ) -> dict[str, float]:
+        """Plan, run a little, plan again: write what was run to a folder, and return figures of it.
+
+        Args:
+            folder: existing folder.
+            prior: of plans.
+            guidance: of the plans.
+            condition: as `Prior.condition` gives it.
+            settings: of configs/plan.yaml: num_samples, every, near, speed, steps, sampler, seed.
+
+        Raises:
+            ValueError: what a domain samples is no plan, or the settings cannot work.
+        """
+        raise ValueError(f"guidekit plan runs plans, and {self.objects} of domain {self.name} are none")
 
     def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv, with `valid`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
@@ -17,14 +18,18 @@ from guidekit.extras import require
 from guidekit.io.files import write_npz
 from guidekit.priors.checkpoints import load_gaussian_prior, read_description
 from guidekit.samples import Dataset, Samples
+from guidekit.sampling import per_group
 
 from . import figures, files, metrics
+from .animation import animated
 from .codec import PathCodec
 from .demonstrations import demonstrate
 from .mazes import Maze, maze
+from .planning import drive
 from .preparation import prepare
 from .prior import PathPrior
 from .rewards import REWARDS, PathReward
+from .tracking import TIME_STEP
 
 ASSETS = Path(__file__).parent / "assets"
 FIRST = "medium"
@@ -71,6 +76,15 @@ class Trajectories(Domain):
     def codec(self) -> PathCodec:
         """Of paths through the maze."""
         return PathCodec(self.ground, KNOTS)
+
+    def checkpoint(self, name: str) -> Path:
+        """See `Domain.checkpoint`; says how to make a prior of a maze that ships without one."""
+        if name == "default" and self.assets is not None and not (self.assets / f"{self.default}.safetensors").is_file():
+            raise ValueError(
+                f"no prior of maze {self.default} ships: guidekit train domain={self.name} domain.maze={self.default} "
+                f"output=mine.safetensors makes one, for prior=mine.safetensors; there are {', '.join(self.priors())}"
+            )
+        return super().checkpoint(name)
 
     def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> PathCodec:
         """See `Domain.codec_for`: as many knots as the prior's states have."""
@@ -161,6 +175,26 @@ class Trajectories(Domain):
             numbers = [row[key] for row in rows if np.isfinite(row[key])]
             found[key] = float(np.mean(numbers)) if numbers else float("nan")
         return found
+
+    def drive(
+        self, folder: Path, prior: Prior, guidance: Guidance | None, condition: Any, **settings: Any
+    ) -> dict[str, float]:
+        """See `Domain.drive`: writes runs.csv, with the control step and the time of every point, and run.svg."""
+        assert isinstance(prior, PathPrior)
+        count = settings.pop("num_samples")
+        starts, goals = prior.ends(per_group(condition, count, "cpu"))
+        driven = drive(prior, starts, goals, guidance, **settings)
+        files.write_runs(folder, driven.positions)
+        animated(prior.codec.maze, driven, folder / "run.svg")
+        ratio = driven.lengths / metrics.shortest(prior.codec.maze, starts, goals)
+        arrived = driven.arrived()
+        return {
+            "success": float(arrived.mean()),
+            "clean": float((arrived & ~driven.touched).mean()),
+            "ratio": float(np.mean(ratio[arrived])) if arrived.any() else float("nan"),
+            "plans of a run": float(np.mean([len(each) for each in driven.plans])),
+            "seconds of a run": float(np.mean([len(each) - 1 for each in driven.positions])) * TIME_STEP,
+        }
 
     def figure(
         self,

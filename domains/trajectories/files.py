@@ -14,6 +14,8 @@ from guidekit.io.archives import npz
 from guidekit.io.contents import text
 from guidekit.io.files import write_atomic
 
+from .tracking import TIME_STEP
+
 SUFFIXES = (".npz", ".csv", ".geojson", ".json")
 COLUMNS = ("path", "x", "y")
 
@@ -62,6 +64,17 @@ def write_paths(folder: Path, paths: Sequence[np.ndarray], numbers: Sequence[int
     collection = json.dumps({"type": "FeatureCollection", "features": features})
     write_atomic(folder / "samples.geojson", collection.encode())
     return ["points.csv", "samples.geojson"]
+
+
+def write_runs(folder: Path, runs: Sequence[np.ndarray]) -> None:
+    """Write runs.csv: number of the run, control step, seconds, x and y."""
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(["path", "step", "t", "x", "y"])
+    for number, run in enumerate(runs):
+        rows = ([number, step, f"{step * TIME_STEP:.2f}", f"{x:.4f}", f"{y:.4f}"] for step, (x, y) in enumerate(run))
+        table.writerows(rows)
+    write_atomic(folder / "runs.csv", stream.getvalue().encode())
 
 
 def _from_npz(path: Path) -> list[np.ndarray]:

@@ -104,6 +104,12 @@ def diversity(paths: Sequence[np.ndarray], knots: int = 64) -> float:
     return float(np.mean(found)) if found else math.nan
 
 
+def shortest(maze: Maze, starts: np.ndarray, goals: np.ndarray) -> np.ndarray:
+    """Lengths of the shortest ways between starts and goals (B, 2), (B,); NaN where there is none."""
+    roadmap = Roadmap(maze)
+    return np.array([_shortest(roadmap, np.stack(ends)) for ends in zip(starts, goals, strict=True)])
+
+
 def _shortest(roadmap: Roadmap, plan: np.ndarray) -> float:
     """Length of the shortest way between the ends of a plan; NaN where there is none."""
     route = roadmap.routes(plan[:1], plan[-1:])[0]

@@ -90,7 +90,7 @@ def drive(
     place: World = prior.codec.maze if world is None else world
     position, velocity = np.array(starts, float), np.zeros((len(starts), 2))
     goals = np.array(goals, float)
-    runs: list[list[np.ndarray]] = [[each[None]] for each in position]
+    runs: list[list[np.ndarray]] = [[each[None].copy()] for each in position]
     plans: list[list[tuple[int, np.ndarray]]] = [[] for _ in position]
     touched, rows, now = np.zeros(len(position), bool), np.arange(len(position)), 0
     while len(rows):

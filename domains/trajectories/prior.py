@@ -25,7 +25,8 @@ class PathPrior(NeuralGaussian):
     """`NeuralGaussian` of paths (B, 2, K) whose condition is what is known: (B, 3, K), a mask and points.
 
     Known points are returned as they are, so that every step, and the finished path, passes through them. A condition
-    is written {start: [x, y], goal: [x, y], 20: [x, y]} in cells; whole numbers are knots, 0 to K - 1.
+    is written {start: [x, y], goal: [x, y], 20: [x, y]} in cells; whole numbers are knots, 0 to K - 1. {pairs: 100}
+    are a hundred random starts and goals, one a path.
     """
 
     codec: PathCodec
@@ -43,12 +44,33 @@ class PathPrior(NeuralGaussian):
         """
         if value is None or isinstance(value, Tensor):
             return value if value is None or value.ndim == 3 else value[None]
+        if isinstance(value, Mapping) and "pairs" in value:
+            return self._pairs(**value)
         conditions = [value] if isinstance(value, Mapping) else value
         if not isinstance(conditions, Sequence) or not all(isinstance(each, Mapping) for each in conditions):
             raise ValueError(
                 f"condition={value!r}; expected {{start: [x, y], goal: [x, y]}} with points in cells, or a list of them"
             )
         return torch.stack([self._known(each) for each in conditions])
+
+    def _pairs(self, pairs: int, seed: int = 0, apart: float = 1.5, **rest: Any) -> Tensor:
+        """The condition of random starts and goals, so many cells apart at least."""
+        if rest or not isinstance(pairs, int) or isinstance(pairs, bool) or pairs < 1:
+            raise ValueError(f"condition: {{pairs: {pairs!r}}}; a whole number, with seed and apart, is expected")
+        ends = self.codec.maze.random_pairs(pairs, np.random.default_rng((seed, 1000)), apart)
+        return self.between(ends[:, 0], ends[:, 1])
+
+    def ends(self, condition: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and goals (B, 2) in cells of a condition (B, 3, K) that names both and nothing else.
+
+        Raises:
+            ValueError: it does not.
+        """
+        mask = None if condition is None else condition[:, 0] > 0
+        if condition is None or mask is None or not bool(mask[:, [0, -1]].all()) or bool(mask[:, 1:-1].any()):
+            raise ValueError("condition: to be driven, start and goal are needed, and nothing else is taken")
+        points = self.codec.cells(condition[:, 1:].double().cpu()).numpy()
+        return points[:, 0], points[:, -1]
 
     def _known(self, points: Mapping[Any, Any]) -> Tensor:
         known, ways = torch.zeros(3, self.event_shape[-1]), []

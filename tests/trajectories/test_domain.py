@@ -1,0 +1,121 @@
+"""The domain of plans: its contract, files, bad input, and balls that are driven."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit.cli import main
+from guidekit.domains.trajectories import Drive, MazeError, Trajectories, drive
+from guidekit.domains.trajectories.files import read_paths
+from guidekit.domains.trajectories.planning import NEAR
+from guidekit.testing import check_domain
+
+U = Trajectories(maze="u")
+ENDS = np.array([[[1.5, 1.3], [1.4, 3.6]], [[3.5, 1.5], [3.5, 3.5]]])
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return U.load_prior()
+
+
+def test_contract(prior):
+    check_domain(U, prior=prior, steps=4, num_samples=3)
+
+
+def test_rewards_by_hand(prior):
+    """A path of three cells along a wall, .15 away from it: .02 into the margin of .17 at every point."""
+    path = np.linspace([1.15, 1.15], [1.15, 1.85], 64)
+    far = np.linspace([1.5, 1.5], [3.5, 1.5], 64)
+    states = prior.encode([path, far])
+    clearance, shortness = (U.rewards[name](states) for name in ("clearance", "shortness"))
+    torch.testing.assert_close(shortness, torch.tensor([-0.7, -2.0]), atol=1e-4, rtol=0)
+    assert clearance[1] == 0 and clearance[0].item() == pytest.approx(-63 * 0.02**2, rel=0.3)
+    smooth = U.rewards["smoothness"](states)
+    torch.testing.assert_close(smooth, torch.zeros(2), atol=1e-6, rtol=0)
+    through = U.rewards.make("through", point=(2.5, 1.9))(states)
+    assert through[1].item() == pytest.approx(-0.16, abs=1e-3)
+    executed = U.rewards["executed"](states)
+    assert executed[1].item() == pytest.approx(1 - 0.02, abs=1e-3)  # arrives, clean, two cells long
+
+
+def test_a_run_ends_for_itself(prior):
+    """What a ball gets does not depend on how long the others run."""
+    near, far = np.linspace([1.5, 1.5], [1.9, 1.5], 64), np.linspace([1.2, 1.2], [3.8, 1.2], 64)
+    reward = U.rewards["executed"]
+    both, alone = reward(prior.encode([near, far])), reward(prior.encode([near]))
+    assert both[0] == alone[0]
+
+
+def test_costs_bend_plans(prior):
+    """The cost falls to less than a fifth, of a margin that plans do not keep by themselves; ends stay."""
+    condition = prior.between(ENDS[:1, 0], ENDS[:1, 1])
+    cost = U.rewards.make("clearance", margin=0.35)
+    found = {}
+    for name, guidance in (("plain", None), ("guided", gk.guidance.PathGuidance(cost))):
+        result = gk.sample(prior, guidance, 12, 10, seed=0, condition=condition)
+        found[name] = cost(result.samples).mean()
+        assert all(np.allclose(path[[0, -1]], ENDS[0], atol=1e-5) for path in result.objects())
+    assert found["plain"] < -0.01 and found["guided"] > 0.2 * found["plain"]
+
+
+def test_receding_horizon_begins_where_the_ball_is_and_stops_near_the_goal(prior):
+    driven = drive(prior, ENDS[:, 0], ENDS[:, 1], every=20, steps=6)
+    assert isinstance(driven, Drive) and driven.arrived().all()
+    for run, plans, (start, goal) in zip(driven.positions, driven.plans, ENDS, strict=True):
+        np.testing.assert_array_equal(run[0], start)
+        for step, plan in plans:
+            np.testing.assert_allclose(plan[0], run[step], atol=1e-5)
+            np.testing.assert_allclose(plan[-1], goal, atol=1e-5)
+        length = [np.linalg.norm(np.diff(plan, axis=0), axis=1).sum() for _, plan in plans]
+        assert length[-1] <= NEAR and all(each > NEAR for each in length[:-1])
+        assert [step for step, _ in plans] == [20 * k for k in range(len(plans))]
+    once = drive(prior, ENDS[:, 0], ENDS[:, 1], every=None, steps=6)
+    assert [len(plans) for plans in once.plans] == [1, 1]
+    assert (driven.lengths > 1.9).all() and (driven.lengths < 8).all()
+
+
+def test_plan_writes_what_was_run(tmp_path):
+    words = ["plan", "domain=trajectories", "domain.maze=u", "condition={pairs: 2}", "num_samples=2", "steps=4"]
+    assert main([*words, f"output={tmp_path / 'run'}"]) == 0
+    rows = list(csv.DictReader((tmp_path / "run" / "runs.csv").open()))
+    assert {row["path"] for row in rows} == {"0", "1"} and float(rows[1]["t"]) == 0.05
+    assert "<animate " in (tmp_path / "run" / "run.svg").read_text()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert set(record["figures"]) >= {"success", "clean", "ratio", "plans of a run"}
+    assert len(read_paths(tmp_path / "run" / "runs.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["condition={start: [1.5, 1.5]}"], "start and goal are needed"),
+        (["condition={start: [1.5, 1.5], goal: [2.5, 2.5]}"], "goal (2.5, 2.5) lies in a wall"),
+        (["condition={pairs: none}"], "a whole number, with seed and apart, is expected"),
+        (["condition={pairs: 2}", "every=0"], "every=0; a whole number of at least 1 or null"),
+        (["condition={pairs: 2}", "domain.maze=giant"], "no prior of maze giant ships: guidekit train domain=trajectories domain.maze=giant output=mine.safetensors"),
+    ],
+)
+def test_plan_refuses_in_one_line(words, told, capsys, tmp_path):
+    settings = [] if any("maze" in word for word in words) else ["domain.maze=u"]
+    assert main(["plan", "domain=trajectories", *settings, *words, f"output={tmp_path / 'run'}"]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_goal_behind_walls_is_said_at_once(prior):
+    parted = Trajectories(maze="u").load_prior()
+    object.__setattr__(parted, "codec", type(prior.codec)(gk_maze(), 64))
+    with pytest.raises(MazeError, match=r"\(3.5, 1.5\) cannot be reached from \(1.5, 1.5\) .*: walls part them"):
+        parted.condition({"start": [1.5, 1.5], "goal": [3.5, 1.5]})
+
+
+def gk_maze():
+    from guidekit.domains.trajectories import Maze
+
+    return Maze("parted", ("#####", "#.#.#", "#.#.#", "#.#.#", "#####"))
