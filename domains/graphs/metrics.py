@@ -1,4 +1,4 @@
-"""What generated graphs are worth: valid, unique, novel, and as far from real ones as an exact sampler's, or farther."""
+"""What generated graphs are worth: valid, unique, novel, and how far from real ones beside an exact sampler's."""
 
 from __future__ import annotations
 
