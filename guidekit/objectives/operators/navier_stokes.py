@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from guidekit.objectives.operators.base import Operator
@@ -67,19 +69,23 @@ class Flow:
         y = torch.arange(self.size, dtype=torch.float64) * (2 * math.pi / self.size)
         return torch.fft.rfft2(self.forcing * (self.wave * y).cos()[:, None].expand(self.size, self.size))
 
+    @cached_property
+    def _factors(self) -> Tensor:
+        """Of the coefficients of w in those of u, v, dw/dx and dw/dy, (4, 1, n, n / 2 + 1), complex128."""
+        ky, kx = torch.broadcast_tensors(*self._waves)
+        square = ky**2 + kx**2
+        square = square.masked_fill(square == 0, 1.0)  # laplacian psi = -w; u = dpsi/dy, v = -dpsi/dx
+        return 1j * torch.stack([ky / square, -kx / square, kx, ky])[:, None]
+
     def velocity(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """(u, v), each (B, n, n) in m/s, of the vorticity with coefficients (B, n, n / 2 + 1)."""
-        ky, kx = (k.to(coefficients.real) for k in self._waves)
-        square = ky**2 + kx**2
-        stream = coefficients / square.masked_fill(square == 0, 1.0)  # laplacian psi = -w; u = dpsi/dy, v = -dpsi/dx
-        return self._grid(1j * ky * stream), self._grid(-1j * kx * stream)
+        u, v = self._grid(self._factors[:2].to(coefficients) * coefficients)
+        return u, v
 
     def rate(self, coefficients: Tensor) -> Tensor:
         """Coefficients of forcing - u . grad w."""
-        ky, kx = (k.to(coefficients.real) for k in self._waves)
-        u, v = self.velocity(coefficients)
-        carried = u * self._grid(1j * kx * coefficients) + v * self._grid(1j * ky * coefficients)
-        return self._forced.to(coefficients) - self._kept.to(coefficients.device) * torch.fft.rfft2(carried)
+        carried: Tensor = _Carried.apply(coefficients, self._factors.to(coefficients))  # type: ignore[no-untyped-call]
+        return self._forced.to(coefficients) - self._kept.to(coefficients.device) * carried
 
     def step(self, coefficients: Tensor, dt: Tensor | float) -> Tensor:
         """Coefficients (B, n, n / 2 + 1) after dt, a number or (B, 1, 1): Heun and Crank-Nicolson."""
@@ -146,6 +152,35 @@ class Flow:
             left[rows] -= dt
             rows = rows[~last]
         return self._grid(found)
+
+
+class _Carried(torch.autograd.Function):
+    """Coefficients of u . grad w, from those of w (B, n, n / 2 + 1) and the factors of u, v, dw/dx and dw/dy.
+
+    Its gradient has as many Fourier transforms as it has; each operation by itself would take twice the time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor, factors: Tensor) -> Tensor:
+        n = coefficients.shape[-2]
+        parts = torch.fft.irfft2(factors * coefficients, s=(n, n))
+        ctx.save_for_backward(parts, factors)
+        return torch.fft.rfft2((parts[:2] * parts[2:]).sum(0))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Half of a real field's coefficients stand for the others: the adjoint of rfft2 is n^2 irfft2 of them / 2.
+
+        All but those of the first and the last wave along x, which stand for themselves.
+        """
+        parts, factors = ctx.saved_tensors
+        n = gradient.shape[-2]
+        times = torch.full_like(factors.real[0, 0, 0], 2.0)
+        times[0] = times[-1] = 1.0
+        back = torch.fft.irfft2(gradient / times, s=(n, n))
+        found = torch.fft.rfft2(parts.roll(2, 0) * back)
+        return times * (factors.conj() * found).sum(0), None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
