@@ -70,8 +70,8 @@ CLAIM = Claim(
     tier="",
     says="Executed by a controller on 100 pairs of start and goal a seed, a ball arrives within .3 cells and stays: U"
     " 98 and medium 96 % of the time with unguided plans, 99 and 98 % with one plan and the cost of walls, always with"
-    " the best of 4, of which 96 % touch no wall and whose length is at most 1.10 of the shortest way; replanned every 20"
-    " control steps, 99 %. The seeds are of pairs and plans; each prior was trained once.",
+    " the best of 4, of which 96 % touch no wall and whose length is at most 1.10 of the shortest way; replanned"
+    " every 20 control steps, 99 %. The seeds are of pairs and plans; each prior was trained once.",
     domains=("trajectories",),
     checks=checks(),
     measure=measure,
