@@ -14,26 +14,31 @@ from guidekit.io.archives import npz
 from guidekit.io.contents import text
 from guidekit.io.files import write_atomic
 
+from .tables import Layout, from_csv, from_parquet
 from .tracking import TIME_STEP
 
-SUFFIXES = (".npz", ".csv", ".geojson", ".json")
-COLUMNS = ("path", "x", "y")
+SUFFIXES = (".npz", ".csv", ".parquet", ".geojson", ".json")
+PLAIN = Layout()
 
 
-def read_paths(path: str | Path) -> list[np.ndarray]:
-    """Paths (n, 2) of a file.
+def read_paths(path: str | Path, layout: Layout = PLAIN) -> list[np.ndarray]:
+    """Paths (n, 2) of a file, in cells.
 
-    An npz has `paths` (B, K, 2), or `points` (N, 2) with `offsets` (B + 1); a CSV has the columns path, x and y, a row
-    a point; a GeoJSON has LineStrings.
+    An npz has `paths` (B, K, 2), `points` (N, 2) with `offsets` (B + 1), or `observations` (N, 2 or more), the point
+    first, with `terminals` or `timeouts` (N,) as in D4RL; tables (CSV, Parquet) have columns, a row a point, see
+    `Layout`; a GeoJSON has LineStrings.
 
     Raises:
-        ValueError: another kind of file, or no path in it; one with numbers that are not finite.
+        ValueError: another kind of file, or no path in it; numbers that are not finite, times that are not even.
     """
     path = Path(path)
-    readers = {".npz": _from_npz, ".csv": _from_csv, ".geojson": _from_geojson, ".json": _from_geojson}
-    if path.suffix.lower() not in readers:
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
         raise ValueError(f"{path}: paths are read from {', '.join(SUFFIXES)}")
-    found = readers[path.suffix.lower()](path)
+    if kind in (".csv", ".parquet"):
+        found = (from_csv if kind == ".csv" else from_parquet)(path, layout)
+    else:
+        found = _from_npz(path) if kind == ".npz" else _from_geojson(path)
     if not found:
         raise ValueError(f"{path} holds no path")
     for number, points in enumerate(found):
@@ -42,14 +47,14 @@ def read_paths(path: str | Path) -> list[np.ndarray]:
         if not np.isfinite(points).all():
             row = int(np.flatnonzero(~np.isfinite(points).all(1))[0])
             raise ValueError(f"{path}: point {row} of path {number} is not finite; cut the path there")
-    return found
+    return [layout.points(points) for points in found]
 
 
 def write_paths(folder: Path, paths: Sequence[np.ndarray], numbers: Sequence[int]) -> list[str]:
     """Write samples.npz, samples.csv (points) and samples.geojson; numbers are the rows of the table of samples."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow(["path", "x", "y"])
     for number, points in zip(numbers, paths, strict=True):
         table.writerows([number, f"{x:.4f}", f"{y:.4f}"] for x, y in points)
     write_atomic(folder / "points.csv", stream.getvalue().encode())
@@ -78,27 +83,24 @@ def write_runs(folder: Path, runs: Sequence[np.ndarray]) -> None:
 
 
 def _from_npz(path: Path) -> list[np.ndarray]:
-    arrays, _ = npz(path, ("paths", "points", "offsets"))
+    arrays, names = npz(path, ("paths", "points", "offsets", "observations", "terminals", "timeouts"))
     if "paths" in arrays:
         return [np.asarray(each, float) for each in arrays["paths"]]
     if {"points", "offsets"} <= arrays.keys():
         points, ends = np.asarray(arrays["points"], float), np.asarray(arrays["offsets"], int)
         return [points[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
-    raise ValueError(f"{path} has the arrays {', '.join(sorted(arrays))}; paths, or points and offsets, are expected")
-
-
-def _from_csv(path: Path) -> list[np.ndarray]:
-    rows = list(csv.DictReader(io.StringIO(text(path))))
-    if not rows or not set(COLUMNS[1:]) <= set(rows[0]):
-        given = ", ".join(filter(None, rows[0])) if rows else "no rows"
-        raise ValueError(f"{path} has {given}; the columns x and y are expected, and path where there are several")
-    found: dict[str, list[tuple[float, float]]] = {}
-    for number, row in enumerate(rows, 2):
-        try:
-            found.setdefault(row.get("path") or "", []).append((float(row["x"]), float(row["y"])))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, line {number}: x={row['x']!r}, y={row['y']!r} is no point") from error
-    return [np.array(points) for points in found.values()]
+    if "observations" in arrays and {"terminals", "timeouts"} & arrays.keys():
+        seen = np.asarray(arrays["observations"], float)
+        over = sum(np.asarray(arrays[name], bool) for name in ("terminals", "timeouts") if name in arrays) > 0
+        if seen.ndim != 2 or seen.shape[1] < 2 or over.shape != seen.shape[:1]:
+            raise ValueError(
+                f"{path}: observations {seen.shape} and ends {over.shape}; (N, 2 or more) and (N,) are expected"
+            )
+        pieces = np.split(seen[:, :2], np.flatnonzero(over) + 1)
+        return [piece for piece in pieces if len(piece) > 1]
+    raise ValueError(
+        f"{path} has the arrays {names}; paths, points and offsets, or observations and terminals are expected"
+    )
 
 
 def _from_geojson(path: Path) -> list[np.ndarray]:

@@ -13,11 +13,12 @@ from guidekit.io.files import write_npz
 
 from .codec import PathCodec
 from .demonstrations import COUNTS, demonstrate
-from .files import read_paths
+from .files import PLAIN, read_paths
 from .mazes import Maze, evenly, least_clearance
+from .tables import Layout
 
 
-def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], maze: Maze) -> None:
+def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], maze: Maze, layout: Layout = PLAIN) -> None:
     """Write what `guidekit.training.array_job` trains a prior of paths from.
 
     Args:
@@ -25,6 +26,7 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], maze: Maze
         data: file of paths, see `files.read_paths`; None drives demonstrations through the maze.
         trainer: settings of configs/trainer/trajectories.yaml; the last `validation` paths are held out.
         maze: through which they lead.
+        layout: of the file.
 
     Raises:
         ValueError: unreadable data, paths that leave the maze or cross its walls, or too few of them.
@@ -35,7 +37,7 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], maze: Maze
         paths = demonstrate(maze, count, knots).paths
         source = f"{len(paths):,} demonstrations of a planner in maze {maze.name}"
     else:
-        read = read_paths(data)
+        read = read_paths(data, layout)
         paths = np.stack([evenly(each, knots) for each in read])
         source = f"{len(paths):,} paths of {Path(data).name}"
         crossing = np.flatnonzero(least_clearance(paths, maze.distance) <= 0)

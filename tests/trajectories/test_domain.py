@@ -97,7 +97,10 @@ def test_plan_writes_what_was_run(tmp_path):
         (["condition={start: [1.5, 1.5], goal: [2.5, 2.5]}"], "goal (2.5, 2.5) lies in a wall"),
         (["condition={pairs: none}"], "a whole number, with seed and apart, is expected"),
         (["condition={pairs: 2}", "every=0"], "every=0; a whole number of at least 1 or null"),
-        (["condition={pairs: 2}", "domain.maze=giant"], "no prior of maze giant ships: guidekit train domain=trajectories domain.maze=giant output=mine.safetensors"),
+        (
+            ["condition={pairs: 2}", "domain.maze=giant"],
+            "no prior of maze giant ships: guidekit train domain=trajectories domain.maze=giant output=mine.safetensors",
+        ),
     ],
 )
 def test_plan_refuses_in_one_line(words, told, capsys, tmp_path):
@@ -119,3 +122,51 @@ def gk_maze():
     from guidekit.domains.trajectories import Maze
 
     return Maze("parted", ("#####", "#.#.#", "#.#.#", "#.#.#", "#####"))
+
+
+def table(folder, text, name="mine.csv"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_columns_and_units_are_those_of_the_file(tmp_path):
+    """Metres from another corner: a cell of 2 m, the maze's corner at (10, 20)."""
+    path = table(tmp_path, "trip,s,east,south,speed\na,0,13,23,1\nb,0,12,22,1\na,1,15,23,1\na,2,17,23,1\nb,3,14,22,1\n")
+    domain = Trajectories("u", columns={"path": "trip", "t": "s", "x": "east", "y": "south"}, cell=2, origin=(10, 20))
+    first, second = domain.read_samples(path).objects
+    np.testing.assert_allclose(first, [[1.5, 1.5], [2.5, 1.5], [3.5, 1.5]])
+    np.testing.assert_allclose(second, [[1, 1], [2, 1]])
+
+
+def test_maze_data_of_others_are_cut_at_terminals(tmp_path):
+    seen = np.arange(14.0).reshape(7, 2)
+    np.savez(tmp_path / "d.npz", observations=np.concatenate([seen, seen], 1), timeouts=[0, 0, 1, 0, 0, 0, 1])
+    assert [len(path) for path in read_paths(tmp_path / "d.npz")] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "told"),
+    [
+        ({}, "path,x\n0,1\n", "no column of mine.csv named 'y'"),
+        ({"columns": {"x": "est"}}, "path,east,y\n0,1,1\n0,2,2\n", "did you mean 'east'"),
+        ({"columns": {"z": "east"}}, "path,x,y\n0,1,1\n0,2,2\n", "no column of a path named 'z'"),
+        ({}, "path,x,y\n0,1,1\n0,nan,2\n", "row 3: x='nan' is no finite number"),
+        ({}, "path,x,y\n0,1,1\n0,1,\n", "row 3: y='' is no finite number"),
+        ({}, "path,t,x,y\n0,0,1,1\n0,.1,2,2\n0,.2,2,2\n0,.4,3,3\n", "row 5: t of path '0' grows by 0.2 where most"),
+        ({}, "path,t,x,y\n0,0,1,1\n0,0,2,2\n", "row 3: t of path '0' grows by 0 where"),
+        ({}, "path,x,y\n", "has no rows"),
+        ({}, "path,x,y\n0,1,1\n", "path 0 has shape (1, 2)"),
+        ({"cell": 0.0}, "path,x,y\n0,1,1\n", "cell=0.0"),
+    ],
+)
+def test_tables_are_refused_in_one_line(settings, text, told, tmp_path):
+    path = table(tmp_path, text)
+    with pytest.raises(ValueError) as error:
+        Trajectories("u", **settings).read_samples(path)
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_parquet_without_its_library_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ValueError, match="read by pyarrow, which is not installed"):
+        read_paths(tmp_path / "a.parquet")
