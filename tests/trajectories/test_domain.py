@@ -99,7 +99,7 @@ def test_plan_writes_what_was_run(tmp_path):
         (["condition={pairs: 2}", "every=0"], "every=0; a whole number of at least 1 or null"),
         (
             ["condition={pairs: 2}", "domain.maze=giant"],
-            "no prior of maze giant ships: guidekit train domain=trajectories domain.maze=giant output=mine.safetensors",
+            "no prior of maze giant ships: guidekit train domain=trajectories domain.maze=giant",
         ),
     ],
 )
