@@ -151,13 +151,14 @@ def generate(name: str, count: int, seed: int = SEED, first: int = 0) -> list[nx
     return [draw(np.random.default_rng([seed, key, i]), nodes, i) for i in range(first, first + count)]
 
 
-def dataset(name: str, split: str = "train", count: int | None = None) -> list[nx.Graph]:
+def dataset(name: str, split: str = "train", count: int | None = None, seed: int = SEED) -> list[nx.Graph]:
     """Graphs of the standard split: a fifth for the test, a fifth of the others for validation, the rest to train on.
 
     Args:
         name: of the set.
         split: "train", "validation" or "test".
         count: graphs to train on; the standard ones and as many more as it takes. The others stay as they are.
+        seed: of the graphs and their split.
 
     Raises:
         UnknownNameError: no such set.
@@ -168,13 +169,13 @@ def dataset(name: str, split: str = "train", count: int | None = None) -> list[n
     bounds = {"test": (0, test), "validation": (test, test + held), "train": (test + held, size)}
     if split not in bounds:
         raise ValueError(f"split={split!r}; one of {', '.join(bounds)} is expected")
-    order = np.random.default_rng(SEED).permutation(size)
+    order = np.random.default_rng(seed).permutation(size)
     start, end = bounds[split]
-    standard = generate(name, size)
+    standard = generate(name, size, seed)
     chosen = [standard[i] for i in order[start:end]]
     if split != "train" or count is None:
         return chosen
-    return chosen[:count] + generate(name, max(0, count - len(chosen)), first=size)
+    return chosen[:count] + generate(name, max(0, count - len(chosen)), seed, first=size)
 
 
 def _graph(nodes: int, edges: np.ndarray) -> nx.Graph:

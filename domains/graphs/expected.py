@@ -1,0 +1,103 @@
+"""Numbers of edges and triangles with a gradient, of graphs without types.
+
+`relaxed(probabilities)` takes the laws (B, L, 4) of tokens (absent, node, no edge, edge): what independent edges give
+on average.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from guidekit.core.objective import Number, Objective
+from guidekit.core.prior import Prior
+from guidekit.core.requirements import GuidanceError
+
+from .codec import pairs
+
+IDS, EDGE = 4, 3
+"""Ids of graphs without types, and that of an edge."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Expected(Objective[None]):
+    """Base of numbers of clean graphs, or minus the distance to a target, smooth near it.
+
+    Args:
+        target: wanted; null = as large as can be.
+    """
+
+    target: float | None = None
+    differentiable: ClassVar[bool] = True  # type: ignore[misc]
+    temperature: ClassVar[float] = 1.0  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no target."""
+        if self.target is not None and not math.isfinite(self.target):
+            raise ValueError(f"target={self.target}; a finite number is expected")
+
+    def number(self, edges: Tensor) -> Tensor:
+        """The number (B,) of probabilities of edges (B, N, N)."""
+        raise NotImplementedError(f"{type(self).__name__} is abstract: implement number")
+
+    @property
+    def floor(self) -> float | None:  # type: ignore[override]
+        """Counts are never negative; distances may be any."""
+        return 0.0 if self.target is None else None
+
+    def relaxed(self, probabilities: Tensor) -> Tensor:
+        """Values (B,) of laws of tokens (B, L, 4); with a target t of a number x, 1 - sqrt((x - t)^2 + 1)."""
+        value = self.number(edge_probabilities(probabilities))
+        return value if self.target is None else 1 - ((value - self.target).square() + 1).sqrt()
+
+    def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:
+        """See `Objective.scores`; minus infinity where a token is still masked."""
+        values = self.relaxed(F.one_hot(states.clamp_max(IDS - 1), IDS).double())
+        return values.masked_fill((states >= IDS).any(1), -math.inf)
+
+    def check(self, prior: Prior) -> None:
+        """See `Objective.check`: graphs without types."""
+        ids = getattr(prior.process, "vocab_size", 0)
+        if ids != IDS:
+            plain = str(self.name).removeprefix("expected_")
+            raise GuidanceError(
+                f"reward {self.name} is of graphs without types, and tokens of this prior ({prior.name}) have {ids} "
+                f"ids; reward={plain} is of any graphs, without a gradient"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExpectedEdges(Expected):
+    """Number of edges, or minus its distance to a target; with a gradient, of graphs without types."""
+
+    name: ClassVar[str] = "expected_edges"  # type: ignore[misc]
+
+    def number(self, edges: Tensor) -> Tensor:
+        """See the class."""
+        return edges.sum((1, 2)) / 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExpectedTriangles(Expected):
+    """Number of triangles, or minus its distance to a target; with a gradient, of graphs without types."""
+
+    name: ClassVar[str] = "expected_triangles"  # type: ignore[misc]
+
+    def number(self, edges: Tensor) -> Tensor:
+        """See the class."""
+        return ((edges @ edges) * edges).sum((1, 2)) / 6
+
+
+def edge_probabilities(probabilities: Tensor) -> Tensor:
+    """Of every pair of nodes, (B, N, N), from laws (B, L, 4) of tokens."""
+    nodes = (math.isqrt(8 * probabilities.shape[1] + 1) - 1) // 2
+    i, j = (torch.from_numpy(end).to(probabilities.device) for end in pairs(nodes))
+    number = torch.full((nodes, nodes), len(i), device=probabilities.device)
+    number[i, j] = number[j, i] = torch.arange(len(i), device=probabilities.device)
+    edges = probabilities[:, nodes:, EDGE]
+    return torch.cat([edges, edges.new_zeros(len(edges), 1)], 1)[:, number]

@@ -1,0 +1,173 @@
+"""The domain of graphs answers as every domain does, and refuses in one line."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit.core.requirements import GuidanceError
+from guidekit.domains.graphs import GraphCodec, Graphs, generate
+from guidekit.domains.graphs.expected import ExpectedEdges, ExpectedTriangles
+from guidekit.domains.graphs.labels import label_of
+from guidekit.domains.graphs.molecules import molecule_codec
+from guidekit.domains.graphs.rewards import REWARDS, Edges, Triangles
+from guidekit.errors import UnknownNameError
+from guidekit.networks import GraphTransformer
+from guidekit.objectives.objects import score
+from guidekit.priors import GraphPrior
+from guidekit.priors.descriptions import process_from
+from guidekit.samples import Samples
+from guidekit.testing import check_domain
+from guidekit.training.graph_transitions import transitions
+
+TRAINER = {"validation": 10, "graphs": 30, "labels": None}
+
+
+def untrained(codec, dataset=""):
+    torch.manual_seed(0)
+    words = codec.vocabulary
+    network = GraphTransformer(
+        words.most, len(words.nodes), len(words.edges), width=16, pair_width=8, depth=1, heads=2, global_width=8
+    )
+    rows = codec.encode(generate("community-8", 4)) if not codec.node_types else torch.ones(1, words.length).long()
+    process = process_from(
+        {"process": transitions("absorbing", words.described(), rows.numpy()), "vocab_size": words.size, "pad_id": 0}
+    )
+    prior = GraphPrior(network, process, [0] * (words.most - 1) + [1, 1])
+    prior.codec, prior.dataset = codec, dataset
+    return prior
+
+
+def test_contract():
+    check_domain(Graphs(kind="community-8"), untrained(GraphCodec(8), "community-8"), steps=4, exact=False)
+
+
+def test_contract_of_molecules():
+    pytest.importorskip("rdkit")
+    domain = Graphs(kind="qm9")
+    prior = untrained(molecule_codec(("C", "O"), 4), "")
+    samples = Samples(gk.sample(prior, num_samples=6, steps=4).samples, prior)
+    rows = domain.table(samples)
+    assert all((row["smiles"] == "") == (not row["valid"]) for row in rows)
+
+
+def test_nodes_asked_for():
+    prior = untrained(GraphCodec(8)).sized(7)
+    graphs = gk.sample(prior, num_samples=4, steps=4).objects()
+    assert [len(graph) for graph in graphs] == [7] * 4
+    with pytest.raises(ValueError, match="num_nodes=9; graphs of this prior .* have 1 to 8 nodes"):
+        prior.sized(9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "words"),
+    [
+        ({"kind": "planer"}, UnknownNameError, "planer"),
+        ({"directed": "yes"}, ValueError, "refuse or undirected"),
+    ],
+)
+def test_settings_that_are_none(settings, kind, words):
+    with pytest.raises(kind, match=words) as caught:
+        Graphs(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_prepared_sets(tmp_path):
+    Graphs(kind="community-8").prepare_training(tmp_path / "a.npz", None, TRAINER)
+    held = np.load(tmp_path / "a.npz")
+    described = json.loads(str(held["description"]))
+    assert described["dataset"] == "community-8" and described["graph"]["most"] == 8
+    assert held["tokens"].shape == (30, 36) and sum(described["length_counts"]) == 30
+
+
+def test_prepared_files_with_labels(tmp_path):
+    graphs = [nx.gnp_random_graph(6, 0.1 + 0.03 * i, seed=i) for i in range(30)]
+    from guidekit.domains.graphs import write_graphs
+
+    write_graphs(tmp_path / "mine.graphml", graphs)
+    Graphs().prepare_training(tmp_path / "a.npz", str(tmp_path / "mine.graphml"), {**TRAINER, "labels": ["edges"]})
+    held = np.load(tmp_path / "a.npz")
+    (label,) = json.loads(str(held["description"]))["labels"]
+    assert label["values"] == ["low", "middle", "high"] and len(held["labels"]) == 27
+    assert np.bincount(held["labels"][:, 0]).min() >= 6
+    assert [label_of(graph, [label])[0] for graph in graphs[:1] + graphs[-1:]] == [0, 2]
+    with pytest.raises(UnknownNameError, match="label of graphs"):
+        Graphs().prepare_training(tmp_path / "a.npz", str(tmp_path / "mine.graphml"), {**TRAINER, "labels": ["qed"]})
+    write_graphs(tmp_path / "few.graphml", graphs[:5])
+    with pytest.raises(ValueError, match="few.graphml holds 5 graphs; 10 at least"):
+        Graphs().prepare_training(tmp_path / "a.npz", str(tmp_path / "few.graphml"), TRAINER)
+
+
+def test_rewards_have_targets():
+    square = nx.cycle_graph(4)
+    assert REWARDS["edges"]()(square) == 4 and REWARDS["edges"](target=6)(square) == -2
+    assert REWARDS["diameter"]()(square) == 2 and REWARDS["acyclic"]()(square) == 0.5
+    assert REWARDS["connected"]()(nx.empty_graph(4)) == 0.25 and REWARDS["planar"]()(nx.complete_graph(5)) == 0
+    assert REWARDS["modularity"]()(nx.empty_graph(3)) == 0
+    assert REWARDS["modularity"]()(nx.disjoint_union(nx.complete_graph(4), nx.complete_graph(4))) == pytest.approx(0.5)
+    assert REWARDS["spectral_gap"]()(nx.complete_graph(4)) == pytest.approx(4 / 3)
+    assert Edges().floor == 0 and Edges(target=3).floor is None
+    with pytest.raises(ValueError, match="target=nan; a finite number"):
+        Edges(target=math.nan)
+
+
+def test_expected_numbers_are_those_of_certain_edges():
+    graphs = generate("planar-9", 3)
+    states = GraphCodec(10).encode(graphs)
+    law = torch.nn.functional.one_hot(states, 4).double()
+    assert ExpectedEdges()(states).tolist() == [graph.number_of_edges() for graph in graphs]
+    assert ExpectedTriangles().relaxed(law).tolist() == [Triangles()(graph) for graph in graphs]
+    assert ExpectedTriangles(target=Triangles()(graphs[0])).relaxed(law)[0] == 0
+    half = law.clone()
+    half[..., 3] *= 0.5
+    assert ExpectedTriangles().relaxed(half)[0] == pytest.approx(Triangles()(graphs[0]) / 8)
+    masked = states.clone()
+    masked[0, 0] = 4
+    assert ExpectedEdges()(masked)[0] == -math.inf
+
+
+def test_a_gradient_of_edges_is_followed():
+    prior = untrained(GraphCodec(8))
+    reward = Graphs().rewards.make("expected_edges")
+    plain, guided = (
+        score(prior, reward, gk.sample(prior, guidance, num_samples=24, steps=8, seed=0).samples).mean()
+        for guidance in (None, gk.guidance.GradientGuidance(reward, 2.0))
+    )
+    assert guided > plain + 2
+    with pytest.raises(GuidanceError, match="graphs without types, .* reward=edges is of any graphs"):
+        reward.check(untrained(molecule_codec(("C", "O"), 4)))
+
+
+def test_rewards_of_molecules_are_those_of_the_domain_molecules():
+    chem = pytest.importorskip("rdkit.Chem")
+    from guidekit.domains.graphs.molecules import graph_of
+    from guidekit.domains.molecules.rewards import REWARDS as MOLECULAR
+
+    molecule = chem.MolFromSmiles("CC(=O)Oc1ccccc1")
+    for name in ("qed", "logp", "sa"):
+        assert REWARDS[name]()(graph_of(molecule)) == pytest.approx(MOLECULAR[name]()(molecule))
+    with pytest.raises(ValueError, match="is of molecules"):
+        REWARDS["qed"]()(nx.path_graph(2))
+    with pytest.raises(GuidanceError, match="reward qed is of molecules, and graphs of this prior"):
+        Graphs().rewards.make("qed").check(untrained(GraphCodec(8)))
+
+
+def test_evaluation_names_the_set():
+    domain = Graphs(kind="community-8")
+    found = domain.evaluate([*generate("community-8", 25, seed=4), None])
+    assert found["n"] == 26 and {"vun", "ratio", "exact_ratio", "polygraph", "of_family"} <= found.keys()
+    plain = Graphs(kind="community-8").evaluate(
+        generate("community-8", 25), generate("tree-9", 20), training=[], exact=False
+    )
+    assert "novel" not in plain and plain["mmd_clustering"] > 0.1
+
+
+def test_guidances_that_need_classes_are_refused_in_words():
+    with pytest.raises(GuidanceError):
+        gk.sample(untrained(GraphCodec(8)), gk.guidance.CFG(2.0), num_samples=2, steps=2)
