@@ -125,6 +125,37 @@ class Smoothness(PathReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Gentleness(PathReward):
+    """Minus the mean of max(v^2 k / a - 1, 0)^2 over the knots: how far turns ask for more than an acceleration.
+
+    k is the curvature of the path in 1 / cells, and v^2 k what a turn asks for at speed v.
+
+    Args:
+        speed: v, cells / s.
+        acceleration: a, cells / s^2.
+        codec: of the paths.
+    """
+
+    speed: float = 1.8
+    acceleration: float = 4.0
+    codec: PathCodec | None = None
+    name: ClassVar[str] = "gentleness"
+    temperature = 0.05
+    curvature = 5000.0  # at knots a twelfth of a cell apart
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are none."""
+        if not self.speed > 0 or not self.acceleration > 0:
+            raise ValueError(f"speed={self.speed}, acceleration={self.acceleration}; numbers above 0 are expected")
+
+    def values(self, points: Tensor) -> Tensor:
+        """See the class."""
+        apart = points.diff(dim=1).square().sum(-1).add(1e-12).sqrt().mean(1, keepdim=True)
+        bend = points.diff(n=2, dim=1).square().sum(-1).add(1e-12).sqrt() / apart.clamp_min(1e-3).square()
+        return -(self.speed**2 * bend / self.acceleration - 1).clamp_min(0).square().mean(1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Through(PathReward):
     """Minus the squared distance, in cells, of the path to a point that it shall pass, wherever along it.
 
@@ -178,5 +209,7 @@ class Executed(PathReward):
         return torch.from_numpy(found).to(points)
 
 
-REWARDS: dict[str, Any] = {reward.name: reward for reward in (Clearance, Shortness, Smoothness, Through, Executed)}
+REWARDS: dict[str, Any] = {
+    reward.name: reward for reward in (Clearance, Shortness, Smoothness, Gentleness, Through, Executed)
+}
 """By name."""

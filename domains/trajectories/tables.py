@@ -132,6 +132,6 @@ def _check_times(path: Path, name: Any, times: np.ndarray, column: str, rows: Se
     if len(wrong):
         row, step = rows[int(wrong[0]) + 1] + first, steps[wrong[0]]
         raise ValueError(
-            f"{path}, row {row}: {column} of path {name!r} grows by {step:.4g} where most steps are {usual:.4g}; sample "
-            f"it evenly, or rename the column {column} if times do not matter"
+            f"{path}, row {row}: {column} of path {name!r} grows by {step:.4g} where most steps are {usual:.4g}; "
+            f"sample it evenly, or rename the column {column} if times do not matter"
         )

@@ -43,6 +43,14 @@ def test_rewards_by_hand(prior):
     assert executed[1].item() == pytest.approx(1 - 0.02, abs=1e-3)  # arrives, clean, two cells long
 
 
+def test_a_turn_asks_for_speed_squared_over_its_radius(prior):
+    """A circle of .5 cells at 2 cells / s: 8 cells / s^2, twice an acceleration of 4, and no more than one of 8."""
+    angle = np.linspace(0, np.pi, 64)
+    states = prior.encode([2.5 + 0.5 * np.stack([np.cos(angle), np.sin(angle)], 1)])
+    found = [U.rewards.make("gentleness", speed=2.0, acceleration=a)(states).item() for a in (4.0, 8.1)]
+    assert found[0] == pytest.approx(-1, abs=0.01) and found[1] == 0
+
+
 def test_a_run_ends_for_itself(prior):
     """What a ball gets does not depend on how long the others run."""
     near, far = np.linspace([1.5, 1.5], [1.9, 1.5], 64), np.linspace([1.2, 1.2], [3.8, 1.2], 64)
