@@ -6,13 +6,16 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.core.kernel import GaussianKernel
 from guidekit.core.loop import prepare
 from guidekit.core.objective import ScoreError
+from guidekit.core.step import Moment, Step
+from guidekit.guidance.inverse.c_dps import CoupledKernel, lowered
 from guidekit.guidance.inverse.conjugate import solved
 from guidekit.guidance.inverse.ddnm import weighed_step
 from guidekit.guidance.inverse.ddrm import ruled_step, started
 from guidekit.guidance.inverse.fps import product
-from guidekit.guidance.inverse.measurement import Coefficients
+from guidekit.guidance.inverse.measurement import Coefficients, Measurement
 from guidekit.guidance.inverse.spectral import Place, SpectralKernel
 from guidekit.objectives.operators.base import Linear, Spectrum
 from guidekit.objectives.operators.dense import Dense
@@ -22,6 +25,7 @@ from guidekit.samplers import DDIM, Ancestral, DPMSolver, Heun
 
 G, F64 = gk.guidance, torch.float64
 PROCESSES = [gk.processes.VP("cosine"), gk.processes.EDM(), gk.processes.Flow(), gk.processes.SubVP()]
+STEP = Step(Moment(0.5, 0), Moment(0.4, 1), (0,))
 WIDE = {"name": "karras", "low": 0.002, "high": 80.0}
 
 
@@ -401,3 +405,63 @@ def test_a_density_needs_noise():
     ):
         with pytest.raises(ValueError, match=says):
             make()
+
+
+# --- C-DPS
+
+
+def test_a_coupled_step_is_the_product_of_two_gaussians():
+    matrix, y, mean = normal(3, 4, seed=1), normal(3, seed=2), normal(4, seed=3)
+    g, b, r, std, rows = 0.7, 0.8, 0.5, 0.3, 40000
+    seen = Measurement(Dense(matrix), y[None], torch.tensor([std], dtype=F64), (4,))
+    kernel = CoupledKernel(GaussianKernel(mean.expand(rows, 4), g), seen, y.expand(rows, 3), b, r, 20)
+    x = kernel.sample(population(gk.priors.Gaussian(normal(4), covariance(4)), None, rows).draw(STEP, "test"))
+    apart = (b**2 * std**2 + r**2) * torch.eye(3, dtype=F64) + r**2 * matrix @ matrix.T
+    precision = torch.eye(4, dtype=F64) / g**2 + matrix.T @ torch.linalg.inv(apart) @ matrix
+    law = torch.linalg.inv(precision)
+    center = law @ (mean / g**2 + matrix.T @ torch.linalg.inv(apart) @ y)
+    error = law.diagonal().max().sqrt() / math.sqrt(rows)
+    assert (x.mean(0) - center).abs().max() < 4 * error
+    assert (x.T.cov() - law).abs().max() < 6 * law.diagonal().max() / math.sqrt(rows)
+
+
+def test_the_path_of_a_measurement_is_a_forward_process_read_backwards():
+    """Noises of levels 2 and .5, in units of their deviations: correlation .5 / 2, as of a Brownian motion."""
+    high, fresh = normal(40000, seed=1), normal(40000, seed=2)
+    low = lowered(high, fresh, 0.25)
+    assert abs(float(low.var()) - 1) < 4 * math.sqrt(2 / 40000)
+    assert abs(float((low * high).mean()) - 0.25) < 4 / math.sqrt(40000)
+    assert torch.equal(lowered(high, fresh, 0.0), fresh)
+
+
+def test_coupled_sampling_has_the_moments_of_its_recursion():
+    """x_u and the noise of y_u are linear in x_t, the noise of y_t and fresh noise: their law is followed exactly."""
+    prior, likelihood = one_number()
+    sampler = Ancestral(times={"name": "karras", "low": 0.02, "high": 20.0})
+    setup = prepare(prior, None, sampler=sampler, steps=12, groups=(0, 1), dtype=F64)
+    mean, cov = torch.zeros(2, dtype=F64), torch.eye(2, dtype=F64)
+    coefficients = prior.process.coefficients
+    first = coefficients(setup.steps[0].t)
+    cov[0, 0] = first[1] ** 2 if first[0] < 1e-9 else first[0] ** 2 + first[1] ** 2
+    for step in setup.steps:
+        (a, s), (b, r) = coefficients(step.t), coefficients(step.u)
+        ratio = r * a / (b * s)
+        slope = b * a / (a * a + s * s) + r * r * a / (b * s * s) * (1 - a * a / (a * a + s * s))
+        g2 = r * r * (1 - ratio**2)
+        share = g2 / (g2 + b * b * 0.25 + 2 * r * r)
+        ahead = torch.tensor([[(1 - share) * slope, share * r * ratio], [0, ratio]], dtype=F64)
+        # fresh noise: of the path, which also moves x, and what is left of the step
+        both = torch.tensor([share * r, 1.0], dtype=F64) * math.sqrt(1 - ratio**2)
+        cov = ahead @ cov @ ahead.T + torch.outer(both, both)
+        cov[0, 0] += (1 - share) * g2
+        mean = ahead @ mean + torch.tensor([share * b, 0.0], dtype=F64)
+    x = gk.sample(prior, G.CDPS(likelihood), 20000, 12, sampler=sampler, dtype=F64).samples
+    assert abs(float(x.mean() - mean[0])) < 4 * float(cov[0, 0].sqrt()) / math.sqrt(20000)
+    assert abs(float(x.var() / cov[0, 0]) - 1) < 4 * math.sqrt(2 / 20000)
+
+
+def test_coupled_sampling_without_a_measurement_is_plain_sampling():
+    prior = gk.priors.Gaussian(normal(4, seed=1), covariance(4))
+    nothing = gk.objectives.GaussianLikelihood(Keep(torch.zeros(4, dtype=torch.bool)), torch.zeros(1, 4), 0.1)
+    options = dict(num_samples=5, steps=8, sampler=Ancestral())
+    assert torch.equal(gk.sample(prior, G.CDPS(nothing), **options).samples, gk.sample(prior, None, **options).samples)
