@@ -26,9 +26,10 @@ MOST = 256
 class RateMatching(TimedSampler[None]):
     """Discrete flow: tokens jump with the rates that carry q(z_t | x_0) along, averaged over the predicted x_0.
 
-    For a clean token x a token at z jumps to y with rate relu(dq(y) - dq(z)) / (Z q(z)), where dq is the change of q(. |
-    x) per time and Z the number of ids that x can become. Unlike the reversed chain it takes no jump that the flow does
-    not need, and unlike an absorbing process it takes errors back. The last step takes the most probable tokens.
+    For a clean token x a token at z jumps to y with rate relu(dq(y) - dq(z)) / (Z q(z)), where dq is the change of
+    q(. | x) per time and Z the number of ids that x can become. Unlike the reversed chain it takes no jump that the
+    flow does not need, and unlike an absorbing process it takes errors back. The last step takes the most probable
+    tokens.
 
     Args:
         stochasticity: eta, rate of jumps to y in proportion to q(y | x), which leave q as it is.
