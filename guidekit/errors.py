@@ -9,9 +9,9 @@ from collections.abc import Iterable
 class UnknownNameError(ValueError):
     """A name is none of the known ones; the message has the choices (where they are not too many) and the nearest."""
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], most: int = 60) -> None:
+    def __init__(self, kind: str, name: object, choices: Iterable[str], most: int = 60) -> None:
         choices = sorted(choices)
-        near = difflib.get_close_matches(name, choices, 1 if len(choices) <= most else 3, 0.5)
+        near = difflib.get_close_matches(str(name), choices, 1 if len(choices) <= most else 3, 0.5)
         hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
         many = f"{len(choices)} names, such as {', '.join(choices[:3])}"
         accepted = many if len(choices) > most else ", ".join(choices) or "none"

@@ -10,6 +10,7 @@ from typing import Any
 from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
 from guidekit.extras import missing
+from guidekit.registry import settings
 
 
 def domain_names() -> list[str]:
@@ -28,10 +29,22 @@ def load_domain(name: str, **options: Any) -> Domain:
 
 
 def configured(config: Mapping[str, Any]) -> tuple[Domain, dict[str, Any]]:
-    """The domain of a configuration, made with the keys that are its `settings`, and the other keys."""
+    """The domain of a configuration, made with the keys that are its `settings`, and the others, for `Domain.evaluate`.
+
+    Raises:
+        UnknownNameError: no such domain.
+        ValueError: values of other types than those of its fields, and of the arguments of `evaluate`.
+    """
+    from guidekit.running.settings import check, converted  # they load torch
+
     kind = domain_class(config["name"])
     made = {key: config[key] for key in kind.settings() if key in config}
-    return kind(**made), {key: value for key, value in config.items() if key != "name" and key not in made}
+    check(kind, made, f"domain={config['name']}", "domain.")
+    rest = {key: value for key, value in config.items() if key != "name" and key not in made}
+    for setting in settings(kind.evaluate):
+        if setting.name in rest:
+            converted(setting, rest[setting.name], None, f"domain.{setting.name}")
+    return kind(**made), rest
 
 
 def domain_class(name: str) -> type[Domain]:

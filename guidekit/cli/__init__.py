@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 HELP = """guidekit - guided sampling of diffusion priors
 
@@ -15,14 +18,11 @@ HELP = """guidekit - guided sampling of diffusion priors
   guidekit train     domain=molecules output=mine.safetensors trainer.minutes=60
   guidekit bench     suite=speed
   guidekit search    domain=images task=superresolution task.input=3 guidance=dps
+  guidekit plan      domain=trajectories 'condition={pairs: 4}' num_samples=4
   guidekit list      domains, guidances, rewards, tasks, samplers, priors
 
 Settings are key=value (Hydra's grammar). `guidekit sample --cfg job` prints all of them,
 `guidekit sample --multirun seed=0,1,2` sweeps, `guidekit sample --help` says more."""
-
-
-COMMANDS = ("sample", "evaluate", "train", "bench", "search")
-"""Commands that take settings; each is a module of guidekit.commands with `run(config)`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +76,7 @@ def _sentence(error: Exception) -> str:
 
 def _dispatch(command: str, settings: list[str]) -> int:
     from guidekit.errors import UnknownNameError
+    from guidekit.running.declared import COMMANDS
 
     if command == "list":
         from guidekit.commands import listing
@@ -104,34 +105,54 @@ def _job(command: str) -> Callable[[dict], object]:
 def _hydra(command: str, settings: list[str]) -> int:
     """Hydra's own entry, for its flags: --multirun, --cfg, --help, shell completion."""
     import hydra
-    from hydra.core.hydra_config import HydraConfig
 
-    from guidekit.cli.compose import refuse_choices, refuse_classes, refuse_hydra, rewrite, search_path, store
-    from guidekit.running.groups import CONFIGS, check_registered, check_types, load_command, plain
-
-    refused = []
-
-    def task(config) -> None:
-        given = plain(config)
-        try:
-            check_types(load_command(command, HydraConfig.get().runtime.choices), given)
-            refuse_classes(given)
-            check_registered(given)
-            _job(command)(given)
-        except (ValueError, ImportError, OSError) as error:  # the other runs of a sweep go on
-            if os.environ.get("GUIDEKIT_TRACEBACK"):
-                raise
-            print(f"guidekit: {_sentence(error)}", file=sys.stderr)
-            refused.append(error)
+    from guidekit.cli.compose import (
+        refuse_choices,
+        refuse_classes,
+        refuse_groups,
+        refuse_hydra,
+        rewrite,
+        search_path,
+        store,
+    )
+    from guidekit.running.groups import CONFIGS
 
     refuse_hydra(settings)
     refuse_classes(settings)
-    refuse_choices(rewrite(settings))
-    store(rewrite(settings))
+    settings = rewrite(settings)
+    refuse_groups(command, settings)
+    refuse_choices(settings)
+    store(settings)
     settings.sort(key=lambda setting: setting not in ("--multirun", "-m"))  # argparse takes no flag between settings
-    sys.argv = [f"guidekit {command}", *rewrite(settings), *search_path()]
-    hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base=None)(task)()
-    return 2 if refused else 0
+    sys.argv = [f"guidekit {command}", *settings, *search_path()]
+    with tempfile.TemporaryDirectory() as refused:
+        job = functools.partial(_one_of_several, command, settings, refused)
+        hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base=None)(job)()
+        return 2 if os.listdir(refused) else 0
+
+
+def _one_of_several(command: str, settings: list[str], refused: str, config: Any) -> None:
+    """A job of Hydra, in this process or another; where one is refused the others go on, and a file tells of it."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from guidekit.cli.compose import refuse_added, refuse_classes
+    from guidekit.running.declared import of_command
+    from guidekit.running.groups import check_registered, check_types, flat_keys, load_command, plain
+
+    given = plain(config)
+    try:
+        usual = load_command(command, HydraConfig.get().runtime.choices)
+        refuse_added(command, settings, flat_keys(usual))
+        check_types(usual, given, of_command(command))
+        refuse_classes(given)
+        check_registered(given)
+        _job(command)(given)
+    except (ValueError, ImportError, OSError) as error:
+        if os.environ.get("GUIDEKIT_TRACEBACK"):
+            raise
+        print(f"guidekit: {_sentence(error)}", file=sys.stderr)
+        with tempfile.NamedTemporaryFile(dir=refused, delete=False):
+            pass
 
 
 __all__ = ["main"]

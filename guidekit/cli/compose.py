@@ -8,6 +8,7 @@ from typing import Any
 
 from guidekit.errors import UnknownNameError
 from guidekit.running.catalog import shipped
+from guidekit.running.declared import COMMANDS, of_command
 from guidekit.running.groups import (
     CONFIGS,
     DOMAIN,
@@ -15,8 +16,10 @@ from guidekit.running.groups import (
     check_registered,
     check_types,
     config_packages,
+    flat_keys,
     group_choices,
     groups,
+    groups_of,
     has_file,
     load_command,
     load_group,
@@ -70,6 +73,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
                 f"{argument!r} is no setting; write key=value, such as num_samples=64 (quote values with blanks)"
             )
         (chosen if key in groups() else keyed).append(argument)
+    refuse_groups(command, chosen)
     for argument in chosen:
         group, _, name = argument.partition("=")
         refuse_choice(group, name, domains_of(chosen))
@@ -94,7 +98,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
         if keyed:
             usual = load_command(command, choices)
             refuse_added(command, keyed, flat_keys(usual))
-            check_types(usual, config)
+            check_types(usual, config, of_command(command))
             refuse_classes(config)
         check_registered(config)
         return config
@@ -106,6 +110,16 @@ def refuse_added(command: str, settings: Sequence[str], known: Sequence[str]) ->
         key = setting.partition("=")[0]
         if key.startswith("+") and key.lstrip("+") not in known and ".options." not in key:
             raise UnknownNameError(f"setting of guidekit {command}", key, siblings(key.lstrip("+"), known))
+
+
+def refuse_groups(command: str, settings: Sequence[str]) -> None:
+    """Raise UsageError for a group of settings of another command, as in guidekit evaluate reward=qed."""
+    own = groups_of(command)
+    for setting in settings:
+        group = setting.partition("=")[0].lstrip("+~").partition("@")[0]
+        if group in groups() and group not in own:
+            takers = " or ".join(one for one in COMMANDS if group in groups_of(one))
+            raise UsageError(f"guidekit {command} takes no {group}= (a group of {takers}); it takes {', '.join(own)}")
 
 
 def refuse_choices(settings: Sequence[str]) -> None:
@@ -246,15 +260,3 @@ def siblings(key: str, known: Sequence[str]) -> list[str]:
     """The settings a mistyped one may have meant: those of its group, or all where there is no such group."""
     group = key.rpartition(".")[0]
     return [name for name in known if group and name.startswith(f"{group}.")] or list(known)
-
-
-def flat_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of all settings, such as guidance.alpha."""
-    names = []
-    for key, value in config.items():
-        if str(key).startswith("_"):
-            continue
-        names.append(prefix + key)
-        if isinstance(value, Mapping):
-            names += flat_keys(value, f"{prefix}{key}.")
-    return names

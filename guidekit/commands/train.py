@@ -169,9 +169,7 @@ def refuse_settings(trainer: dict[str, Any], job: str) -> None:
         raise ValueError(f"trainer.levels={levels}; mean and standard deviation of the log noise level are needed")
     if trainer.get("guided"):
         guided_loss(None, trainer["guided"])  # type: ignore[arg-type]  # only checks the settings
-    refuse_options(
-        f"network {network['name']}", NETWORKS[network["name"]], network["options"], "trainer.network.options."
-    )
+    refuse_options(network["name"], network["options"])
     if job == "array_job":
         try:
             gaussian_process_from(trainer["process"])

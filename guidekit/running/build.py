@@ -16,14 +16,17 @@ from guidekit.guidance.learned.minority import MinorityScore
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.scoring import refuse_useless
 from guidekit.priors.checkpoints import load_any_prior
+from guidekit.running.declared import REWARD
 from guidekit.running.functions import user_function
-from guidekit.running.groups import chained, check_types, load_group
-from guidekit.running.settings import MISSING, Context, arguments, build
+from guidekit.running.groups import MISSING, chained, check_types, load_group
+from guidekit.running.settings import Context, arguments, build
 from guidekit.samplers import Sampler
 from guidekit.sampling import sample
 
 OF_PRIORS = {"minority": MinorityScore}
 """Rewards of states that every domain has: made of the prior that is sampled."""
+
+OF_REWARDS = {f"reward.{name}": kind for name, kind in REWARD.items()}
 
 Config = Mapping[str, Any] | str
 
@@ -60,7 +63,7 @@ def build_reward(domain: Domain, config: Config | None, prior: Prior | None = No
     if name in OF_PRIORS:
         shipped = load_group("reward", name)
         _refuse_unknown(name, options, shipped)
-        check_types(shipped, options, "reward.")
+        check_types(shipped, options, OF_REWARDS, "reward.")
         if prior is None:
             raise ValueError(f"reward={name} is a reward of a prior's states, and none was given")
         return OF_PRIORS[name](prior, **options)
@@ -103,7 +106,7 @@ def users_reward(domain: Domain, options: Mapping[str, Any], prior: Prior | None
     path, workers = settings["path"], settings["workers"]
     if path in (MISSING, None):
         raise ValueError("reward=function needs reward.path=module:function")
-    check_types(shipped, options, "reward.")
+    check_types(shipped, options, OF_REWARDS, "reward.")
     function = user_function(path)
     if isinstance(domain.bind(function, path), objectives.ObjectReward):
         if workers != 0:
@@ -130,6 +133,7 @@ def build_guidance(
     objective: Objective | None,
     verifier: Callable[..., Any] | None = None,
     checkpoint: Callable[[str], str | Path] = Path,
+    reward: Callable[[Any], Objective | None] | None = None,
 ) -> Guidance | None:
     """A guidance from configuration, given what it should obey; None without one.
 
@@ -138,6 +142,7 @@ def build_guidance(
         objective: reward, or likelihood of a task.
         verifier: makes a verifier from what is forbidden, see `Domain.verifier`.
         checkpoint: file of a second prior by name, see `Domain.checkpoint`.
+        reward: makes rewards for those that name one of their own, see `build_reward`.
 
     Raises:
         GuidanceError: the guidance needs a reward or a verifier and there is none.
@@ -146,7 +151,7 @@ def build_guidance(
     options = {"name": config} if isinstance(config, str) else config
     if not options or options.get("name") in (None, "none"):
         return None
-    context = Context(objective, lambda name: load_any_prior(checkpoint(name)), verifier)
+    context = Context(objective, lambda name: load_any_prior(checkpoint(name)), verifier, reward)
     if options["name"] != "chain":
         return build("guidance", options, context, "guidance.")
     return chain(*(build("guidance", one, context) for one in chained(options)))

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from guidekit import registry
 from guidekit.running.catalog import shipped
+from guidekit.running.declared import BY_DEFAULT, Kind, refuse
 
 CONFIGS = "guidekit.configs"
 
@@ -89,6 +90,25 @@ def groups() -> list[str]:
     return sorted({*folders, *SPECIAL})
 
 
+def flat_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of all settings, such as guidance.alpha."""
+    names = []
+    for key, value in config.items():
+        if str(key).startswith("_"):
+            continue
+        names.append(prefix + key)
+        if isinstance(value, Mapping):
+            names += flat_keys(value, f"{prefix}{key}.")
+    return names
+
+
+@cache
+def groups_of(command: str) -> tuple[str, ...]:
+    """Groups that have settings of a command."""
+    defaults = _read(files(CONFIGS).joinpath(f"{command}.yaml"))["defaults"]
+    return tuple(name for one in defaults if isinstance(one, Mapping) for name in one)
+
+
 def plain(config: Any) -> dict[str, Any]:
     """A configuration of Hydra as plain values, references resolved."""
     from omegaconf import OmegaConf
@@ -147,30 +167,35 @@ def load_command(name: str, choices: Mapping[str, str]) -> dict[str, Any]:
     return own | {group: load_group(group, choices[group], domain) for group in groups() if choices.get(group)}
 
 
-KINDS = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a mapping"}
-"""What a value may be, by the type of the shipped one. Where that is null or text, anything may stand."""
-
-MAY_BE_NULL = ("timeout",)
-"""Numbers that may be left out."""
-
-
-def check_types(shipped: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse values that are no number, no list, ... where the shipped configuration has one.
+def check_types(
+    shipped: Mapping[str, Any], given: Mapping[str, Any], declared: Mapping[str, Kind], prefix: str = ""
+) -> None:
+    """Refuse values that are not what is declared, or else not of the type of the shipped ones.
 
     What is registered has types of its own, see `check_registered`.
+
+    Args:
+        shipped: settings with what stands there where nothing is given.
+        given: settings to check.
+        declared: kinds by dotted name, see `guidekit.running.declared`.
+        prefix: of the names, such as "trainer.".
 
     Raises:
         ValueError: with the setting, the value and what is accepted.
     """
     for key, default in shipped.items():
-        value, kind = given.get(key, default), type(default)
-        if kind not in KINDS or (value is None and key in MAY_BE_NULL) or (not prefix and is_registered(key, default)):
+        name, value = f"{prefix}{key}", given.get(key, default)
+        if not prefix and is_registered(key, default):
             continue
-        accepted = {float: (int, float), list: (list, tuple)}.get(kind, kind)
-        if not isinstance(value, accepted) or (kind is bool) != isinstance(value, bool):
-            raise ValueError(f"{prefix}{key}={value!r}; {KINDS[kind]} is needed (shipped: {default})")
-        if kind is dict:
-            check_types(default, cast(dict[str, Any], value), f"{prefix}{key}.")
+        kind = declared.get(name, BY_DEFAULT.get(type(default)))
+        if kind is not None and not (value == MISSING and default == MISSING):
+            refuse(name, value, kind, default)
+        if isinstance(default, Mapping) and isinstance(value, Mapping):
+            check_types(default, value, declared, f"{name}.")
+
+
+MISSING = "???"
+"""What stands in a configuration for a setting that has to be given."""
 
 
 def is_registered(group: str, config: Any) -> bool:

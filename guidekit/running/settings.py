@@ -36,6 +36,7 @@ from guidekit.guidance.values.estimates import Estimate
 from guidekit.objectives.verifiers import Verifier
 from guidekit.priors.checkpoints import load_any_prior
 from guidekit.registry import Setting
+from guidekit.running.groups import MISSING
 from guidekit.running.kinds import (
     LISTS,
     accepted,
@@ -47,11 +48,11 @@ from guidekit.running.kinds import (
     read_from_files,
 )
 
-MISSING = "???"
-"""What stands in a configuration for a setting that has to be given."""
-
 FORBIDDEN = "forbidden"
 """The setting of whatever takes a verifier."""
+
+OWN = "reward"
+"""The setting of whatever obeys the run: a reward that it obeys instead, as reward= has it."""
 
 BASES = {"guidance": Guidance, "sampler": Sampler, "estimate": Estimate, "schedule": None}
 """What members of a group make; None is anything."""
@@ -65,11 +66,13 @@ class Context:
         objective: reward, or likelihood of the task; None where there is none.
         prior: by name or path of a checkpoint.
         verifier: makes a verifier, given what is forbidden; None where no domain could.
+        reward: makes an objective of what reward= takes; None where no domain could.
     """
 
     objective: Objective | None = None
     prior: Callable[[str], Prior] = load_any_prior
     verifier: Callable[[Sequence[str]], Any] | None = None
+    reward: Callable[[Any], Objective | None] | None = None
 
 
 def is_goal(setting: Setting) -> bool:
@@ -135,9 +138,10 @@ def arguments(
     for setting in registry.settings(kind):
         name, optional = setting.name, type(None) in members(setting.annotation)
         if is_goal(setting):
-            if context.objective is None and not optional:
+            objective = _own(options[OWN], context, where) if OWN in options else context.objective
+            if objective is None and not optional:
                 raise GuidanceError(f"{where} needs something to obey: give reward=")
-            given[name] = context.objective
+            given[name] = objective
         elif takes_verifier(setting):
             words = options.get(FORBIDDEN) or []
             if context.verifier is None:
@@ -150,18 +154,26 @@ def arguments(
     return given
 
 
+def _own(config: Any, context: Context, where: str) -> Objective | None:
+    """The reward that a guidance obeys in place of that of the run."""
+    if context.reward is None:
+        raise GuidanceError(f"{where} names a reward of its own, {config!r}, and there is no domain that could give it")
+    return context.reward(config)
+
+
 def check(kind: Callable[..., Any], options: Mapping[str, Any], where: str, place: str = "") -> None:
     """Raise ValueError for settings of a method that it has not, that are missing or of a wrong type; reads no file."""
     known = configuration(kind)
+    obeys = any(is_goal(setting) for setting in registry.settings(kind))
     for name in options:
-        if name not in known:
+        if name not in known and not (obeys and name == OWN):
             raise UnknownNameError(f"setting of {where}", str(name), known)
-    for setting in registry.settings(kind):
-        if is_goal(setting) or takes_verifier(setting):
-            continue
+    own = [one for one in registry.settings(kind) if not is_goal(one) and not takes_verifier(one)]
+    for setting in own:
         if _is_given(setting, options):
             converted(setting, options[setting.name], None, f"{place}{setting.name}")
-        elif setting.required:
+    for setting in own:  # a wrong value is told before one that is missing
+        if setting.required and not _is_given(setting, options):
             raise ValueError(f"{where} needs {place}{setting.name}=, {accepted(setting)}")
     words = options.get(FORBIDDEN)
     if words is not None and not (is_listed(words) and all(isinstance(word, str) for word in words)):

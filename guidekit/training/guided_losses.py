@@ -127,8 +127,8 @@ def guided_loss(
             f"trainer.guided={made!r}; a mapping is needed, such as {{name: model_guidance, strength: 0.5}}"
         )
     name, options = made.get("name"), {key: value for key, value in made.items() if key != "name"}
-    if name not in LOSSES:
-        raise UnknownNameError("guided loss", str(name), LOSSES)
+    if not isinstance(name, str) or name not in LOSSES:
+        raise UnknownNameError("guided loss", name, LOSSES)
     known = [field.name for field in dataclasses.fields(LOSSES[name])][1:]
     for key in options:
         if key not in known:

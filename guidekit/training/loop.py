@@ -18,6 +18,7 @@ from guidekit.priors.checkpoints import load_network, read_description, save_che
 from guidekit.running.signals import Stopped, terminable
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.place import Place, claimed
+from guidekit.training.progress import progress
 from guidekit.training.quiet import quiet
 from guidekit.training.states import RecordedStates, read_state
 from guidekit.training.stopping import StopBetweenUpdates
@@ -174,7 +175,7 @@ def lightning_loop(
         logger=False,
         plugins=[RecordedStates(made)],
         enable_checkpointing=False,  # its own writes through the folder of temporary files
-        callbacks=[lightning.pytorch.callbacks.RichProgressBar(refresh_rate=20), *callbacks],
+        callbacks=[progress(trainer["steps"]), *callbacks],
         check_val_every_n_epoch=None,
         val_check_interval=trainer["validate_every"],
         num_sanity_val_steps=0,

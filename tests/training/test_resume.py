@@ -16,7 +16,7 @@ from guidekit.running.folder import OutputError
 from guidekit.running.identity import flat
 from guidekit.running.lock import LockedError
 from guidekit.running.signals import Stopped
-from guidekit.training import array_job, token_job
+from guidekit.training import array_job, progress, token_job
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.place import Place, claimed
 from guidekit.training.states import KEY, read_state
@@ -232,3 +232,12 @@ def test_outputs_that_cannot_be_written_are_refused_before_anything_is_done(tmp_
     with pytest.raises((ValueError, OSError), match=said), claimed(str(tmp_path / name), "auto", False):
         pytest.fail("it was not refused")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.safetensors"]
+
+
+def test_a_file_gets_lines_where_a_terminal_has_a_bar(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0)
+    fit, data, trainer = sequences()
+    fit(data, trainer, Place(tmp_path / "prior.safetensors"), None, 3)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("update ")]
+    assert told[0].startswith(f"update 1 of {STEPS}, train loss ")
+    assert any("update 4 of 12" in line and "val loss" in line for line in told)
