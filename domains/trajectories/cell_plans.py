@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,9 +19,34 @@ from guidekit.samples import Samples
 from . import Trajectories, files, metrics
 from .cell_preparation import LONGEST, prepare_cells
 from .cell_prior import CellPrior
-from .cells import CellCodec
-from .mazes import Maze
-from .rewards import Executed
+from .cells import CellCodec, Passable
+from .mazes import Maze, lengths
+from .obstacles import obstructed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExecutedString:
+    """What comes of a path under the controller, a black box: 1 for arriving, .5 less where a wall was touched.
+
+    A hundredth is taken off for every cell of length, so that of two that arrive the shorter is better.
+
+    Args:
+        radius: cells from the goal within which it has arrived, and stayed.
+        maze: with its walls.
+    """
+
+    radius: float = 0.3
+    maze: Maze | None = None
+    name: ClassVar[str] = "executed"
+    floor: ClassVar[float | None] = None
+    temperature: ClassVar[float] = 0.1
+
+    def __call__(self, path: np.ndarray) -> float:
+        """One path (n, 2) in, one number out."""
+        assert self.maze is not None, "made by the domain, which knows the maze"
+        run = metrics.executed(self.maze, [path])
+        good = float(metrics.arrived(run, path[None, -1], self.radius)[0])
+        return good - 0.5 * float(run.touched[0]) - 0.01 * float(lengths(path[None])[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +59,30 @@ class Cells(Trajectories):
 
     name = "cells"
     assets = Path(__file__).parent / "assets" / "cells"
-    kinds = {Executed.name: Executed}
+    kinds = {ExecutedString.name: ExecutedString}
     job = "token_job"
 
     @property
     def codec(self) -> CellCodec:  # type: ignore[override]
         """Of paths through the maze."""
         return CellCodec(self.ground, LONGEST.get(self.ground.name, len(self.ground.cells)))
+
+    def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> CellCodec:  # type: ignore[override]
+        """See `Domain.codec_for`: as many cells as the prior's states have."""
+        found = tuple(description.get("maze", ()))
+        through = obstructed(Maze(description["dataset"], found), self.obstacles) if found else self.ground
+        return CellCodec(through, prior.event_shape[0])
+
+    def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> Passable:  # type: ignore[override]
+        """What finds the first cell that does not follow the one before it, or that obstacles cut off.
+
+        Raises:
+            ValueError: something is forbidden by name.
+        """
+        if forbidden:
+            raise ValueError(f"forbidden={list(forbidden)}: what plans must avoid is said by domain.obstacles=")
+        codec = getattr(prior, "codec", None)
+        return Passable(codec if isinstance(codec, CellCodec) else self.codec)
 
     def load_prior(self, name: str = "default") -> CellPrior:  # type: ignore[override]
         """See `Domain.load_prior`; the maze is that of the checkpoint.
@@ -54,10 +96,10 @@ class Cells(Trajectories):
             made.network, made.process.vocab_size, made.length_counts, None, made.card, made.temperature, made.process
         )
         prior.name, prior.dataset, prior.made = made.name, made.dataset, made.made
-        through = Maze(found["dataset"], tuple(found["maze"]))
+        prior.codec = self.codec_for(prior, found)
+        through = prior.codec.maze
         if self.maze is not None and through.rows != self.ground.rows:
             raise ValueError(f"{prior.name} is of maze {through.name}, not of domain.maze={self.maze}; leave it out")
-        prior.codec = CellCodec(through, prior.event_shape[0])
         return prior
 
     def through(self, prior: Prior | None) -> Maze:
@@ -67,7 +109,7 @@ class Cells(Trajectories):
 
     def bind(self, function: Any, name: str | None = None, workers: int = 0, timeout: float | None = 60.0) -> Objective:
         """See `Domain.bind`; rewards of this domain are told the maze."""
-        if isinstance(function, Executed):
+        if isinstance(function, ExecutedString):
             function = dataclasses.replace(function, maze=self.ground)
         return Domain.bind(self, function, name, workers, timeout)
 

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from guidekit.processes.automata import Automaton
 
 from .codec import PathError
-from .mazes import FREE, WALL, Maze, evenly
+from .detours import GRID, LOOKED, ROOMS, detour
+from .mazes import FREE, WALL, Maze, evenly, least_clearance
+from .obstacles import Obstructed
 from .routes import Roadmap
 
 OFFSET, ROOM = 0.15, 0.1
@@ -128,11 +131,63 @@ class CellCodec:
         """The shortest path (n, 2) from start to goal within the corridor of cells; None where none has room."""
         route = _corridor(self.maze, frozenset(ids.tolist()))
         passed = route.routes(start[None], goal[None])[0]
-        if passed is None:
-            return None
         if np.linalg.norm(start - goal) < 1e-6:  # a path has two points, and a direction
             goal = start + 1e-3
-        return np.concatenate([start[None], route.nodes[passed].reshape(-1, 2), goal[None]])
+        if passed is None:
+            return None
+        taut = np.concatenate([start[None], route.nodes[passed].reshape(-1, 2), goal[None]])
+        if not self.obstacles or least_clearance(taut[None], route.maze.distance, 40)[0] >= LOOKED:
+            return taut
+        return detour(route.maze, start, goal)
+
+    @property
+    def obstacles(self) -> bool:
+        """Whether the maze has some."""
+        return bool(getattr(self.maze, "obstacles", ()))
+
+    def blocked_at(self, ids: np.ndarray) -> int:
+        """Place of the first cell of a sequence (L,) that cannot be reached through those before it; -1 without one."""
+        for place in range(1, len(ids)):
+            if not self.adjacent[ids[place - 1], ids[place]]:
+                return place
+        if not self.obstacles:
+            return -1
+        for place in range(1, len(ids)):
+            if ids[place] != ids[place - 1] and not _passable(self.maze, tuple(ids[: place + 1].tolist())):
+                return place
+        return -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Passable:
+    """A verifier of cells: the first that does not follow the one before it, or that obstacles cut off from the start.
+
+    Args:
+        codec: of the cells, with the obstacles in its maze.
+    """
+
+    codec: CellCodec
+
+    def __call__(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `guidekit.objectives.verifiers`."""
+        rows, inverse = torch.unique(tokens, dim=0, return_inverse=True)
+        first = torch.tensor([self.codec.blocked_at(ids) for ids in rows.cpu().numpy()], device=tokens.device)[inverse]
+        return first, torch.where(first < 0, -1, first + 1)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _passable(maze: Maze, ids: tuple[int, ...]) -> bool:
+    """Whether a ball gets from the first of some cells to the last one through them."""
+    world = _corridor(maze, frozenset(ids)).maze
+    place = (np.arange(GRID) + 0.5) / GRID
+    x, y = np.meshgrid(*((np.arange(size)[:, None] + place).ravel() for size in maze.size))
+    regions, _ = ndimage.label(world.distance(np.stack([x, y], -1)) >= ROOMS[-1], np.ones((3, 3)))
+
+    def within(cell: int) -> set[int]:
+        column, row = np.floor(maze.cells[cell]).astype(int) * GRID
+        return set(regions[row : row + GRID, column : column + GRID].ravel().tolist()) - {0}
+
+    return bool(within(ids[0]) & within(ids[-1]))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -150,4 +205,7 @@ def _corridor(maze: Maze, ids: frozenset[int]) -> Roadmap:
                 for side in sides:
                     open_[side] = True
     rows = tuple("".join(FREE[0] if free else WALL for free in row) for row in open_)
-    return Roadmap(Maze(f"corridor of {maze.name}", rows), OFFSET, ROOM)
+    corridor = Maze(f"corridor of {maze.name}", rows)
+    if getattr(maze, "obstacles", ()):
+        corridor = Obstructed(corridor.name, rows, maze.obstacles)  # type: ignore[attr-defined]
+    return Roadmap(corridor, OFFSET, ROOM)

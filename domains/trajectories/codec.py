@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .mazes import Maze, evenly
+from .detours import LOOKED, repaired
+from .mazes import Maze, evenly, least_clearance
 
 
 class PathError(ValueError):
@@ -68,6 +69,24 @@ class PathCodec:
                 )
             made.append(self.unit(points if len(points) == self.knots else evenly(points, self.knots)).T)
         return torch.from_numpy(np.stack(made)).float()
+
+    def repaired(self, states: Tensor) -> tuple[Tensor, list[bool], list[bool]]:
+        """States (B, 2, K) with detours where paths run too near to walls or obstacles, for `Repair`.
+
+        Returns:
+            the states, which of them were too near, and which still are because there is no way.
+        """
+        paths = self.cells(states.detach().double().cpu()).numpy()
+        new, before, after = states.clone(), [], []
+        for row, path in enumerate(paths):
+            broken = not np.isfinite(path).all() or least_clearance(path[None], self.maze.distance)[0] < LOOKED
+            before.append(bool(broken))
+            after.append(False)
+            if broken and np.isfinite(path[[0, -1]]).all():
+                path = np.where(np.isfinite(path), path, path[0])
+                mended, clear = repaired(self.maze, path)
+                new[row], after[row] = torch.from_numpy(self.unit(mended).T).to(new), not clear
+        return new, before, after
 
     def decode(self, states: Tensor) -> list[np.ndarray | None]:
         """Paths (K, 2) in cells, None where a number is not finite or the path leaves the maze.

@@ -25,10 +25,12 @@ from .animation import animated
 from .codec import PathCodec
 from .demonstrations import demonstrate
 from .mazes import Maze, maze
+from .obstacles import obstructed
 from .planning import drive
 from .preparation import prepare
 from .prior import PathPrior
 from .rewards import REWARDS, PathReward
+from .tables import Layout
 from .tracking import TIME_STEP
 
 ASSETS = Path(__file__).parent / "assets"
@@ -44,12 +46,20 @@ class Trajectories(Domain):
 
     Args:
         maze: "u", "medium", "large", "giant", or a text file; None is that of the prior.
+        obstacles: what is on no map and stands in the maze, see `obstacles.obstructed`.
+        columns: of tables of users: {path: ..., t: ..., x: ..., y: ...}; None is these names.
+        cell: length of a cell in the unit of users' files.
+        origin: the upper left corner of the maze in the unit of users' files.
 
     Raises:
-        UnknownNameError, MazeError: no such maze.
+        UnknownNameError, MazeError: no such maze, or no obstacle.
     """
 
     maze: str | None = None
+    obstacles: str | Sequence[Sequence[float]] | None = None
+    columns: Mapping[str, str] | None = None
+    cell: float = 1.0
+    origin: tuple[float, float] = (0.0, 0.0)
     name = "trajectories"
     objects = "paths"
     suffix = ".npz"
@@ -60,7 +70,7 @@ class Trajectories(Domain):
     def __post_init__(self) -> None:
         """Refuse what is no maze, and a lack of libraries."""
         require(self.name, "scipy")
-        self.ground  # noqa: B018  fail here, not after sampling
+        self.ground, self.layout  # noqa: B018  fail here, not after sampling
 
     @property
     def default(self) -> str:
@@ -69,8 +79,13 @@ class Trajectories(Domain):
 
     @functools.cached_property
     def ground(self) -> Maze:
-        """The maze that is meant."""
-        return maze(self.maze or FIRST)
+        """The maze that is meant, with its obstacles."""
+        return obstructed(maze(self.maze or FIRST), self.obstacles)
+
+    @property
+    def layout(self) -> Layout:
+        """Of users' files."""
+        return Layout.of(self.columns, self.cell, self.origin)
 
     @property
     def codec(self) -> PathCodec:
@@ -79,7 +94,11 @@ class Trajectories(Domain):
 
     def checkpoint(self, name: str) -> Path:
         """See `Domain.checkpoint`; says how to make a prior of a maze that ships without one."""
-        if name == "default" and self.assets is not None and not (self.assets / f"{self.default}.safetensors").is_file():
+        if (
+            name == "default"
+            and self.assets is not None
+            and not (self.assets / f"{self.default}.safetensors").is_file()
+        ):
             raise ValueError(
                 f"no prior of maze {self.default} ships: guidekit train domain={self.name} domain.maze={self.default} "
                 f"output=mine.safetensors makes one, for prior=mine.safetensors; there are {', '.join(self.priors())}"
@@ -89,7 +108,7 @@ class Trajectories(Domain):
     def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> PathCodec:
         """See `Domain.codec_for`: as many knots as the prior's states have."""
         found = tuple(description.get("maze", ()))
-        through = Maze(description["dataset"], found) if found else self.ground
+        through = obstructed(Maze(description["dataset"], found), self.obstacles) if found else self.ground
         return PathCodec(through, prior.event_shape[-1])
 
     def load_prior(self, name: str = "default") -> PathPrior:
@@ -131,11 +150,13 @@ class Trajectories(Domain):
         if column is not None:
             raise ValueError(f"column={column!r}: paths are read from the columns path, x and y")
         path = Path(path)
-        return Dataset(files.read_paths(path / "samples.npz" if path.is_dir() else path))
+        if path.is_dir():  # of a run: in cells
+            return Dataset(files.read_paths(path / "samples.npz"))
+        return Dataset(files.read_paths(path, self.layout))
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """See `preparation.prepare`."""
-        prepare(path, data, trainer, self.ground)
+        prepare(path, data, trainer, self.ground, self.layout)
 
     def evaluate(
         self,

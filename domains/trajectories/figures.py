@@ -16,7 +16,7 @@ from guidekit.reporting.panels import DPI, FAINT, INK, LITERAL
 from .mazes import Maze
 from .metrics import executed
 
-GOOD, BAD, WALLS = "#2f6fb3", "#c0392b", "#d9d9d9"
+GOOD, BAD, WALLS, OBSTACLES = "#2f6fb3", "#c0392b", "#d9d9d9", "#e0a84a"
 MOST = 40
 """Paths of a panel."""
 
@@ -41,6 +41,8 @@ def draw(maze: Maze, panels: Sequence[tuple[str, Sequence[np.ndarray], Sequence[
         FigureCanvasAgg(figure)
         for axes, (title, paths, clean) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             axes.imshow(maze.walls, cmap="Greys", vmin=0, vmax=3, extent=(0, width, height, 0), interpolation="nearest")
+            for each in getattr(maze, "obstacles", ()):
+                axes.add_patch(_patch(each))
             shown = list(zip(paths, clean, strict=True))[:MOST]
             runs: Any = executed(maze, [each for each, _ in shown]).positions if shown else []
             for (each, good), run in zip(shown, runs, strict=True):
@@ -58,6 +60,17 @@ def draw(maze: Maze, panels: Sequence[tuple[str, Sequence[np.ndarray], Sequence[
         stream = io.BytesIO()
         figure.savefig(stream, format="png", bbox_inches="tight", pad_inches=0.08)
     write_atomic(path, stream.getvalue())
+
+
+def _patch(obstacle: Sequence[float]) -> Any:
+    """A disc or a box that is on no map."""
+    from matplotlib.patches import Circle, Rectangle
+
+    looks = {"facecolor": OBSTACLES, "edgecolor": "none", "zorder": 0.5}
+    if len(obstacle) == 3:
+        return Circle((obstacle[0], obstacle[1]), obstacle[2], **looks)
+    left, top, right, bottom = obstacle
+    return Rectangle((left, top), right - left, bottom - top, **looks)
 
 
 def titled(name: str, clean: Sequence[bool], values: Sequence[float], label: str) -> str:

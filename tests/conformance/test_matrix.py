@@ -20,7 +20,9 @@ from guidekit.core.state import leaves
 from guidekit.guidance.contrast.linear_ag import LinearCoefficients
 from guidekit.guidance.contrast.linear_cfg import LinearModel
 from guidekit.guidance.starts.refined_noise import Refiner
-from guidekit.domains.trajectories import PathPrior
+from guidekit.domains.trajectories import PathPrior, maze
+from guidekit.domains.trajectories.cell_prior import CellPrior
+from guidekit.domains.trajectories.cells import CellCodec
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.installed import domain_names, load_domain
 from guidekit.networks import DilatedConvolution, SequenceTransformer, TemporalUNet, UNet, ValueNetwork
@@ -156,6 +158,14 @@ def trajectories():
     return prior, domain.rewards.make("through", point=(3.5, 2.5))
 
 
+def cells():
+    """A tiny untrained prior of paths as cells of a maze that is told start and goal, with a black box as reward."""
+    torch.manual_seed(0)
+    prior = CellPrior(SequenceTransformer(7, 8, width=16, depth=1, heads=2), 7, [0] * 8 + [1], None)
+    prior.codec = CellCodec(maze("u"), 8)
+    return prior, load_domain("cells", maze="u").rewards["executed"]
+
+
 def chorales():
     """A tiny untrained conditional prior of two-channel piano rolls, with a user's network as reward."""
     return pictures((2, 8, 8), ["major", "minor"])
@@ -172,9 +182,10 @@ def pictures(shape, classes):
 
 DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins, "images": images}
 DOMAINS |= {"audio": audio, "chorales": chorales, "inverse": inverse, "trajectories": trajectories}
+DOMAINS |= {"cells": cells}
 ANALYTIC = {make.__name__: make for make in (mixture, gaussian, flow, masked_chain, uniform_chain)}
 COLUMNS = {**DOMAINS, **ANALYTIC, "positions_and_types": positions_and_types}
-TOKENS = ("molecules", "dna", "proteins", "masked_chain", "uniform_chain")
+TOKENS = ("molecules", "dna", "proteins", "cells", "masked_chain", "uniform_chain")
 PICTURES = ("images", "audio", "chorales", "inverse")
 REALS = (*PICTURES, "trajectories", "mixture", "gaussian", "flow")
 PARTS = ("positions_and_types",)
@@ -200,7 +211,7 @@ def measured(prior):
 
 
 def condition_of(prior):
-    if isinstance(prior, PathPrior):
+    if isinstance(prior, PathPrior | CellPrior):
         return {"start": [1.5, 1.5], "goal": [1.5, 3.5]}
     return None if prior.null_condition is None else 0
 
@@ -354,6 +365,8 @@ CHECKED = [
     (["slcd", "minority"], PARTS, "trained on"),
     (["masked_input"], REALS, "was not made to be told"),
     (["input_adaptation"], PARTS, "takes states of real numbers alone"),
+    (["grammar"], ["molecules", "dna", "masked_chain"], "has a codec without one"),
+    (["repair"], [column for column in COLUMNS if column != "trajectories"], "asks the prior's codec to mend samples"),
     (["field_correction"], ["mixture"], "needs a Gaussian field"),
     (["freedom", "geoguide", "lgd", "tfg", "dreamguider"], ["dna"], "tokens of this prior .* have none"),
 ]
