@@ -17,12 +17,12 @@ import guidekit as gk
 from guidekit import registry
 from guidekit.core.requirements import Fact, suits
 from guidekit.core.state import leaves
-from guidekit.guidance.contrast.linear_ag import LinearCoefficients
-from guidekit.guidance.contrast.linear_cfg import LinearModel
-from guidekit.guidance.starts.refined_noise import Refiner
 from guidekit.domains.trajectories import PathPrior, maze
 from guidekit.domains.trajectories.cell_prior import CellPrior
 from guidekit.domains.trajectories.cells import CellCodec
+from guidekit.guidance.contrast.linear_ag import LinearCoefficients
+from guidekit.guidance.contrast.linear_cfg import LinearModel
+from guidekit.guidance.starts.refined_noise import Refiner
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.installed import domain_names, load_domain
 from guidekit.networks import DilatedConvolution, SequenceTransformer, TemporalUNet, UNet, ValueNetwork
