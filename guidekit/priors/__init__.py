@@ -10,6 +10,7 @@ from guidekit.priors.gaussian_field import GaussianField
 from guidekit.priors.graphs import GraphPrior
 from guidekit.priors.informed_field import InformedField
 from guidekit.priors.neural import NeuralGaussian
+from guidekit.priors.random_graphs import RandomGraphs, block_model, erdos_renyi
 from guidekit.priors.reflected import BoxHistogram
 
 __all__ = [
@@ -24,5 +25,8 @@ __all__ = [
     "NeuralGaussian",
     "PositionsAndTypes",
     "Prior",
+    "RandomGraphs",
+    "block_model",
+    "erdos_renyi",
     "from_denoiser",
 ]
