@@ -26,7 +26,7 @@ ABSORBING = Kinds(pinned=ABSENT, kinds=(0, 0, 1, 1), laws=((0, 1, 0, 0), (0, 0, 
 class RandomGraphs(Prior):
     """Graphs of N nodes with independent edges of known probabilities.
 
-    A state is (B, L) as in `GraphPrior`, with one type of nodes and one of edges: 1, and 2 for "no edge", 3 for an edge.
+    A state is (B, L) as in `GraphPrior`, with one type of nodes (1) and one of edges: 2 is "no edge", 3 an edge.
 
     Args:
         probabilities: of the edges, (N, N) symmetric between 0 and 1; the diagonal does not matter.

@@ -71,8 +71,8 @@ CASES = {
     "d_cbg, absorbing": (lambda value: g.DCBG(value=value), Ancestral(), "absorbing"),
     "d_cbg, first order": (lambda value: g.DCBG(value=value, first_order=True), Ancestral(), "marginal"),
     "predictor, insertion": (lambda value: g.PredictorGuidance(value=value), Insertion(margin=3.0), "absorbing"),
-    "predictor, first order": (lambda value: g.PredictorGuidance(value=value, first_order=True), Ancestral(), "marginal"),
-}  # fmt: skip
+    "first order": (lambda value: g.PredictorGuidance(value=value, first_order=True), Ancestral(), "marginal"),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
