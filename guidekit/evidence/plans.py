@@ -56,7 +56,7 @@ def says(name: str, plain: float, guided: float) -> str:
     return (
         f"Plans through the maze {name}, executed by a controller on 100 pairs of start and goal a seed: the ball"
         f" arrives within .3 cells and stays {plain:.0%} of the time with unguided plans, {guided:.0%} with one plan"
-        " and the cost of walls, always with the best of 4, of which 96 % touch no wall and whose length is at most 1.10 of"
-        " the shortest way; replanned every 20 control steps, 99 %. Seeds are of pairs and plans; the prior was trained"
-        " once."
+        " and the cost of walls, always with the best of 4, of which 96 % touch no wall and whose length is at most"
+        " 1.10 of the shortest way; replanned every 20 control steps, 99 %. Seeds are of pairs and plans; the prior"
+        " was trained once."
     )
