@@ -78,9 +78,11 @@ RECOMMENDED: Mapping[str, tuple[Solver, ...]] = {
         Solver("diffpir", {"weight": 2.0, "zeta": 0.5}, ANCESTRAL, "weight=2 zeta=0.5, levels to .02"),
     ),
     "dps": (Solver("dps", sampler=ANCESTRAL), Solver("dps", {"loss": "norm"}, ANCESTRAL, "loss=norm")),
+    "lgd": (Solver("lgd", {"loss": "residual"}, variant="loss=residual"),),
     "pigdm": (Solver("pigdm", sampler=DPMSolver(eta=1.0, times=GRID)),),
     "pnp_dm": (Solver("pnp_dm"), Solver("pnp_dm", {"calls": 5}, variant="calls=5")),
     "replacement": (Solver("replacement", sampler=ANCESTRAL),),
+    "universal": (Solver("universal", {"loss": "residual"}, variant="loss=residual"),),
 }
 """Solvers by the name of their guidance, where defaults and second-order steps are not all that is to be judged."""
 

@@ -265,11 +265,11 @@ def test_universal_forward_is_the_score_plug_and_backward_solves_least_squares()
             seen.append((population.predict(), population.state))
             return inner(population, step)
 
-    run(prior, gk.chain(g.UniversalGuidance(LIKELIHOOD, 1.0), Spy()), 1)
+    run(prior, gk.chain(g.UniversalGuidance(LIKELIHOOD, 0.5), Spy()), 1)
     prediction, x = seen.pop()
     plain = prior.predict(x, 1.0)
     leaf = x.clone().requires_grad_()
-    score = plain.score + through(nats, leaf, prior.predict(leaf, 1.0).mean)
+    score = plain.score + 0.5 * through(nats, leaf, prior.predict(leaf, 1.0).mean)
     torch.testing.assert_close(prediction.score, score, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(prediction.a * prediction.mean + prediction.s * prediction.noise, x)
     run(prior, gk.chain(g.UniversalGuidance(LIKELIHOOD, 0.0, 200, 0.05), Spy()), 1)
@@ -648,3 +648,15 @@ def test_tokens_are_refused_what_needs_noise_or_weights():
         gk.sample(prior, gk.chain(GradientGuidance(reward), g.FKSteering(reward, 1.0)), 2, 4, particles=2)
     result = gk.sample(prior, GradientGuidance(reward, every=2), 2, 6, sampler="ancestral")
     assert result.ledger.value_calls == 3 * 2
+
+
+@pytest.mark.parametrize("make", [g.GradientGuidance, g.LGD, g.UniversalGuidance])
+def test_steps_in_nats_that_the_noise_does_not_bear_are_refused_with_those_that_are_safe(make):
+    """|A| = 2 and noise .1: the safe scale is .0025, and 400 times it diverges."""
+    prior = gk.priors.Gaussian(torch.zeros(2), 1.0, gk.processes.EDM())
+    sharp = gk.objectives.LinearGaussian(torch.tensor([[2.0, 0.0]]), torch.ones(1), 0.1)
+    with pytest.raises(gk.GuidanceError, match=r"steps of scale 1 are 400 times too long.*scale=0.0025 is safe"):
+        gk.sample(prior, make(sharp), 2, 10)
+    safe = gk.sample(prior, make(sharp, 0.0025), 200, 20).samples
+    assert 0.0 < float(safe[:, 0].mean()) < 0.6 and float(safe.std()) < 1.2  # the posterior has .5
+    gk.sample(prior, gk.chain(make(sharp), gk.guidance.FKSteering(sharp, 1.0)), 1, 4, particles=4)  # kernels are tilted

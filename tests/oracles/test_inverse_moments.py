@@ -465,3 +465,16 @@ def test_coupled_sampling_without_a_measurement_is_plain_sampling():
     nothing = gk.objectives.GaussianLikelihood(Keep(torch.zeros(4, dtype=torch.bool)), torch.zeros(1, 4), 0.1)
     options = dict(num_samples=5, steps=8, sampler=Ancestral())
     assert torch.equal(gk.sample(prior, G.CDPS(nothing), **options).samples, gk.sample(prior, None, **options).samples)
+
+
+def test_pseudo_inverse_guidance_does_not_lead_past_the_measurement_where_numbers_are_correlated():
+    """64 numbers with correlation .99 and noise .3: a variance of 44 along one direction, where 1 is assumed."""
+    place = torch.arange(64)
+    prior = gk.priors.Gaussian(torch.zeros(64), 0.99 ** (place[:, None] - place).abs().float(), gk.processes.EDM())
+    likelihood = gk.objectives.LinearGaussian(torch.eye(64), torch.ones(64), 0.3)
+    x = gk.sample(prior, G.PiGDM(likelihood), 200, 20).samples
+    noisy = prior.covariance() + 0.09 * torch.eye(64)
+    mean = 1 - 0.09 * torch.linalg.solve(noisy, torch.ones(64, dtype=noisy.dtype))
+    std = (0.09 - 0.09**2 * torch.linalg.inv(noisy)).diagonal().sqrt()
+    assert float((x.mean(0) - mean).abs().max()) < 0.05  # thousands without
+    assert float((x.std(0) / std).mean()) == pytest.approx(1, abs=0.08)

@@ -24,6 +24,7 @@ from guidekit.core.state import altered, batch, cat, column, leaves, map_leaves,
 from guidekit.core.step import Step
 from guidekit.errors import UnknownNameError
 from guidekit.guidance.gradient.ascent import Ascent, ascend
+from guidekit.guidance.gradient.losses import check_bearable
 from guidekit.guidance.gradient.places import clean_slopes, displaced, each
 from guidekit.guidance.gradient.rules import Rule, Spot, rule_of
 from guidekit.guidance.gradient.smoothing import Smoothing, smoothed
@@ -68,7 +69,8 @@ class GradientGuidance(Guidance[Any]):
     Args:
         objective: of clean states, to be increased; differentiable.
         scale: displacement per unit of gradient: a number, a function of t or an `Averaged`; where it is 0 no gradient
-            is taken and no graph is built.
+            is taken and no graph is built. A likelihood as it is, in nats, needs one of about noise^2 / |A|^2, and more
+            than 64 times that is refused.
         twist: objective in nats that tilts kernels where particles are weighed; None is scale * objective.
         every: a gradient is taken in every so many steps.
         window: (from, to) times within which it is.
@@ -134,20 +136,28 @@ class GradientGuidance(Guidance[Any]):
         return (self.objective,) if self.twist is None else (self.objective, self.twist)
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """What looks at clean states must have them, and tokens have neither lengths nor noise to be moved by."""
+        """What looks at clean states must have them, and tokens have neither lengths nor noise to be moved by.
+
+        Steps in nats must suit the noise of the measurement.
+        """
         looks_at = self.objective.on
         if self.source != "noisy" and looks_at != "clean" and (self.ascent or self.source == "frozen"):
             raise GuidanceError(f"{self.name} moves clean estimates; {self.objective.name} looks at {looks_at} ones")
         if self.source == "noisy" and looks_at != "noisy":
             raise GuidanceError(f"{self.name} needs a value of noisy states; {self.objective.name} looks at {looks_at}")
+        weighed = any(Fact.WEIGHTS in member.provides for member in members)
         if Fact.FLOW in prior.provides:
+            rates = (self.scale, 0.0 if self.ascent is None else self.ascent.rate)
+            told = [rate for rate in rates if isinstance(rate, float)]
+            if Fact.WHOLE in prior.provides and not weighed and self.source != "noisy":
+                check_bearable(self, self.objective, prior, max(told, key=abs, default=0.0))
             return
         if looks_at != "clean" or self.rule or self.smoothing:
             raise GuidanceError(
                 f"{self.name} measures its steps by the noise of real-valued states, and tokens of this prior "
                 f"({prior.name}) have none: use guidance=gradient, guidance=universal or guidance=dcbg"
             )
-        if any(Fact.WEIGHTS in member.provides for member in members):
+        if weighed:
             raise GuidanceError(
                 f"{self.name} tilts what is believed of tokens, which no weight makes up for: use DCBG inside a filter"
             )

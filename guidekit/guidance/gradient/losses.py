@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import Fact
@@ -20,6 +21,9 @@ from guidekit.objectives.reward import objective_of
 
 ROUNDS, CLOSE = 60, 1e-4
 """Most rounds of a power iteration, and the relative change at which it ends."""
+
+MOST = 64
+"""So many times longer than safe steps may be: those of a measurement with noise 1 / 8 of a prior of unit size."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,6 +111,29 @@ def operator_size(likelihood: GaussianNoise, states: State) -> float:
                 break
             before = size
     return math.sqrt(size) or 1.0
+
+
+def check_bearable(guidance: Guidance, objective: Objective, prior: Prior, strength: float) -> None:
+    """Refuse log p(y | x_0) of a linear measurement in steps that are many times too long for its noise.
+
+    Its gradient grows with 1 / noise^2, and steps of noise^2 / |A|^2 are the longest that never overshoot what is
+    measured; a few times that come back where the prior pulls, many diverge.
+
+    Raises:
+        GuidanceError: with the scale that is safe.
+    """
+    if not isinstance(objective, GaussianNoise) or not (objective.std > 0).all():
+        return
+    if not isinstance(objective, LinearGaussian) and not getattr(getattr(objective, "operator", None), "linear", False):
+        return
+    noise, size = float(objective.std.min()), operator_size(objective, torch.zeros(1, *prior.event_shape))
+    safe = (noise / size) ** 2
+    if abs(strength) > MOST * safe:
+        raise GuidanceError(
+            f"{guidance.name} climbs {objective.name} in nats: with noise {noise:.3g} steps of scale {strength:g} are "
+            f"{strength / safe:,.0f} times too long and diverge; scale={safe:.2g} is safe, and so is guidance=dps, or "
+            "guidance=mmps for a posterior"
+        )
 
 
 def _normal_matrix(operator: Any, x: Tensor) -> Tensor:
