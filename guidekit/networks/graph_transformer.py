@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from guidekit.interventions.sites import Site, Sited
 from guidekit.networks.conditioning import Conditioning
 from guidekit.networks.graph_features import POWERS, features
 from guidekit.networks.graph_layout import Triangle
@@ -17,8 +18,10 @@ MOST_NODES = 1024
 """Of a graph, whose pairs are all looked at."""
 
 
-class GraphBlock(nn.Module):
+class GraphBlock(nn.Module, Sited):
     """Attention between nodes with a bias and a gate from pairs, then pairs updated from their two nodes.
+
+    It has no sites: its attention is gated, its outputs are several, and rows of a batch are its second axis.
 
     Args:
         width, pair_width, heads: of nodes, of pairs, of attention.
@@ -45,6 +48,10 @@ class GraphBlock(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
+
+    def sites(self) -> Sequence[Site]:
+        """See `Sited.sites`: one without ports, which is none."""
+        return [Site("", {})]
 
     def forward(
         self, h: Tensor, e: Tensor, y: Tensor, there: Tensor, shut: Tensor, triangle: Triangle

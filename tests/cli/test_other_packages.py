@@ -181,5 +181,5 @@ def test_listing_looks_at_entry_points_and_imports_nothing_of_them(beside, monke
     monkeypatch.setattr(metadata.EntryPoint, "load", lambda point: pytest.fail(f"{point.name} was loaded"))
     assert "nudge" in registry.entries("guidance") and "dots" in groups.group_choices("domain")
     assert {"far", "heavy"} <= set(groups.group_choices("reward"))
-    shipped = {"audio", "cells", "chorales", "dna", "images", "inverse", "molecules", "proteins", "trajectories"}
+    shipped = {"audio", "cells", "chorales", "dna", "graphs", "images", "inverse", "molecules", "proteins", "trajectories"}
     assert catalog.shipped()["domains"].keys() == shipped

@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import networkx as nx
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ import guidekit as gk
 from guidekit import registry
 from guidekit.core.requirements import Fact, suits
 from guidekit.core.state import leaves
+from guidekit.domains.graphs import GraphCodec
 from guidekit.domains.trajectories import PathPrior, maze
 from guidekit.domains.trajectories.cell_prior import CellPrior
 from guidekit.domains.trajectories.cells import CellCodec
@@ -25,10 +27,19 @@ from guidekit.guidance.contrast.linear_cfg import LinearModel
 from guidekit.guidance.starts.refined_noise import Refiner
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.installed import domain_names, load_domain
-from guidekit.networks import DilatedConvolution, SequenceTransformer, TemporalUNet, UNet, ValueNetwork
+from guidekit.networks import (
+    DilatedConvolution,
+    GraphTransformer,
+    SequenceTransformer,
+    TemporalUNet,
+    UNet,
+    ValueNetwork,
+)
 from guidekit.objectives import ForbiddenWords, GaussianLikelihood, ObjectReward, Reward
 from guidekit.objectives.operators.masks import Keep
 from guidekit.objectives.operators.resampling import BlockMean
+from guidekit.priors import GraphPrior
+from guidekit.priors.descriptions import process_from
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
 from guidekit.priors.tokens import TokenPrior
@@ -36,6 +47,7 @@ from guidekit.running.kinds import members
 from guidekit.running.settings import is_goal, takes_verifier
 from guidekit.sampling import chosen_sampler
 from guidekit.testing import check_guidance
+from guidekit.training.graph_transitions import transitions
 from guidekit.training.trunks import shared_trunk, small_trunk
 
 VOCABULARY, STEPS, SAMPLES = 9, 4, 3
@@ -166,6 +178,23 @@ def cells():
     return prior, load_domain("cells", maze="u").rewards["executed"]
 
 
+def graphs():
+    """A tiny untrained conditional prior of graphs whose edges are absorbed, with a reward that has a gradient."""
+    torch.manual_seed(0)
+    codec = GraphCodec(5)
+    network = GraphTransformer(5, 1, 1, width=16, pair_width=8, depth=1, heads=2, global_width=8, labels=[2])
+    tokens = codec.encode([nx.path_graph(4), nx.cycle_graph(5)]).numpy()
+    described = {
+        "process": transitions("absorbing", codec.vocabulary.described(), tokens),
+        "vocab_size": 4,
+        "pad_id": 0,
+    }
+    labels = [Label("triangles", ["few", "many"])]
+    prior = GraphPrior(network, process_from(described), [0, 0, 0, 1, 2, 1], labels=labels)
+    prior.codec = codec
+    return prior, load_domain("graphs").rewards["expected_edges"]
+
+
 def chorales():
     """A tiny untrained conditional prior of two-channel piano rolls, with a user's network as reward."""
     return pictures((2, 8, 8), ["major", "minor"])
@@ -182,10 +211,10 @@ def pictures(shape, classes):
 
 DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins, "images": images}
 DOMAINS |= {"audio": audio, "chorales": chorales, "inverse": inverse, "trajectories": trajectories}
-DOMAINS |= {"cells": cells}
+DOMAINS |= {"cells": cells, "graphs": graphs}
 ANALYTIC = {make.__name__: make for make in (mixture, gaussian, flow, masked_chain, uniform_chain)}
 COLUMNS = {**DOMAINS, **ANALYTIC, "positions_and_types": positions_and_types}
-TOKENS = ("molecules", "dna", "proteins", "cells", "masked_chain", "uniform_chain")
+TOKENS = ("molecules", "dna", "proteins", "cells", "graphs", "masked_chain", "uniform_chain")
 PICTURES = ("images", "audio", "chorales", "inverse")
 REALS = (*PICTURES, "trajectories", "mixture", "gaussian", "flow")
 PARTS = ("positions_and_types",)
@@ -355,20 +384,23 @@ CHECKED = [
     ),
     (["linear_ag"], ["inverse"], "needs a conditional prior"),
     (["pag", "seg", "tpg", "nag", "s_cfg"], ["dna"], "no .* sites? in this network"),
+    (["pag", "seg", "tpg", "nag", "s_cfg", "s2_guidance", "stg"], ["graphs"], "no .* sites? in this network"),
     (["nag"], ["proteins", "trajectories", *PICTURES], "no cross_attention site in this network"),
     (["s_cfg"], [*ANALYTIC, *PARTS], "finds no attention in this prior"),
-    (["nos"], CHAINS, "moves a network's features, and this prior"),
+    (["nos"], ("graphs", *CHAINS), "moves a network's features, and this prior"),
     (["personalization"], [*ANALYTIC, *PARTS], "weights are interpolated between networks"),
     (["tsg"], ["molecules", "dna", "masked_chain"], "ignores the time"),
-    (["tag"], [*(column for column in COLUMNS if column not in ("dna", *CHAINS))], "is a black box: use"),
+    (["tag"], [*(column for column in COLUMNS if column not in ("dna", "graphs", *CHAINS))], "is a black box: use"),
     (["time_travel", "restart"], ["molecules", "dna", "masked_chain"], "keeps a time for every row"),
     (["slcd", "minority"], PARTS, "trained on"),
     (["masked_input"], REALS, "was not made to be told"),
     (["input_adaptation"], PARTS, "takes states of real numbers alone"),
+    (["path"], ["graphs"], "suggests none"),
+    (["discrete_fkc"], ["graphs"], "tells reversal from added noise"),
     (["grammar"], ["molecules", "dna", "masked_chain"], "has a codec without one"),
     (["repair"], [column for column in COLUMNS if column != "trajectories"], "asks the prior's codec to mend samples"),
     (["field_correction"], ["mixture"], "needs a Gaussian field"),
-    (["freedom", "geoguide", "lgd", "tfg", "dreamguider"], ["dna"], "tokens of this prior .* have none"),
+    (["freedom", "geoguide", "lgd", "tfg", "dreamguider"], ["dna", "graphs"], "tokens of this prior .* have none"),
 ]
 """Refusals by checks beyond the facts."""
 

@@ -48,13 +48,29 @@ def test_contract():
     check_domain(Graphs(kind="community-8"), untrained(GraphCodec(8), "community-8"), steps=4, exact=False)
 
 
-def test_contract_of_molecules():
-    pytest.importorskip("rdkit")
-    domain = Graphs(kind="qm9")
-    prior = untrained(molecule_codec(("C", "O"), 4), "")
-    samples = Samples(gk.sample(prior, num_samples=6, steps=4).samples, prior)
+def test_molecules_are_written_and_drawn_as_such(tmp_path):
+    chem = pytest.importorskip("rdkit.Chem")
+    from guidekit.domains.graphs.molecules import graph_of
+
+    domain, prior = Graphs(kind="qm9"), untrained(molecule_codec(("C", "O"), 4))
+    broken = nx.complete_graph(4)
+    nx.set_node_attributes(broken, "O", "type")
+    nx.set_edge_attributes(broken, "double", "type")
+    graphs = [graph_of(chem.MolFromSmiles(text)) for text in ("CCO", "C1CO1", "C.C")]
+    samples = Samples(prior.encode([*graphs, broken]), prior)
     rows = domain.table(samples)
-    assert all((row["smiles"] == "") == (not row["valid"]) for row in rows)
+    assert [row["smiles"] for row in rows] == ["CCO", "C1CO1", "C.C", ""]
+    assert [row["connected"] for row in rows] == [True, True, False, False]
+    written = domain.write(tmp_path, samples, {"reward": [1.0, 2.0, 3.0, 4.0]})
+    assert written == ["samples.npz", "samples.graphml", "samples.smi"]
+    assert (
+        tmp_path / "samples.smi"
+    ).read_text().split() == "CCO sample-00000 C1CO1 sample-00001 C.C sample-00002".split()
+    read = domain.read_samples(tmp_path)
+    assert [len(graph) for graph in read] == [3, 3, 2] and read[0].edges[0, 1]["type"] == "single"
+    assert domain.figure(samples, [1.0, 2.0, 3.0, math.nan], "qed", tmp_path / "a.png") == "a.png"
+    assert domain.summary(rows, [1.0, 2.0, 3.0, math.nan], samples)["valid"] == 0.75
+    assert domain.evaluate(samples.objects, [], training=[], prior=prior)["valid_connected"] == 0.5
 
 
 def test_nodes_asked_for():
