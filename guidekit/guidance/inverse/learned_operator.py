@@ -136,22 +136,38 @@ def fit_operator(
         raise ValueError(f"size of the kernel must be odd, got {size}")
     if any(one != -(-whole // stride) for whole, one in zip(grid, seen, strict=True)):
         raise ValueError(f"measurements have a grid {tuple(seen)} where states have {tuple(grid)}: no whole fraction")
-    axes = len(grid)
+    kernel = fit_kernel(states.double(), measured.double(), stride, size, ridge)
+    return way_back(kernel, stride, states if clean is None else clean, noise)
+
+
+def fit_kernel(states: Tensor, measured: Tensor, stride: int, size: int, ridge: float) -> Tensor:
+    """The kernel (size,) * d whose answers on the states are nearest to what was measured, float64."""
+    axes = states.ndim - 2
     eye = torch.eye(size**axes, dtype=torch.float64).view(-1, *(size,) * axes)
-    columns = torch.stack([blurred(states.double(), one, stride).flatten() for one in eye], 1)
+    columns = torch.stack([blurred(states, one, stride).flatten() for one in eye], 1)
     gram = columns.T @ columns
     gram = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
-    kernel = torch.linalg.solve(gram, columns.T @ measured.double().flatten()).view(*(size,) * axes)
-    known = (states if clean is None else clean).double()
-    seen_of = blurred(known, kernel, stride).flatten(1)
-    flat = known.flatten(1)
-    offset = flat.mean(0), seen_of.mean(0)
-    flat, seen_of = flat - offset[0], seen_of - offset[1]
-    spread = seen_of.T @ seen_of / len(flat)
+    return torch.linalg.solve(gram, columns.T @ measured.flatten()).view(*(size,) * axes)
+
+
+def way_back(kernel: Tensor, stride: int, clean: Tensor, noise: float = 0.05) -> FittedOperator:
+    """A kernel with the best linear way back for the mean and the covariance of clean states.
+
+    Args:
+        kernel: of odd size along each axis, learned or known.
+        stride: of the measurement.
+        clean: states (n, C, *grid).
+        noise: see `fit_operator`.
+    """
+    known = clean.double()
+    flat, seen = known.flatten(1), blurred(known, kernel, stride).flatten(1)
+    offset = flat.mean(0), seen.mean(0)
+    flat, seen = flat - offset[0], seen - offset[1]
+    spread = seen.T @ seen / len(flat)
     level = (noise**2) * spread.diagonal().mean()
     spread = spread + level * torch.eye(len(spread), dtype=torch.float64)
-    restorer = torch.linalg.solve(spread, seen_of.T @ flat / len(flat)).T
-    return FittedOperator(kernel, restorer, offset, stride, tuple(states.shape[1:]))
+    restorer = torch.linalg.solve(spread, seen.T @ flat / len(flat)).T
+    return FittedOperator(kernel, restorer, offset, stride, tuple(clean.shape[1:]))
 
 
-__all__ = ["FittedOperator", "LearnedOperator", "blurred", "fit_operator"]
+__all__ = ["FittedOperator", "LearnedOperator", "blurred", "fit_kernel", "fit_operator", "way_back"]
