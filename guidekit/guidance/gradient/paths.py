@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.objective import Objective
+from guidekit.core.requirements import GuidanceError
 from guidekit.guidance.gradient.ascent import Ascent
 from guidekit.guidance.gradient.engine import GradientGuidance
 from guidekit.guidance.gradient.strength import Below
@@ -49,7 +50,7 @@ def PathGuidance(  # noqa: N802 - a preset
     objective = objective_of(reward, "PathGuidance")
     rate = objective.rate if rate is None else rate
     if rate is None:
-        raise ValueError(f"PathGuidance needs rate=, a number: {objective.name} suggests none")
+        raise GuidanceError(f"PathGuidance needs rate=, a number: {objective.name} suggests none")
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}")
     return GradientGuidance(
