@@ -25,6 +25,7 @@ from guidekit.core.state import State, batch, cat, map_leaves, moved
 from guidekit.objectives.gaussian import GaussianNoise
 from guidekit.samplers.ancestral import Ancestral
 from guidekit.samplers.first_hitting import FirstHitting
+from guidekit.samplers.insertion import Insertion
 
 ROWS = 4096
 """Particles (times candidates) sampled together where no batch size is given."""
@@ -275,7 +276,9 @@ def chosen_sampler(sampler: Sampler | str | None, prior: Prior, members: tuple[G
     wanted = [choice for choice in wanted if suits(choice, prior)]
     if wanted:
         return wanted[-1]
-    return FirstHitting() if Fact.MASKED in prior.provides and Fact.PARTS not in prior.provides else Ancestral()
+    if Fact.PARTS in prior.provides or Fact.ABSORBING not in prior.provides:
+        return Ancestral()
+    return FirstHitting() if Fact.MASKED in prior.provides else Insertion()
 
 
 def _check_kinds(prior: Any, guidance: Any) -> None:

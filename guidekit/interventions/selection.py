@@ -26,7 +26,7 @@ def find_sites(network: nn.Module, rules: Sequence[Rule] = ()) -> list[Site]:
     Args:
         network: any; known are modules that are `Sited`, as the networks of guidekit, `nn.MultiheadAttention`,
             `nn.TransformerEncoderLayer`, modules with to_q, to_k, to_v (diffusers), a fused `qkv`, and the layers of
-            torch_geometric.
+            torch_geometric. A `Sited` module may say a site without ports, where none of these would work.
         rules: tried before the known ones.
     """
     said: dict[str, Site] = {}
@@ -37,7 +37,7 @@ def find_sites(network: nn.Module, rules: Sequence[Rule] = ()) -> list[Site]:
     found = []
     for name, module in network.named_modules():
         tried = (rule(name, module, network) for rule in (*rules, lambda name, *_: said.get(name), *RULES))
-        found += [site for site in tried if site is not None][:1]
+        found += [site for site in [site for site in tried if site is not None][:1] if site.ports]
     if {part(site) for site in found}.issuperset(UNET):
         found.sort(key=lambda site: ("", *UNET).index(part(site)))
     return found

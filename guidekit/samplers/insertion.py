@@ -53,7 +53,7 @@ class Insertion(Sampler[Waiting]):
     last: float = 1e-3
     margin: float = 1.0
     requires = frozenset({Fact.ABSORBING})
-    provides = frozenset({Fact.NOISE, Fact.TILTS, Fact.JUMPS, Fact.REVERSAL})
+    provides = frozenset({Fact.NOISE, Fact.TILTS, Fact.JUMPS})
 
     def __post_init__(self) -> None:
         """Make constraints of names."""
@@ -115,12 +115,12 @@ class Insertion(Sampler[Waiting]):
         after = (rate - done * smallest.nan_to_num(posinf=0.0)).clamp_min(0)
         after = self.margin * after
         several = (after / max(self.margin * (left - 1), 1) - 1e-9).ceil().clamp_min(1)
-        count = int(several.amax())
-        order = torch.arange(count, device=z.device)
-        due_rates = (after[:, None] - order * smallest.nan_to_num(posinf=0.0)[:, None]).clamp_min(1e-9)
-        wanted = several[:, None] > order
-        log_u = here.draw.named("time").uniform(len(z), count).log() / due_rates
-        then = (lost * torch.where(wanted, log_u, 0.0).sum(1).exp()).clamp_min(1e-12)
+        log_ratio = torch.zeros_like(rate)
+        for k in range(int(several.amax())):
+            here_rate = (after - k * smallest.nan_to_num(posinf=0.0)).clamp_min(1e-9)
+            log_u = here.draw.named(f"time {k}").uniform(len(z)).log() / here_rate
+            log_ratio = log_ratio + torch.where(several > k, log_u, 0.0)
+        then = (lost * log_ratio.exp()).clamp_min(1e-12)
         ending, going = ending | (left == 1), going & (left > 1)
         times = torch.where(going, process.alpha.inverse(1 - then), torch.zeros_like(times))
         kernel = InsertionKernel(weights, z, number, least, ending, prediction.log_probs, process, self.constraints)  # type: ignore[arg-type]
