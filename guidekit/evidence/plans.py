@@ -22,7 +22,7 @@ def measured(name: str, seed: int) -> dict[str, float]:
     condition = prior.between(ends[:, 0], ends[:, 1])
     walls = gk.guidance.PathGuidance(domain.rewards["clearance"])
     best = gk.chain(walls, gk.guidance.BestOfN(domain.rewards["executed"], 4))
-    found = {}
+    found: dict[str, float] = {}
     for kind, guidance in (("unguided", None), ("guided", walls), ("best of 4", best)):
         plans = gk.sample(prior, guidance, PAIRS, STEPS, seed, condition=condition).objects()
         rows = domain.evaluate(plans)

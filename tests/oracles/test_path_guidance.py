@@ -56,8 +56,7 @@ def test_a_sum_suggests_the_rate_of_its_curvature():
     silent = gk.objectives.QuadraticReward(torch.zeros(2, K))
     assert (2 * Near() + 3 * Near() + silent).rate == pytest.approx(0.1)
     assert (2 * silent).rate is None and silent.rate is None
-    with pytest.raises(ValueError, match="PathGuidance needs rate=, a number: QuadraticReward suggests none"):
-        gk.guidance.PathGuidance(silent)
+    assert gk.guidance.PathGuidance(silent).ascent.rate.value == 0.1
 
 
 def test_a_level_is_noise_over_signal_whatever_the_process():

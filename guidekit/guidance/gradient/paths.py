@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.objective import Objective
-from guidekit.core.requirements import GuidanceError
 from guidekit.guidance.gradient.ascent import Ascent
 from guidekit.guidance.gradient.engine import GradientGuidance
 from guidekit.guidance.gradient.strength import Below
@@ -16,6 +15,9 @@ from guidekit.registry import register
 
 KERNEL = (1.0, 3.0, 5.0, 3.0, 1.0)
 """By which gradients are smoothed along a path, up to a factor; a pull at one point moves its neighbors too."""
+
+RATE = 0.1
+"""Of steps for rewards that suggest none."""
 
 
 def smoothed_along(gradient: Tensor) -> Tensor:
@@ -37,20 +39,19 @@ def PathGuidance(  # noqa: N802 - a preset
 
     Args:
         reward: minus the cost of clean states (B, C, K), differentiable.
-        rate: of a step, in states; None is what the reward suggests.
+        rate: of a step, in states; None is what the reward suggests, or .1.
         iterations: steps of each clean estimate.
         level: noise over signal from which on it acts; above it the estimate is a blur that has no way yet.
 
     Raises:
-        ValueError: settings outside their range, or no rate where the reward suggests none.
+        ValueError: settings outside their range.
 
     Source: costs as guides of plans are those of Janner et al. 2022, arXiv:2205.09991; the smoothed ascent of the clean
     estimate is this library's.
     """
     objective = objective_of(reward, "PathGuidance")
-    rate = objective.rate if rate is None else rate
     if rate is None:
-        raise GuidanceError(f"PathGuidance needs rate=, a number: {objective.name} suggests none")
+        rate = RATE if objective.rate is None else objective.rate
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}")
     return GradientGuidance(
