@@ -69,7 +69,9 @@ def test_a_level_is_noise_over_signal_whatever_the_process():
             assert Below(7.0, 1.0).at(setup, Moment(process.at_level(level), 0)) == wanted
 
 
-@pytest.mark.parametrize(("settings", "words"), [({"iterations": 0}, "iterations must be"), ({"level": 0.0}, "a level")])
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"iterations": 0}, "iterations must be"), ({"level": 0.0}, "a level")]
+)
 def test_settings_out_of_range_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         gk.guidance.PathGuidance(Near(), **settings)
