@@ -81,7 +81,9 @@ def measure(seed: int) -> dict[str, float]:
     _, still, _ = hits(steered(WANTED[:1], None, 0.0))
     return {
         "base rate, share of the steered": float(base[0] / max(one[0], 1 / PLANS)),
-        "base rate, share of the steered, of two with negatives": float(base[:2].sum() / max(both[:2].sum(), 1 / PLANS)),
+        "base rate, share of the steered, of two with negatives": float(
+            base[:2].sum() / max(both[:2].sum(), 1 / PLANS)
+        ),
         "rate of negatives, share of base": float(both[2:].sum() / max(base[2:].sum(), 1 / PLANS)),
         "numbers that differ": float((still != plain).sum()),
         "base rate": float(base[0]),
