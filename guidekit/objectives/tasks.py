@@ -48,7 +48,12 @@ class Task:
             raise ValueError(f"task {self.name}: start={self.start}; a time above 0 and at most 1 is expected")
 
     def judge(
-        self, x: Tensor, y: Tensor, truth: Tensor | None = None, noise: float | None = None, size: float | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        truth: Tensor | None = None,
+        noise: float | Tensor | None = None,
+        size: float | None = None,
     ) -> dict[str, Tensor]:
         """Numbers (B,) of results x for measurements y: what was measured, and the truth where it is known.
 
@@ -56,7 +61,7 @@ class Task:
             x: values (B, *S).
             y: (B, *M), or one for all.
             truth: values (B, *S), or one for all.
-            noise: standard deviation of the measurement.
+            noise: standard deviation of the measurement, a number or (B,).
             size: of the scale of values, such as 1 for pixels in [0, 1].
 
         Returns:
@@ -66,7 +71,7 @@ class Task:
         """
         gap = (y - self.operator.forward(x)).flatten(1).double()
         found = {"misfit": gap.square().mean(1).sqrt()}
-        if noise:
+        if noise is not None and bool((torch.as_tensor(noise) > 0).all()):
             heard = self.operator.within(_normal((8, *y.shape[1:]), 0).to(y)).flatten(1).double()
             found["chi"] = (gap.square().sum(1) / heard.square().sum(1).mean()).sqrt() / noise
         violation = self.operator.violation(x, y)
@@ -111,12 +116,12 @@ def make(
         raise ValueError(f"task {name}: {error}") from error
 
 
-def observe(x: Tensor, task: Task, noise_std: float = 0.0, seed: int = 0) -> Tensor:
-    """Measurements (B, *M) of values x, with Gaussian noise (std in their unit) where something is measured."""
-    y = task.operator.forward(x)
-    if not noise_std:
+def observe(x: Tensor, task: Task, noise_std: float | Tensor = 0.0, seed: int = 0) -> Tensor:
+    """Measurements (B, *M) of values x, with noise (std in their unit, one or (B,)) where something is measured."""
+    y, std = task.operator.forward(x), torch.as_tensor(noise_std).to(x)
+    if not bool((std > 0).any()):
         return y
-    return y + noise_std * task.operator.within(_normal(y.shape, seed).to(y))
+    return y + std.reshape(-1, *(1,) * (y.ndim - 1)) * task.operator.within(_normal(y.shape, seed).to(y))
 
 
 def _normal(shape: Sequence[int], seed: int) -> Tensor:

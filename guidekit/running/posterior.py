@@ -66,7 +66,9 @@ def write_posterior(folder: Path, given: Given, found: Posterior, upward: bool =
     arrays |= {"mean": found.mean.float().numpy(), "std": found.std.float().numpy()}
     if given.truth is not None:
         arrays["truth"] = given.truth.numpy()
-    write_npz(folder / "posterior.npz", {**arrays, "unit": given.prior.units.name, "noise_std": given.noise})
+    write_npz(
+        folder / "posterior.npz", {**arrays, "unit": given.prior.units.name, "noise_std": given.noise.squeeze().numpy()}
+    )
     columns: dict[str, Tensor] = {} if given.truth is None else {"truth": given.truth}
     columns |= {"measurement": seen(given), "mean": found.mean}
     if bool(found.std.isfinite().all()):

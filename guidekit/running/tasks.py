@@ -41,7 +41,7 @@ class Given:
         task: the task.
         original: states of the objects, or of two that are joined, (n, *S); None where only measurements are known.
         y: measurements, in their unit, (n, *M).
-        noise: standard deviation of y that is counted with.
+        noise: standard deviation of y that is counted with, one number or one for each object.
         likelihood: of states, with a row of y for each of the n * each samples.
         truth: values that results are compared with, (n, *S); None where nobody knows them.
         notes: what is to be known about the files that were read.
@@ -52,7 +52,7 @@ class Given:
     task: Task
     original: Tensor | None
     y: Tensor
-    noise: float
+    noise: Tensor
     likelihood: GaussianLikelihood
     truth: Tensor | None
     notes: list[str]
@@ -87,7 +87,8 @@ class Given:
         values = self.prior.units.values(samples)
         truth = None if self.truth is None else self._spread(self.truth, len(samples)).to(values)
         y, size = self._spread(self.y, len(samples)).to(values), self.prior.units.range
-        found = self.task.judge(values, y, truth, self.noise, size)
+        noise = self.noise if len(self.noise) == 1 else self._spread(self.noise, len(samples))
+        found = self.task.judge(values, y, truth, noise.to(values), size)
         columns = {name: column.tolist() for name, column in found.items()}
         if len(self.y) > 1:
             columns["input"] = [i // (len(samples) // len(self.y)) for i in range(len(samples))]
@@ -126,9 +127,7 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
     name = str(config["name"])
     if not domain.tasks or not {Fact.REAL, Fact.WHOLE} <= prior.provides:
         raise ValueError(f"domain {domain.name} has no tasks; leave task= out")
-    noise = config.get("noise_std", 0.05)
-    if not isinstance(noise, int | float) or not 0 <= noise < math.inf:
-        raise ValueError(f"task.noise_std={noise}; a number of at least 0 is expected, in the unit of the measurement")
+    noise = _noise(config.get("noise_std", 0.05))
     shape = tuple(prior.event_shape)
     options = {key: _option(key, value) for key, value in config.items() if key not in COMMON}
     task = make(domain.tasks, name, shape, options)
@@ -149,15 +148,36 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
                 raise ValueError(f"task.input= has {len(original)} {domain.objects} and task.second= {len(second)}")
             original, notes = task.join(original, second.expand_as(original)), notes + more
         truth = None if task.join is not None else original
-        added = noise if config.get("add_noise") or task.noisy else 0.0
+        added = config.get("add_noise") or task.noisy
+        _one_each(noise, len(original), domain.objects)
         with torch.no_grad():
-            y = observe(prior.units.values(original), task, added)
+            y = observe(prior.units.values(original), task, noise if added else 0.0)
     if truth is not None and len(truth) != len(y):
         raise ValueError(f"task.truth= has {len(truth)} {domain.objects} for {len(y)} measurements: give one each")
+    _one_each(noise, len(y), "measurements")
     rows = y if len(y) == 1 else y.repeat_interleave(each, 0)
-    likelihood = in_units(GaussianLikelihood(task.operator, rows, noise), prior.units, shape)
+    std = float(noise) if len(noise) == 1 else noise.repeat_interleave(each)
+    likelihood = in_units(GaussianLikelihood(task.operator, rows, std), prior.units, shape)
     truth = None if truth is None else prior.units.values(truth)
-    return Given(task, original, y, float(noise), likelihood, truth, notes, prior, each)
+    return Given(task, original, y, noise, likelihood, truth, notes, prior, each)
+
+
+def _noise(given: Any) -> Tensor:
+    """Standard deviations (k,): of a number, or of a list with one for every input."""
+    listed = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    right = all(isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one < math.inf for one in listed)
+    if not listed or not right:
+        raise ValueError(
+            f"task.noise_std={given}; a number of at least 0 is expected, in the unit of the measurement, or a list of "
+            "one for every input"
+        )
+    return torch.tensor([float(one) for one in listed], dtype=torch.float64)
+
+
+def _one_each(noise: Tensor, count: int, what: str) -> None:
+    """Refuse another number of noises than one for all, or one each."""
+    if len(noise) not in (1, count):
+        raise ValueError(f"task.noise_std= has {len(noise)} numbers for {count} {what}: give one for all, or one each")
 
 
 def _option(key: str, value: Any) -> Any:

@@ -169,3 +169,22 @@ def test_every_guidance_that_fits_obeys_the_task():
         given.guided(gk.registry.get("guidance", name)(given.likelihood))
     with pytest.raises(gk.GuidanceError, match="would ignore task=inpaint: guidance="):
         given.guided(gk.guidance.FromSample(torch.zeros(1, 1, 28, 28)))
+
+
+def test_every_input_has_its_own_noise():
+    """Noise is added, counted with and judged by input; the number of noises is that of the inputs."""
+    domain = Images()
+    prior = domain.load_prior()
+    settings = dict(input=[0, 1], noise_std=[0.02, 0.2])
+    given = build_task(domain, config("denoise", **settings), prior, each=3)
+    added = (given.y - given.truth).flatten(1).std(1)
+    torch.testing.assert_close(added, torch.tensor([0.02, 0.2]), rtol=0.1, atol=0)
+    torch.testing.assert_close(given.likelihood.std.float(), torch.tensor([0.02] * 3 + [0.2] * 3))
+    chi = given.judged(prior.units.states(given.truth).repeat_interleave(3, 0))["chi"]
+    assert chi == pytest.approx([1.0] * 6, abs=0.1)
+    one = build_task(domain, config("denoise", **settings | {"noise_std": 0.02}), prior, each=3)
+    assert float(one.likelihood.std) == pytest.approx(0.02) and one.likelihood.std.ndim == 0
+    for wrong, message in (([0.1, 0.2, 0.3], "3 numbers for 2 images: give one for all"), ([0.1, -1], "at least 0")):
+        with pytest.raises(ValueError, match=message) as told:
+            build_task(domain, config("denoise", **settings | {"noise_std": wrong}), prior)
+        assert "\n" not in str(told.value)
