@@ -229,7 +229,7 @@ def errors(forecasts: np.ndarray, truth: np.ndarray, known: int) -> dict[str, np
 
 
 def intensity(pieces: np.ndarray) -> dict[str, float]:
-    """Statistics of wind in windows (m, length, 3) at 6 h: mean, peaks (mean, 95 %), share that rise by 30 kt in 24 h."""
+    """Wind of windows (m, length, 3) at 6 h: mean, peaks (mean and 95 %), share that rise by 30 kt in 24 h."""
     wind = pieces[..., 2]
     rise = wind[:, 4:] - wind[:, :-4]
     peak = wind.max(1)

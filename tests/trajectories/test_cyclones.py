@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.domains.trajectories.cyclone_files import draw_tracks, write_tracks
 from guidekit.domains.trajectories.cyclones import (
+    Track,
     TrackCodec,
     TrackModel,
     errors,
@@ -114,3 +116,14 @@ def test_pieces_without_wind_are_left_out(tmp_path):
     assert windows(tracks, 5).shape == (2, 5, 3)
     with pytest.raises(ValueError, match="no track has 12 fixes"):
         windows(tracks, 12)
+
+
+def test_what_is_written_is_read(tmp_path):
+    tracks = [Track(f"S{i}", np.datetime64("2001-09-01T00:00:00"), 6.0, points) for i, points in enumerate(made(3, 5))]
+    tracks[0].points[2, 2] = np.nan
+    assert write_tracks(tmp_path, tracks) == ["tracks.csv", "tracks.npz", "tracks.geojson"]
+    for one, other in zip(tracks, read_tracks(tmp_path / "tracks.csv"), strict=True):
+        np.testing.assert_allclose(one.points, other.points, atol=0.06)
+        assert (one.storm, one.time, one.hours) == (other.storm, other.time, other.hours)
+    draw_tracks({"data": [track.points for track in tracks]}, tmp_path / "tracks.png")
+    assert (tmp_path / "tracks.png").stat().st_size > 5000
