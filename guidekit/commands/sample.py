@@ -49,7 +49,13 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     if given is not None and reward is not None:
         raise ValueError(f"task={given.task.name} is what the guidance obeys; leave reward= out")
     wanted = reward if given is None else given.likelihood
-    guidance = build_guidance(config["guidance"], wanted, partial(domain.verifier, prior=prior), domain.checkpoint)
+    guidance = build_guidance(
+        config["guidance"],
+        wanted,
+        partial(domain.verifier, prior=prior),
+        domain.checkpoint,
+        partial(build_reward, domain, prior=prior),
+    )
     if given is not None:
         guidance = given.guided(guidance)
     guidances: dict[str, Guidance | None] = {} if guidance is None else {"guided": guidance}

@@ -74,7 +74,13 @@ class Job:
         config = self.space.placed(self.config, point)
         wanted = self.reward if self.given is None else self.given.likelihood
         verifier = partial(self.domain.verifier, prior=self.prior)
-        guidance = build_guidance(config["guidance"], wanted, verifier, self.domain.checkpoint)
+        guidance = build_guidance(
+            config["guidance"],
+            wanted,
+            verifier,
+            self.domain.checkpoint,
+            partial(build_reward, self.domain, prior=self.prior),
+        )
         names = ("num_samples", "particles", "steps", "seed", "condition", "device", "batch_size")
         arguments = {name: config[name] for name in names}
         if self.given is not None:
