@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,8 +21,11 @@ from . import Trajectories, files, metrics
 from .cell_preparation import LONGEST, prepare_cells
 from .cell_prior import CellPrior
 from .cells import CellCodec, Passable
-from .mazes import Maze, lengths
+from .mazes import Maze, lengths, maze
 from .obstacles import obstructed
+
+FIRST = "large"
+"""The maze that is meant where none is named."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +65,16 @@ class Cells(Trajectories):
     assets = Path(__file__).parent / "assets" / "cells"
     kinds = {ExecutedString.name: ExecutedString}
     job = "token_job"
+
+    @property
+    def default(self) -> str:
+        """See `Domain.default`: the prior of the maze."""
+        return self.maze or FIRST
+
+    @functools.cached_property
+    def ground(self) -> Maze:
+        """The maze that is meant, with its obstacles."""
+        return obstructed(maze(self.maze or FIRST), self.obstacles)
 
     @property
     def codec(self) -> CellCodec:  # type: ignore[override]
