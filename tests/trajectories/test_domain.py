@@ -178,3 +178,19 @@ def test_parquet_without_its_library_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ValueError, match="read by pyarrow, which is not installed"):
         read_paths(tmp_path / "a.parquet")
+
+
+def test_members_of_a_chain_may_obey_a_reward_of_their_own():
+    from functools import partial
+
+    from guidekit.running.build import build_guidance, build_reward
+
+    given = {"name": "chain", "of": [{"name": "path", "reward": "clearance"}, {"name": "best_of_n", "particles": 4}]}
+    made = build_guidance(given, U.rewards["executed"], reward=partial(build_reward, U))
+    assert [member.objectives[0].name for member in made.members] == ["clearance", "executed"]
+    own = {"name": "path", "reward": {"name": "clearance", "margin": 0.3}}
+    assert build_guidance(own, None, reward=partial(build_reward, U)).objective.margin == 0.3
+    with pytest.raises(ValueError, match="names a reward of its own, 'clearance', and there is no domain"):
+        build_guidance({"name": "path", "reward": "clearance"}, None)
+    with pytest.raises(ValueError, match="no setting of guidance=cfg named 'reward'"):
+        build_guidance({"name": "cfg", "reward": "clearance"}, None, reward=partial(build_reward, U))
