@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,8 @@ class RateMatching(TimedSampler[None]):
 
     def check(self, prior: Prior) -> None:
         """See `Sampler.check`."""
-        if isinstance(prior.process, Structured) or prior.process.states > MOST:
+        process: Any = prior.process
+        if isinstance(process, Structured) or process.states > MOST:
             raise GuidanceError(
                 f"rate_matching needs tokens that are lost to one law each, and at most {MOST} ids; this prior "
                 f"({prior.name}) has others: use sampler=euler_ctmc"

@@ -48,7 +48,7 @@ def two_of_three():
     [
         (correlated(3), Masked()),
         ((-0.4 * SITES.sum(1).square()).exp().double().reshape(2, 2, 2) * (1 + correlated(2)) ** 0.2, EDGES),
-        (torch.einsum("i,j,k->ijk", *torch.tensor([[0.5, 0.5], [0.8, 0.2], [0.1, 0.9]]).double()), EDGES),
+        (torch.einsum("i,j,k->ijk", *torch.tensor([[0.6, 0.4], [0.75, 0.25], [0.8, 0.2]]).double()), EDGES),
         (two_of_three(), EDGES),
     ],
     ids=["masks", "edges that replace each other", "independent edges", "a fixed number of edges"],
