@@ -29,7 +29,7 @@ from .validity import fingerprint, validity
 from .vocabulary import vocabulary_from
 
 ASSETS = Path(__file__).parent / "assets"
-FIRST = "tree-12"
+FIRST = "tree-9-12"
 """The set that is meant where none is named."""
 QM9_ATOMS, QM9_NODES = ("C", "O", "N", "F", "N+", "O-", "C-", "N-"), 9
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -115,30 +116,26 @@ FAMILIES: dict[str, Family] = {
 ALIASES = {"community-small": "community", "trees": "tree"}
 LEAST = {"planar": 4, "sbm": 20, "tree": 3, "community": 6, "grid": 9, "lobster": 10}
 """Fewest nodes of which a family is one."""
+RANGES = ("planar", "tree")
+"""Families whose graphs have one number of nodes, unless a range is asked for."""
 
 
 def family(name: str) -> tuple[str, int]:
-    """Name and number of nodes of a set, from "planar", "planar-256" and the like.
+    """Name and number of nodes, the most where it varies, of a set: "planar", "planar-256", "tree-9-12" and the like.
 
     Raises:
         UnknownNameError: no such family.
-        ValueError: fewer nodes than it can have.
+        ValueError: fewer nodes than it can have, or a range of them where it has its own.
     """
-    head, _, tail = name.rpartition("-") if name.rpartition("-")[2].isdigit() else (name, "", "")
-    head = ALIASES.get(head, head)
-    if head not in FAMILIES:
-        raise UnknownNameError("set of graphs", name, [*FAMILIES, *ALIASES])
-    nodes = int(tail) if tail else FAMILIES[head].nodes
-    if nodes < LEAST[head]:
-        raise ValueError(f"{name}: {head} graphs have at least {LEAST[head]} nodes")
-    return head, nodes
+    head, _, high = _parts(name)
+    return head, high
 
 
 def generate(name: str, count: int, seed: int = SEED, first: int = 0) -> list[nx.Graph]:
     """`count` graphs of a set, from number `first` on.
 
     Args:
-        name: see `family`.
+        name: see `family`; numbers of nodes are uniform in a range.
         count: graphs.
         seed: of all of them.
         first: number of the first one.
@@ -146,9 +143,28 @@ def generate(name: str, count: int, seed: int = SEED, first: int = 0) -> list[nx
     Raises:
         UnknownNameError: no such set.
     """
-    head, nodes = family(name)
-    draw, key = FAMILIES[head].draw, zlib.crc32(f"{head}-{nodes}".encode())
-    return [draw(np.random.default_rng([seed, key, i]), nodes, i) for i in range(first, first + count)]
+    head, low, high = _parts(name)
+    draw, key = FAMILIES[head].draw, zlib.crc32((f"{head}-{high}" if low == high else f"{head}-{low}-{high}").encode())
+    graphs = []
+    for number in range(first, first + count):
+        rng = np.random.default_rng([seed, key, number])
+        graphs.append(draw(rng, high if low == high else int(rng.integers(low, high + 1)), number))
+    return graphs
+
+
+def _parts(name: str) -> tuple[str, int, int]:
+    """Family, least and most nodes of a set."""
+    found = re.fullmatch(r"(.+?)(?:-(\d+))?(?:-(\d+))?", name)
+    head, low, high = found.groups() if found else (name, None, None)
+    head = ALIASES.get(head, head)
+    if head not in FAMILIES:
+        raise UnknownNameError("set of graphs", name, [*FAMILIES, *ALIASES])
+    sizes = [int(size) for size in (low, high) if size] or [FAMILIES[head].nodes]
+    if min(sizes) < LEAST[head]:
+        raise ValueError(f"{name}: {head} graphs have at least {LEAST[head]} nodes")
+    if len(sizes) > 1 and (head not in RANGES or sizes[0] >= sizes[1]):
+        raise ValueError(f"{name}: a range of nodes, least first, is for {' and '.join(RANGES)} graphs")
+    return head, sizes[0], sizes[-1]
 
 
 def dataset(name: str, split: str = "train", count: int | None = None, seed: int = SEED) -> list[nx.Graph]:

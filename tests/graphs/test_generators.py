@@ -69,6 +69,9 @@ def test_names():
     assert family("community-small") == ("community", 20) and set(FAMILIES) >= {"grid", "lobster"}
     with pytest.raises(UnknownNameError, match="planer"):
         family("planer-64")
+    assert {len(g) for g in generate("tree-9-12", 30)} == {9, 10, 11, 12} and family("tree-9-12") == ("tree", 12)
+    with pytest.raises(ValueError, match="grid-9-16: a range of nodes, least first, is for planar and tree graphs"):
+        family("grid-9-16")
     with pytest.raises(ValueError, match="planar-2: planar graphs have at least 4 nodes"):
         family("planar-2")
 
