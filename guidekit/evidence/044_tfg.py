@@ -12,9 +12,18 @@ from torch import Tensor
 
 import guidekit as gk
 from guidekit.core.loop import prepare, walk
+from guidekit.core.objective import Objective
 from guidekit.evidence.claim import Check, Claim
+from guidekit.guidance.gradient.ascent import Ascent
+from guidekit.objectives.objects import score
+from guidekit.objectives.operators.resampling import BlockMean
+from guidekit.objectives.tasks import observe, signal_to_noise
+from guidekit.search.beam import beam
+from guidekit.search.space import Option, Point, Space
 
 STEPS, ROWS = 12, 16
+CALLS, ROUNDS = 10, 2
+GRID = gk.samplers.Ancestral(times={"name": "karras", "low": 0.1, "high": 10.0})
 A = torch.tensor([[1.0, 2.0, 0.5], [0.5, -1.0, 1.0]], dtype=torch.float64)
 Y = torch.tensor([0.7, -1.2], dtype=torch.float64)
 
@@ -48,7 +57,119 @@ def by_hand(prior: Any, x: Tensor, plan: Any, update: Callable[..., Tensor]) -> 
     return x
 
 
+class Heteroatoms(Objective[None]):
+    """The number of tokens for oxygen and nitrogen that a law of tokens has on average."""
+
+    differentiable = True
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = ids
+
+    def relaxed(self, probabilities: Tensor) -> Tensor:
+        """Of laws of tokens (B, L, V)."""
+        return probabilities[..., self.ids].sum((1, 2))
+
+    def scores(self, states: Tensor, t: float | Tensor, rows: None) -> Tensor:
+        """See `Objective.scores`."""
+        return torch.isin(states, torch.tensor(self.ids)).sum(1).float()
+
+
+Judged = Callable[[Any, range, int], float]
+"""What a judge that does not guide says of a guidance made for some objects, from a seed; more is better."""
+
+
+def pictures() -> Judged:
+    """4x super-resolution, judged by the PSNR."""
+    domain = gk.load_domain("images")
+    prior = domain.load_prior()
+    held, operator = list(domain.reference(prior=prior)), BlockMean((1, 28, 28), 4)
+
+    def judged(settings: dict[str, float], which: range, seed: int) -> float:
+        truth = prior.encode([held[i] for i in which])
+        fit = gk.objectives.GaussianLikelihood(operator, operator.forward(truth), 0.02)
+        x = gk.sample(prior, gk.guidance.TFG(fit, **settings), len(truth), CALLS, seed, GRID).samples
+        return float(-10 * ((x.clamp(-1, 1) - truth).square().flatten(1).mean(1) / 4).log10().mean())
+
+    return judged
+
+
+def sounds() -> Judged:
+    """A gap in a one-shot, judged by the signal-to-noise ratio in it, which is not measured."""
+    domain: Any = gk.load_domain("audio")
+    prior, task = domain.load_prior(), domain.tasks["infill"](domain.shape)
+    held = prior.encode(list(domain.reference()))
+    loud = ((held + 1) * task.gap).flatten(1).square().sum(1).argsort(descending=True)
+
+    def judged(settings: dict[str, float], which: range, seed: int) -> float:
+        truth = held[loud[list(which)]]
+        fit = gk.objectives.GaussianLikelihood(task.operator, observe(truth, task), 0.02)
+        x = gk.sample(prior, gk.guidance.TFG(fit, **settings), len(truth), CALLS, seed, GRID).samples
+        return float(signal_to_noise(x.clamp(-1, 1), truth, task.gap, task.blank).mean())
+
+    return judged
+
+
+def molecules() -> Judged:
+    """Guided by the number of heteroatoms, judged by the polar surface of what is valid; the rest has none.
+
+    Tokens have no noise to measure steps by, so TFG refuses them: its engine tilts their law by the same two numbers.
+    """
+    domain = gk.load_domain("molecules")
+    prior = domain.load_prior()
+    surface = domain.rewards.make("tpsa", low=1000.0, high=1001.0)  # -(1000 - area)
+    codec: Any = prior.codec
+    tokens = codec.tokenizer
+    texts = tokens.decode(torch.arange(1, tokens.vocab_size)[:, None])
+    guide = Heteroatoms([i for i, text in enumerate(texts, 1) if set(text) & set("ON")])
+
+    def judged(settings: dict[str, float], which: range, seed: int) -> float:
+        rho, mu = (settings.get(name, 0.25) for name in ("rho", "mu"))
+        guidance = gk.guidance.GradientGuidance(guide, rho, ascent=Ascent(mu, 4))
+        x = gk.sample(prior, guidance, len(which), CALLS, seed).samples
+        areas = 1000 + score(prior, surface, x)
+        return float(areas.nan_to_num(0.0, 0.0, 0.0).mean())
+
+    return judged
+
+
+TASKS: dict[str, tuple[Callable[[], Judged], int, int]] = {
+    "images": (pictures, 3, 6),
+    "audio": (sounds, 2, 3),
+    "molecules": (molecules, 32, 64),
+}
+"""Judge, objects of a trial of the search, and other objects on which the winner is compared with the defaults."""
+
+
+def searched(name: str, seed: int) -> dict[str, float]:
+    """The judge's figures of the defaults and of the winner of a beam search over rho and mu."""
+    make, few, many = TASKS[name]
+    judged = make()
+    tried: dict[Point, float] = {}
+    space = Space(tuple(Option(option, 0.25 / 10, 0.25 * 10, 0.25) for option in ("rho", "mu")))
+    objects = range(12 * seed, 12 * seed + few)
+    for point in beam(space, lambda: tried, keep=1, rounds=ROUNDS):
+        tried[point] = judged(space.settings(point), objects, seed)
+    winner = space.settings(max(tried, key=lambda point: tried[point]))
+    others = range(objects.stop, objects.stop + many)
+    before, after = judged({}, others, 100 + seed), judged(winner, others, 100 + seed)
+    return {
+        f"defaults, {name}": before,
+        f"winner, {name}": after,
+        f"gained by the search, {name}": after - before,
+        f"trials, {name}": float(len(tried)),
+        **{f"{option} of the winner, {name}": value for option, value in winner.items()},
+    }
+
+
 def measure(seed: int) -> dict[str, float]:
+    """Differences from each method, and what a search gains on three tasks."""
+    figures = corners(seed)
+    for name in TASKS:
+        figures |= searched(name, seed)
+    return figures
+
+
+def corners(seed: int) -> dict[str, float]:
     """Largest differences of samples from those of each method."""
     means = torch.tensor([[1.5, -0.5, 0.3], [-1.0, 1.0, 0.0]], dtype=torch.float64)
     prior = gk.priors.GaussianMixture(means, 0.4, process=gk.processes.VP())
@@ -127,17 +248,21 @@ CLAIM = Claim(
     tier="A",
     says="Settings of TFG give the samples of DPS, LGD, FreeDoM, MPGD and both parts of universal guidance to 1e-5 (a "
     "mixture in 3 dimensions, 12 deterministic steps, updates written out by hand; LGD and FreeDoM, which draw noise, "
-    "against the presets). That a search of its settings beats each default on three tasks is not measured by this.",
-    domains=("exact",),
+    "against the presets). A beam search of rho and mu (two rounds of the best point, 10 calls a sample) beats the "
+    "defaults on other objects, by a judge that does not guide: PSNR of 4x super-resolution, the signal-to-noise ratio "
+    "in the gap of a sound, and the polar surface of molecules whose tokens are tilted towards more heteroatoms, by "
+    "the engine of TFG with its two numbers.",
+    domains=("exact", "images", "audio", "molecules"),
     checks=(
         *(Check(f"largest difference from {name}", name, most=1e-5) for name in METHODS),
         Check("numbers that differ from no guidance at rho = mu = 0", "none", most=0),
         Check("largest move by guidance, least of all", "least moved", least=1e-3, by="mean"),
+        *(Check(f"gained by the search, {name}", f"gained by the search, {name}", least=0.0) for name in TASKS),
     ),
     measure=measure,
     oracles=(
         "tests/oracles/test_gradient.py::test_tfg_is_its_algorithm",
         "tests/oracles/test_gradient.py::test_corners_of_tfg",
     ),
-    longer="the search: `guidekit search` on images, molecules and audio",
+    longer="more objects a trial, and gamma, iterations and repeats searched as well, an hour",
 )
