@@ -39,7 +39,7 @@ def flux(x: Tensor, rows: tuple[int, ...], axis: int) -> float:
 
 def filled(domain: str, seed: int) -> dict[str, float]:
     """Gaps by gradients and by replacement, both from the same noise on the same levels."""
-    made = gk.load_domain(domain)
+    made: Any = gk.load_domain(domain)
     prior, task = made.load_prior(), made.tasks["infill"](made.shape)
     gap: Any = task.gap
     truth = held(domain, prior, gap, seed)
@@ -83,7 +83,7 @@ def classifier(states: Tensor, labels: Tensor, classes: int, seed: int) -> Calla
 
 def classed(seed: int) -> dict[str, float]:
     """Share of sounds whose nearest one, of the half that the guide has not seen, is of the wanted class."""
-    domain = gk.load_domain("audio")
+    domain: Any = gk.load_domain("audio")
     prior, labels = domain.load_prior(), torch.from_numpy(clips("train").labels)
     states = prior.encode(list(domain.reference(split="train")))
     order = torch.randperm(len(states), generator=torch.Generator().manual_seed(seed))

@@ -71,7 +71,7 @@ class World:
 
 def pictures(seed: int) -> World:
     """Fashion-MNIST: the shipped prior without a class, the classifier that judges, held-out pictures."""
-    domain = gk.load_domain("images")
+    domain: Any = gk.load_domain("images")
     prior, count = domain.load_prior(), CLEAN["images"]
     held, judge = shipped("fashion_mnist", "test"), domain.classifier()
     which = slice(3000 + count * seed, 3000 + count * (seed + 1))
