@@ -110,7 +110,7 @@ def track(
     pieces = np.linalg.norm(np.diff(paths, axis=1), axis=-1)
     along = np.concatenate([np.zeros((count, 1)), np.cumsum(pieces, 1)], 1)
     total, wanted = along[:, -1], np.broadcast_to(np.asarray(speed, float), (count,))
-    ends = (total / wanted / TIME_STEP + 60).astype(int) if steps is None else np.full(count, steps)
+    ends = (total / wanted / TIME_STEP + 120).astype(int) if steps is None else np.full(count, steps)
     position = paths[:, 0].copy() if position is None else position.copy()
     velocity = np.zeros((count, 2)) if velocity is None else velocity.copy()
     done, pace = np.zeros(count), np.linalg.norm(velocity, axis=-1)
