@@ -152,7 +152,7 @@ COMMANDS: dict[str, dict[str, Kind]] = {
         "seed": whole(0),
         "repeats": whole(1),
         "guidances": listed(METHOD, "a list of names or {name: ..., setting: ...}"),
-        "seeds": whole(1) | listed(whole(0), "a list of seeds") | NULL,
+        "seeds": whole(1) | listed(whole(0), "a list of whole numbers") | NULL,
         "each": whole(1),
         "conditions": listed(ANYTHING, "a list") | NULL,
         "prior": TEXT,
