@@ -163,4 +163,4 @@ def codec_of(graphs: Sequence[nx.Graph], places: int | None = None) -> GraphCode
         if named and None in kinds:
             raise ValueError(f"{kinds.count(None)} of {len(kinds)} {what} have no type; all or none of them need one")
         found.append(tuple(sorted(map(str, named))))
-    return GraphCodec(places or max(len(graph) for graph in graphs), *found)
+    return GraphCodec(places or max(len(graph) for graph in graphs), found[0], found[1])

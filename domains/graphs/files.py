@@ -66,9 +66,9 @@ def read_graphs(
     if not graphs:
         raise ValueError(f"{path} holds no graph" + (f"; the first is refused: {failed[0]}" if failed else ""))
     labels = [graph.graph.get("label") for graph in graphs]
-    told = [f"{len(failed)} graphs are left out, the first: {failed[0]}"] if failed else []
+    left_out = [f"{len(failed)} graphs are left out, the first: {failed[0]}"] if failed else []
     return ReadGraphs(
-        graphs, None if None in labels else list(map(str, labels)), False, "; ".join([*notes.told(), *told])
+        graphs, None if None in labels else list(map(str, labels)), False, "; ".join([*notes.told(), *left_out])
     )
 
 

@@ -38,12 +38,13 @@ def table(
     Raises:
         UnknownNameError: no such label of these graphs.
     """
-    described, columns = [], []
+    described: list[dict[str, Any]] = []
+    columns = []
     for name in names:
         if name == OWN and own is not None:
-            values = sorted(set(own))
-            described.append({"name": name, "values": values})
-            columns.append(np.array([values.index(one) for one in own]))
+            classes = sorted(set(own))
+            described.append({"name": name, "values": classes})
+            columns.append(np.array([classes.index(one) for one in own]))
             continue
         values, quantity, cuts = _wanted(name, molecular, own is not None)
         numbers = np.array([quantity(graph) for graph in graphs], float)

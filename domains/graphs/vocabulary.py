@@ -17,7 +17,7 @@ ABSENT = 0
 class Vocabulary:
     """Graphs of at most N nodes as one row of tokens: N places of nodes, then N (N - 1) / 2 of pairs, row by row.
 
-    Ids are 0 for what is absent, 1 .. K for the types of nodes, K + 1 for "no edge" and K + 2 .. for the types of edges.
+    Ids are 0 for what is absent, 1 .. K for types of nodes, K + 1 for "no edge" and K + 2 .. for types of edges.
 
     Args:
         most: N.
