@@ -60,8 +60,11 @@ class CellCodec:
 
     @functools.cached_property
     def automaton(self) -> Automaton:
-        """Accepts the sequences whose cells follow each other."""
-        return Automaton.of_pairs(torch.from_numpy(self.adjacent))
+        """Accepts the sequences whose cells follow each other, without cells that obstacles fill."""
+        place = (np.arange(GRID) + 0.5) / GRID
+        inner = np.stack(np.meshgrid(place, place), -1).reshape(-1, 2) - 0.5
+        room = self.maze.distance(self.maze.cells[:, None] + inner).max(1)
+        return Automaton.of_pairs(torch.from_numpy(self.adjacent)).without(np.flatnonzero(room < ROOMS[-1]).tolist())
 
     def id_at(self, point: Sequence[float] | np.ndarray) -> int:
         """The id of the cell around a point (x, y); -1 in walls and outside."""

@@ -53,7 +53,7 @@ def plans(seed: int) -> dict[str, float]:
     """Shares of plans that are cut off and of runs that touch something, before and after reflection."""
     prior = load_domain("cells", maze="large").load_prior()
     counts = {"before": [], "after": [], "touched": [], "arrived": [], "rows before": [], "rows after": []}
-    grammar = gk.guidance.Grammar()
+    grammar = gk.guidance.Grammar(prior.codec.automaton)  # which knows the maze, not the obstacle
     for number, (ends, codec) in enumerate(scenes(prior, seed)):
         prior.codec, rule = codec, Passable(codec)
         options = {"num_samples": PLANS, "steps": STEPS, "seed": 100 * seed + number, "condition": ends}

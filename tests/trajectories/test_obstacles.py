@@ -136,6 +136,13 @@ def test_cells_that_obstacles_cut_off_are_found():
             assert least_clearance(string[None], codec.maze.distance, 40)[0] >= RADIUS
 
 
+def test_the_automaton_leaves_out_cells_that_obstacles_fill():
+    codec = CellCodec(obstructed(maze("u"), [[3.0, 2.0, 4.0, 3.0]]), 8)
+    ids = torch.tensor([[0, 1, 2, 2, 1, 1, 0, 0], [0, 1, 2, 3, 6, 5, 4, 4]])
+    assert codec.automaton.accepts(ids).tolist() == [True, False]
+    assert CellCodec(obstructed(maze("u"), [[3.5, 2.5, 0.2]]), 8).automaton.accepts(ids).tolist() == [True, True]
+
+
 def test_the_domain_puts_obstacles_into_its_maze():
     domain = Trajectories(maze="u", obstacles=[[3.5, 2.5, 0.2]])
     assert domain.ground.obstacles == ((3.5, 2.5, 0.2),)
