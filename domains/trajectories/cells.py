@@ -136,8 +136,8 @@ class CellCodec:
         passed = route.routes(start[None], goal[None])[0]
         if np.linalg.norm(start - goal) < 1e-6:  # a path has two points, and a direction
             goal = start + 1e-3
-        if passed is None:
-            return None
+        if passed is None:  # straight pieces see obstacles, corners of walls do not lead around them
+            return detour(route.maze, start, goal) if self.obstacles else None
         taut = np.concatenate([start[None], route.nodes[passed].reshape(-1, 2), goal[None]])
         if not self.obstacles or least_clearance(taut[None], route.maze.distance, 40)[0] >= LOOKED:
             return taut
