@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from guidekit.errors import UnknownNameError
+
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
@@ -19,14 +21,17 @@ class Kind:
     Args:
         words: that say it.
         fits: whether a value is of it.
+        names: texts that are accepted; none where any text is, or none.
     """
 
     words: str
     fits: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
 
     def __or__(self, other: Kind) -> Kind:
         """One or the other."""
-        return Kind(f"{self.words} or {other.words}", lambda value: self.fits(value) or other.fits(value))
+        words, names = f"{self.words} or {other.words}", self.names + other.names
+        return Kind(words, lambda value: self.fits(value) or other.fits(value), names)
 
 
 def _is_real(value: Any) -> bool:
@@ -46,7 +51,7 @@ def real(least: float = -math.inf, most: float = math.inf, words: str = "a finit
 
 def choice(*names: str) -> Kind:
     """One of some texts."""
-    return Kind(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
+    return Kind(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names, names)
 
 
 def listed(kind: Kind, words: str, size: int | None = None) -> Kind:
@@ -279,7 +284,7 @@ BY_DEFAULT = {
 
 
 def refuse(name: str, value: Any, kind: Kind, shipped: Any = None) -> None:
-    """Raise ValueError, in one line, for a value that is not of its kind.
+    """Raise ValueError, in one line, for a value that is not of its kind; a text is answered with the nearest name.
 
     Args:
         name: of the setting, in full.
@@ -289,6 +294,8 @@ def refuse(name: str, value: Any, kind: Kind, shipped: Any = None) -> None:
     """
     if kind.fits(value):
         return
+    if kind.names and isinstance(value, str):
+        raise UnknownNameError(name, value, kind.names)
     given = {None: "null", True: "true", False: "false"}.get(value) if isinstance(value, bool | None) else repr(value)
     usual = f" (shipped: {shown(shipped)})" if shipped is not None and shipped != "???" else ""
     raise ValueError(f"{name}={given}; {kind.words} is needed{usual}")

@@ -90,7 +90,7 @@ def test_a_users_function_that_fails_is_counted(tmp_path, capsys, monkeypatch):
         (["sample", "reward=sum"], "needs terms"),
         (["sample", "reward=sum", "reward.terms=[qed,dr2]"], "did you mean 'drd2'"),
         (["sample", "guidance=chain", "reward=qed", "guidance.of=[svd]"], "did you mean 'svdd'"),
-        (["sample", "resume=true"], "'True'"),
+        (["sample", "resume=true"], "resume=true; one of auto, never"),
         (["sample", "output=."], "no folder of its own"),
         (["evaluate", "samples=nowhere.smi"], "nowhere.smi"),
         (["train", "output=model.pt"], "output=<file>.safetensors"),

@@ -153,7 +153,7 @@ def placed(config, name, value):
         ("sample domain=images task=denoise task.truth=1.5", "task.truth=1.5; a file, a folder"),
         ("train output=x.safetensors trainer.learning_rate=inf", "trainer.learning_rate=inf; a number above 0"),
         ("train output=x.safetensors trainer.accelerator=0", "trainer.accelerator=0; one of auto, cpu"),
-        ("train output=x.safetensors trainer.notation=sms", "trainer.notation='sms'; one of smiles, selfies"),
+        ("train output=x.safetensors trainer.notation=sms", "no trainer.notation named 'sms'"),
         ("train output=x.safetensors trainer.network.options.width=-1", "trainer.network.options.width=-1; a whole"),
         (
             "train output=x.safetensors trainer.network.options.width=[a]",
@@ -167,7 +167,7 @@ def placed(config, name, value):
         ("train output=x.safetensors domain=images trainer.guided={name:[3]}", "no guided loss named [3]"),
         ("bench priors=3", "priors=3; a list of names or null is needed"),
         ("bench steps=true", "steps=true; a whole number of at least 1 or a list of them or null"),
-        ("bench suite=sped", "suite='sped'; one of speed, guidance"),
+        ("bench suite=sped", "no suite named 'sped' (did you mean 'speed'?)"),
         ("search search.options=3", "search.options=3; a mapping or null"),
     ],
 )

@@ -162,7 +162,7 @@ BAD_SAMPLING = {
     "sample sampler=remdm sampler.schedule=loop sampler.eta=0.5": "eta=0.5 is above 0.1111, the bound of a loop",
     "sample sampler=remdm sampler.window=0.5": "sampler.window=0.5; accepted: a list of 2 numbers or null",
     "sample sampler=path_planning sampler.planner=abc": "sampler.planner='abc'; accepted: a function, from Python",
-    "sample steps=ten": "steps='ten'; a whole number is needed (shipped: 64)",
+    "sample steps=ten": "steps='ten'; a whole number of at least 1 is needed (shipped: 64)",
     "sample device=gpu": "device='gpu' cannot be used here; accepted: cpu",
     "sample domain=proteins prior=tiny.safetensors": "of domain 'dna', not of 'proteins'",
 }
@@ -216,8 +216,8 @@ def test_checkpoints_to_start_from_must_have_the_same_network(made, here, capsys
 def test_types_follow_the_shipped_configuration():
     shipped = {"share": 0.5, "count": 8, "on": False, "window": [1.0, 0.0], "value": None}
     check_types(shipped, {"share": 1, "count": 3, "on": True, "window": (0.5, 0.0), "value": "x"}, {})
-    wrong = [("share", None), ("share", True), ("share", math.nan), ("share", math.inf), ("count", 1.5), ("count", True)]
-    for key, value in [*wrong, ("on", 1), ("window", 0.5)]:
+    shares = [("share", wrong) for wrong in (None, True, math.nan, math.inf)]
+    for key, value in [*shares, ("count", 1.5), ("count", True), ("on", 1), ("window", 0.5)]:
         with pytest.raises(ValueError, match=f"setting: {key}="):
             check_types(shipped, {key: value}, {}, "setting: ")
 

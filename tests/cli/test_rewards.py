@@ -86,7 +86,7 @@ def test_others_never_stop_a_run(folder, capsys, name, settings, said):
     ("setting", "said"),
     [
         ("reward.timeout=0", "timeout=0"),
-        ("reward.timeout=soon", "a number is needed"),
+        ("reward.timeout=soon", "a number above 0 or null is needed"),
         ("reward.workers=-2", "workers=-2"),
     ],
 )

@@ -395,7 +395,6 @@ CHECKED = [
     (["slcd", "minority"], PARTS, "trained on"),
     (["masked_input"], REALS, "was not made to be told"),
     (["input_adaptation"], PARTS, "takes states of real numbers alone"),
-    (["path"], ["graphs"], "suggests none"),
     (["discrete_fkc", "kernel_product"], ["graphs"], "tells reversal from added noise"),
     (["grammar"], ["molecules", "dna", "masked_chain"], "has a codec without one"),
     (["repair"], [column for column in COLUMNS if column != "trajectories"], "asks the prior's codec to mend samples"),

@@ -63,9 +63,14 @@ def test_molecules_are_written_and_drawn_as_such(tmp_path):
     assert [row["connected"] for row in rows] == [True, True, False, False]
     written = domain.write(tmp_path, samples, {"reward": [1.0, 2.0, 3.0, 4.0]})
     assert written == ["samples.npz", "samples.graphml", "samples.smi"]
-    assert (
-        tmp_path / "samples.smi"
-    ).read_text().split() == "CCO sample-00000 C1CO1 sample-00001 C.C sample-00002".split()
+    assert (tmp_path / "samples.smi").read_text().split() == [
+        "CCO",
+        "sample-00000",
+        "C1CO1",
+        "sample-00001",
+        "C.C",
+        "sample-00002",
+    ]
     read = domain.read_samples(tmp_path)
     assert [len(graph) for graph in read] == [3, 3, 2] and read[0].edges[0, 1]["type"] == "single"
     assert domain.figure(samples, [1.0, 2.0, 3.0, math.nan], "qed", tmp_path / "a.png") == "a.png"
