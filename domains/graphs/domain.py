@@ -275,7 +275,8 @@ class Graphs(Domain):
             from guidekit.domains.molecules.figures import grid
 
             best = chosen[0][1][:16] or chosen[-1][1][:16]
-            grid([molecule_of(graph) for _, graph in best], [_told(label, value) for value, _ in best], path=path)
+            drawn: list[Any] = [molecule_of(graph) for _, graph in best]  # ranked: all are valid
+            grid(drawn, [_told(label, value) for value, _ in best], path=path)
             return path.name
         from .figures import MOST, draw
 

@@ -78,6 +78,15 @@ def _wanted(
 
         if name in LABELS:
             quantity = LABELS[name].quantity
-            return LABELS[name].values, lambda graph: quantity(molecule_of(graph)), LABELS[name].cuts
+            return LABELS[name].values, lambda graph: quantity(_valid(graph)), LABELS[name].cuts
         known += list(LABELS)
     raise UnknownNameError("label of graphs", name, [*known, *([OWN] if own else [])])
+
+
+def _valid(graph: nx.Graph) -> Any:
+    molecule = molecule_of(graph)
+    if molecule is None:
+        raise ValueError(
+            f"a molecule of {len(graph)} atoms has broken valences, and no label of it is known: leave it out"
+        )
+    return molecule

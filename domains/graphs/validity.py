@@ -93,12 +93,12 @@ def _nearest(points: np.ndarray, k: int, tries: int = 5) -> np.ndarray:
     best, least = np.zeros(len(points), int), np.inf
     for seed in range(tries):
         rng = np.random.default_rng(seed)
-        centers = points[[rng.integers(len(points))]]
+        centers = points[rng.integers(len(points), size=1)]
         while len(centers) < k:  # far ones are likely
             gap = ((points[:, None] - centers) ** 2).sum(-1).min(1)
             total = gap.sum()
-            chosen = rng.choice(len(points), p=gap / total) if total > 0 else rng.integers(len(points))
-            centers = np.concatenate([centers, points[[chosen]]])
+            weights = gap / total if total > 0 else None
+            centers = np.concatenate([centers, points[rng.choice(len(points), size=1, p=weights)]])
         for _ in range(30):
             member = ((points[:, None] - centers) ** 2).sum(-1).argmin(1)
             there = [(member == c).any() for c in range(k)]

@@ -53,6 +53,19 @@ class ExecutedString:
         return good - 0.5 * float(run.touched[0]) - 0.01 * float(lengths(path[None])[0])
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShortString:
+    """Minus the length of the taut string through the cells, in cells; a black box."""
+
+    name: ClassVar[str] = "shortness"
+    floor: ClassVar[float | None] = None
+    temperature: ClassVar[float] = 0.5
+
+    def __call__(self, path: np.ndarray) -> float:
+        """One path (n, 2) in, one number out."""
+        return -float(lengths(path[None])[0])
+
+
 @dataclasses.dataclass(frozen=True)
 class Cells(Trajectories):
     """Paths through a maze as tokens (B, L): the cells they pass, the last one repeated to the end.
@@ -63,7 +76,7 @@ class Cells(Trajectories):
 
     name = "cells"
     assets = Path(__file__).parent / "assets" / "cells"
-    kinds = {ExecutedString.name: ExecutedString}
+    kinds = {ExecutedString.name: ExecutedString, ShortString.name: ShortString}
     job = "token_job"
 
     @property
@@ -134,10 +147,10 @@ class Cells(Trajectories):
     def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
         """Write samples.npz (points and offsets), points.csv and samples.geojson of the valid paths."""
         objects = exact_ends(samples)
-        valid = [i for i, path in enumerate(objects) if path is not None]
-        if not valid:
+        paths = [path for path in objects if path is not None]
+        if not paths:
             return []
-        paths = [objects[i] for i in valid]
+        valid = [i for i, path in enumerate(objects) if path is not None]
         kept = {key: [column[i] for i in valid] for key, column in columns.items()}
         offsets = np.cumsum([0, *map(len, paths)])
         cells = samples.states[valid].cpu().numpy()

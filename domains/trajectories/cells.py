@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ class CellCodec:
         """Taut strings (n, 2) between the centers of the first and the last cell; None where cells do not follow."""
         return self.paths(states, [{} for _ in states])
 
-    def paths(self, states: Tensor, ends: Sequence[dict[str, Sequence[float]]]) -> list[np.ndarray | None]:
+    def paths(self, states: Tensor, ends: Sequence[Mapping[str, Sequence[float]]]) -> list[np.ndarray | None]:
         """As `decode`, from the point "start" to "goal" of each row where it has them and they lie in those cells."""
         if states.ndim != 2 or states.shape[1] != self.length:
             raise PathError(f"states have shape {tuple(states.shape)}; (B, {self.length}) is expected")

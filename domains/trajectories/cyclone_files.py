@@ -31,8 +31,8 @@ def write_tracks(folder: str | Path, tracks: Sequence[Track]) -> list[str]:
     for track in tracks:
         for number, (lon, lat, wind) in enumerate(track.points):
             time = track.time + np.timedelta64(round(number * track.hours * 3600), "s")
-            told = "" if np.isnan(wind) else f"{wind:.1f}"
-            table.writerow([track.storm, str(time).replace("T", " "), f"{lon:.4f}", f"{lat:.4f}", told])
+            speed = "" if np.isnan(wind) else f"{wind:.1f}"
+            table.writerow([track.storm, str(time).replace("T", " "), f"{lon:.4f}", f"{lat:.4f}", speed])
         wind = [None if np.isnan(each) else round(float(each), 1) for each in track.points[:, 2]]
         told = {"storm": track.storm, "time": str(track.time), "hours": track.hours, "wind": wind}
         line = {"type": "LineString", "coordinates": np.round(track.points[:, :2], 4).tolist()}

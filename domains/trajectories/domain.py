@@ -101,7 +101,8 @@ class Trajectories(Domain):
         ):
             raise ValueError(
                 f"no prior of maze {self.default} ships: guidekit train domain={self.name} domain.maze={self.default} "
-                f"output=mine.safetensors makes one, for prior=mine.safetensors; there are {', '.join(self.priors())}"
+                f"output=mine.safetensors makes one, for prior=mine.safetensors; "
+                f"there are {', '.join(super().priors())}"
             )
         return super().checkpoint(name)
 
@@ -110,6 +111,14 @@ class Trajectories(Domain):
         found = tuple(description.get("maze", ()))
         through = obstructed(Maze(description["dataset"], found), self.obstacles) if found else self.ground
         return PathCodec(through, prior.event_shape[-1])
+
+    def priors(self) -> dict[str, str]:
+        """See `Domain.priors`; of one maze, where one is named."""
+        found = super().priors()
+        if self.maze is None or self.assets is None:
+            return found
+        rows = {name: tuple(read_description(self.assets / f"{name}.safetensors").get("maze", ())) for name in found}
+        return {name: told for name, told in found.items() if rows[name] == self.ground.rows}
 
     def load_prior(self, name: str = "default") -> PathPrior:
         """See `Domain.load_prior`; the maze is that of the checkpoint.

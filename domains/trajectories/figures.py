@@ -66,7 +66,7 @@ def _patch(obstacle: Sequence[float]) -> Any:
     """A disc or a box that is on no map."""
     from matplotlib.patches import Circle, Rectangle
 
-    looks = {"facecolor": OBSTACLES, "edgecolor": "none", "zorder": 0.5}
+    looks: dict[str, Any] = {"facecolor": OBSTACLES, "edgecolor": "none", "zorder": 0.5}
     if len(obstacle) == 3:
         return Circle((obstacle[0], obstacle[1]), obstacle[2], **looks)
     left, top, right, bottom = obstacle

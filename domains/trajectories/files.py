@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,11 +88,12 @@ def _from_npz(path: Path) -> list[np.ndarray]:
     if "paths" in arrays:
         return [np.asarray(each, float) for each in arrays["paths"]]
     if {"points", "offsets"} <= arrays.keys():
-        points, ends = np.asarray(arrays["points"], float), np.asarray(arrays["offsets"], int)
-        return [points[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        points, offsets = np.asarray(arrays["points"], float), np.asarray(arrays["offsets"], int)
+        return [points[a:b] for a, b in itertools.pairwise(offsets)]
     if "observations" in arrays and {"terminals", "timeouts"} & arrays.keys():
         seen = np.asarray(arrays["observations"], float)
-        over = sum(np.asarray(arrays[name], bool) for name in ("terminals", "timeouts") if name in arrays) > 0
+        ends = [np.asarray(arrays[name], bool) for name in ("terminals", "timeouts") if name in arrays]
+        over = np.logical_or.reduce(ends)
         if seen.ndim != 2 or seen.shape[1] < 2 or over.shape != seen.shape[:1]:
             raise ValueError(
                 f"{path}: observations {seen.shape} and ends {over.shape}; (N, 2 or more) and (N,) are expected"

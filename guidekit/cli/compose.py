@@ -150,7 +150,8 @@ def refuse_choice(group: str, name: str, domains: Sequence[str]) -> None:
     elif not any(name in group_choices(group, domain) for domain in domains):
         others = [one for one in shipped()["domains"] if name in group_choices(group, one)]
         if others:
-            raise UsageError(f"reward {name!r} is of domain {' or '.join(others)}: give domain={others[0]}")
+            given = " or ".join(f"domain={each}" for each in others)
+            raise UsageError(f"reward {name!r} is of domain {' or '.join(others)}: give {given}")
         raise UnknownNameError(group, name, {one for domain in domains for one in group_choices(group, domain)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,8 @@ def scenes(prior: CellPrior, seed: int) -> list[tuple[dict[str, list[float]], Ce
     What is blocked was free in training.
     """
     ground, generator = prior.codec.maze, np.random.default_rng(seed)
-    roadmap, found = Roadmap(ground, offset=0.2, room=0.1), []
+    roadmap = Roadmap(ground, offset=0.2, room=0.1)
+    found: list[tuple[dict[str, list[float]], CellCodec]] = []
     while len(found) < SCENES:
         ends = ground.random_pairs(1, generator)[0]
         route = roadmap.routes(ends[:1], ends[1:])[0]
@@ -51,12 +53,19 @@ def scenes(prior: CellPrior, seed: int) -> list[tuple[dict[str, list[float]], Ce
 
 def plans(seed: int) -> dict[str, float]:
     """Shares of plans that are cut off and of runs that touch something, before and after reflection."""
-    prior = load_domain("cells", maze="large").load_prior()
-    counts = {"before": [], "after": [], "touched": [], "arrived": [], "rows before": [], "rows after": []}
+    prior: Any = load_domain("cells", maze="large").load_prior()
+    counts: dict[str, list[float]] = {
+        "before": [],
+        "after": [],
+        "touched": [],
+        "arrived": [],
+        "rows before": [],
+        "rows after": [],
+    }
     grammar = gk.guidance.Grammar(prior.codec.automaton)  # which knows the maze, not the obstacle
     for number, (ends, codec) in enumerate(scenes(prior, seed)):
         prior.codec, rule = codec, Passable(codec)
-        options = {"num_samples": PLANS, "steps": STEPS, "seed": 100 * seed + number, "condition": ends}
+        options: dict[str, Any] = {"num_samples": PLANS, "steps": STEPS, "seed": 100 * seed + number, "condition": ends}
         free = gk.sample(prior, grammar, sampler="path_planning", **options)
         mended = gk.sample(prior, gk.chain(grammar, gk.guidance.Reflection(rule)), sampler="path_planning", **options)
         right = rule(free.samples)[0] < 0

@@ -11,7 +11,7 @@ MAZE, PLAIN, GUIDED = "medium", 0.96, 0.98
 
 CLAIM = Claim(
     row="E64",
-    method="Diffuser",
+    method="Diffuser, plans clamped at start and goal, costs as guides (2205.09991)",
     provides=("guidance.PathGuidance", "networks.TemporalUNet"),
     tier="",
     says=says(MAZE, PLAIN, GUIDED),

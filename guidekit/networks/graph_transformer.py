@@ -123,6 +123,7 @@ class GraphTransformer(nn.Module):
         self.vocab_size, self.width = 2 + node_types + edge_types, width
         self.triangle = Triangle(nodes)
         pairs, singles, graph = features(self.triangle, torch.zeros(1, nodes, nodes), torch.ones(nodes, 1), POWERS)
+        self.valences: Tensor
         self.register_buffer("valences", torch.tensor([0.0, *valences]), persistent=False)
         more = 1 if len(valences) else 0
         ids = self.vocab_size + 1

@@ -119,11 +119,12 @@ def load_any_prior(path: str | Path) -> Prior:
     return _load(path, description["domain"], made_from)
 
 
-def _load(path: str | Path, domain: str, made_from: Callable[[dict, nn.Module], Prior]) -> Any:
+def _load(path: str | Path, domain: str, made_from: Callable[..., Prior]) -> Any:
     description = read_description(path, domain)
     if description.get("kind", "prior") != "prior":
         raise CheckpointError(f"{path} holds a {description['kind']}, not a prior")
-    needed = {tokens.made_from: "vocab_size", graphs.made_from: "graph"}.get(made_from, "event_shape")
+    needs: dict[Callable[..., Prior], str] = {tokens.made_from: "vocab_size", graphs.made_from: "graph"}
+    needed = needs.get(made_from, "event_shape")
     if needed not in description:
         raise CheckpointError(f"{path}: its description has no {needed!r}; a prior of {domain} has one")
     field = description["network"]["name"] == field_checkpoint.NAME and needed == "event_shape"

@@ -39,13 +39,13 @@ class GraphCrossEntropy:
         t = self.earliest + (1 - self.earliest) * strata(len(tokens), tokens.device, generator).double()
         u = torch.rand(tokens.shape, generator=generator, device=tokens.device, dtype=torch.float64)
         z = self.process.noise(tokens, t, u)
-        z = torch.where(tokens == self.process.pinned, tokens, z)
+        absent = tokens.eq(-1 if self.process.pinned is None else self.process.pinned)
+        z = torch.where(absent, tokens, z)
         level = 1 - torch.as_tensor(self.process.alpha(t)).float()
         log_probs = believed(self.process, network(z, labels=labels, level=level).float(), z).log_probs
         nats = -log_probs.gather(-1, tokens[..., None])[..., 0]
         open_ = log_probs.isfinite().sum(-1) > 1
-        real = tokens != self.process.pinned
-        doubt = torch.cat([open_[:, : self.nodes], real[:, self.nodes :]], 1)
+        doubt = torch.cat([open_[:, : self.nodes], ~absent[:, self.nodes :]], 1)
         nats = torch.where(open_, nats, 0.0)
         means = [
             torch.where(doubt[:, part], nats[:, part], 0.0).sum(1) / doubt[:, part].sum(1).clamp_min(1)

@@ -27,7 +27,9 @@ def write_prior(path, seed=0, size=8, labels=True):
     torch.manual_seed(seed)
     options = {**NETWORK, "channels": 1} | ({"labels": [3]} if labels else {})
     network = NETWORKS["unet"](**options)
-    torch.nn.init.normal_(network.head.weight, std=0.1)
+    for name, weight in network.named_parameters():
+        if name.endswith("weight") and not weight.any():  # blocks begin as the identity, deaf to labels
+            torch.nn.init.normal_(weight, std=0.1)
     description = {"domain": "images", "event_shape": [1, size, size], "card": {}}
     description |= {"network": {"name": "unet", "options": options}, "sigma_data": 0.5}
     if labels:
@@ -73,7 +75,7 @@ def test_the_file_says_what_it_is_for(folder, tmp_path):
     assert card["trainer"]["teacher"] == [{"name": "cfg", "weight": 3}] and card["condition"] == "bag"
     description = read_description(folder / "all.safetensors")
     save_refiner(tmp_path / "again.safetensors", refiner, description["network"], "images", {})
-    again, x = load_refiner(tmp_path / "again.safetensors"), torch.randn(2, 1, 8, 8) * 80
+    again, x = load_refiner(tmp_path / "again.safetensors"), torch.linspace(-3, 3, 128).view(2, 1, 8, 8)
     labels = torch.tensor([[0], [2]])
     assert torch.equal(again(x, labels), refiner(x, labels)) and not torch.equal(again(x, labels), x)
     with pytest.raises(CheckpointError, match="holds a prior, not a refiner"):
@@ -135,7 +137,7 @@ def test_refiners_that_do_not_fit(folder, tmp_path, monkeypatch, capsys, prior, 
         (["trainer.teacher=[{name: autoguidence}]"], "did you mean 'autoguidance'"),
         (["trainer.teacher=[{name: cfg, wieght: 2}]"], "did you mean 'weight'"),
         (["trainer.teacher=[{name: dps}]"], "give reward="),
-        (["trainer.pairs=0"], "trainer.pairs=0; a number above 0"),
+        (["trainer.pairs=0"], "trainer.pairs=0; a whole number of at least 1"),
         (["trainer.penalty=-1"], "trainer.penalty=-1"),
         (["trainer.times=karas"], "did you mean 'karras'"),
         (["trainer.network=prio"], "did you mean 'prior'"),

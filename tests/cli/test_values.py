@@ -68,7 +68,7 @@ def test_an_event_in_place_of_a_temperature(values):
         (["train", "trainer=value", "reward=qed", "trainer.eta=[3,1]"], "eta=[3, 1]"),
         (["train", "trainer=value", "reward=qed", "trainer.network=prio"], "did you mean 'prior'"),
         (["train", "trainer=value", "reward=qed", "data=x.smi"], "x.smi"),
-        (["train", "trainer=value", "reward=qed", "resume=true"], "accepted: auto, never"),
+        (["train", "trainer=value", "reward=qed", "resume=true"], "resume=true; one of auto, never is needed"),
         (["sample", "reward=qed", "guidance=slcd"], "guidance=slcd needs guidance.value="),
         (["sample", "reward=qed", "guidance=slcd", "guidance.value=no.safetensors"], "there is no checkpoint"),
         (["sample", "reward=qed", "guidance=nos", "guidance.value={small}"], "trainer.network=prior"),

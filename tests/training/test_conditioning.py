@@ -15,6 +15,7 @@ from guidekit.priors.descriptions import PROCESSES, describe, process_from
 from guidekit.processes import (
     CosineAlpha,
     Geometric,
+    Kinds,
     Marginal,
     Masked,
     Stepped,
@@ -188,6 +189,7 @@ def test_labelled_priors_learn_the_conditional_law(tmp_path, name, options, para
         Masked(5, CosineAlpha(), 0),
         Uniform(5, Geometric(1e-3, 8.0), 0, "plug_in"),
         Marginal(alpha=CosineAlpha(), law=(0.1, 0.2, 0.3, 0.2, 0.2), pinned=0),
+        Kinds(kinds=(0, 0, 0, 1, 1), laws=((0.0, 0.6, 0.4, 0, 0), (0, 0, 0, 0.5, 0.5)), pinned=0),
         Structured(generator=blocks((0, 0, 1, 1, 1)), pinned=0),
         Stepped(matrices=discretized_gaussian(5, [0.1, 0.4]), pinned=0),
     ],
