@@ -21,6 +21,10 @@ from guidekit.objectives.objects import ObjectReward
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.tasks import Task
 from guidekit.objectives.verifiers import Bounds, Verifier
+from guidekit.priors.adapters import TRANSFORMERS, is_model_folder, library_of
+from guidekit.priors.adapters.diffusers_folder import load_diffusers
+from guidekit.priors.adapters.masked_language import load_model, name_of
+from guidekit.priors.adapters.vocabulary import Vocabulary, vocabulary_of
 from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
 from guidekit.reporting.summary import summarised
 from guidekit.rewards import Rewards
@@ -83,9 +87,42 @@ class Domain:
             ValueError: of states that this domain cannot read.
         """
         path = self.checkpoint(name)
+        if path.is_dir():
+            return self.load_folder(path)
         prior = (load_token_prior if self.job == "token_job" else load_gaussian_prior)(path, self.name)
-        prior.codec = self.codec_for(prior, {} if path.is_dir() else read_description(path, self.name))
+        prior.codec = self.codec_for(prior, read_description(path, self.name))
         return prior
+
+    def load_folder(self, folder: Path) -> Prior:
+        """The prior in a model folder of another library, with its codec; see `guidekit.priors.adapters`.
+
+        Raises:
+            CheckpointError: see `load_diffusers` and `load_model` there.
+            ValueError: its states are none of this domain.
+        """
+        if library_of(folder) == TRANSFORMERS:
+            model, tokenizer = load_model(folder)
+            return self.language_prior(model, vocabulary_of(tokenizer), name_of(folder))
+        if self.job == "token_job":
+            raise ValueError(
+                f"{folder} is a folder of diffusers, of real numbers; states of domain {self.name} are tokens"
+            )
+        prior = load_diffusers(folder)
+        prior.codec = self.codec_for(prior, {})
+        return prior
+
+    def language_prior(self, model: nn.Module, vocabulary: Vocabulary, name: str) -> Prior:
+        """The prior of a masked language model whose tokens spell objects of this domain, with its codec.
+
+        Args:
+            model: see `guidekit.priors.adapters.masked_language`.
+            vocabulary: of its tokenizer.
+            name: for messages.
+
+        Raises:
+            ValueError: they spell none.
+        """
+        raise ValueError(f"{name} spells texts, and {self.objects} of domain {self.name} are none: no prior of these")
 
     def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> Codec:
         """The codec of a prior that was just loaded.
@@ -184,6 +221,10 @@ class Domain:
             function = Isolated(function, workers=workers, timeout=timeout)
         return ObjectReward(function, name or str(said))
 
+    def suited(self, objective: Objective, prior: Prior) -> Objective:
+        """A reward of this domain for a prior whose states may be spelled in other tokens; by default as it is."""
+        return objective
+
     def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> Verifier | Bounds:
         """What tells where a sequence of states first breaks a rule, see `guidekit.objectives.verifiers`.
 
@@ -202,14 +243,14 @@ class Domain:
         return ()
 
     def checkpoint(self, name: str) -> Path:
-        """The file of a prior: a shipped one by name, a path ending in .safetensors, or a folder of diffusers.
+        """The file of a prior: a shipped one by name, a path ending in .safetensors, or a folder of another library.
 
         Raises:
             UnknownNameError: neither of both.
         """
         shipped = {} if self.assets is None else {path.stem: path for path in self.assets.glob("*.safetensors")}
         path = shipped.get(self.default if name == "default" else name, Path(name))
-        if path.suffix != ".safetensors" and not (path / "model_index.json").is_file():
+        if path.suffix != ".safetensors" and not is_model_folder(path):
             if not shipped:
                 raise UnknownNameError(
                     "prior", name, [f"a path ending in .safetensors, made by guidekit train domain={self.name}"]

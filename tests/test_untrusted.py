@@ -22,8 +22,8 @@ from guidekit.domains.images.files import read as read_images
 from guidekit.guidance.values import MonteCarlo
 from guidekit.objectives import Reward
 from guidekit.objectives.torch_model import load_module
+from guidekit.priors.adapters.diffusers_folder import load_diffusers
 from guidekit.priors.checkpoints import load_any_prior
-from guidekit.priors.diffusers_folder import load_diffusers
 from guidekit.reporting.console import Console, plain
 from guidekit.reporting.panels import Layout, Panel, draw
 from guidekit.running.build import build_guidance, build_sampler

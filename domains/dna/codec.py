@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from guidekit.priors.adapters.vocabulary import TokenCodec
+
 from .alphabet import Alphabet
 
 
@@ -38,3 +40,18 @@ class SequenceCodec:
     def texts(self, states: Tensor) -> list[str]:
         """Tokens (B, L) to strings, valid or not; see `Alphabet.decode`."""
         return self.alphabet.decode(states)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PieceCodec(TokenCodec):
+    """The codec of a prior whose tokens are words of an alphabet, such as 6-mers or byte pairs; see `TokenCodec`.
+
+    Args:
+        alphabet: of the sequences.
+    """
+
+    alphabet: Alphabet
+
+    def ids(self, text: str) -> list[int]:
+        """See `TokenCodec.ids`; lower case is read as upper case."""
+        return super().ids(self.alphabet.check(text, "the sequence"))

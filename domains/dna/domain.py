@@ -8,19 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from torch import nn
+
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.extras import require
 from guidekit.io.reading import note
-from guidekit.objectives import ForbiddenWords
+from guidekit.objectives import ForbiddenWords, ObjectReward
+from guidekit.priors.adapters.masked_language import masked_prior
+from guidekit.priors.adapters.vocabulary import Vocabulary
 from guidekit.reporting.summary import STATISTICS, means, ranked, summarised
 from guidekit.samples import Dataset, Samples
 
 from .alphabet import Alphabet
-from .codec import SequenceCodec
+from .codec import PieceCodec, SequenceCodec
 from .figures import sheet
 from .files import read, write_fasta
+from .relaxed import OfLetters, TokenReward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +64,40 @@ class SequenceDomain(Domain):
         """See `Domain.codec_for`."""
         return SequenceCodec(self.alphabet, prior.event_shape[0])
 
+    def language_prior(self, model: nn.Module, vocabulary: Vocabulary, name: str) -> Prior:
+        """See `Domain.language_prior`: of `length` letters.
+
+        Where tokens are single letters, states are as those of shipped priors. Where there are longer ones, all that
+        spell letters of the alphabet are kept, behind padding 0, and the numbers of tokens are those of shipped
+        sequences of this length.
+        """
+        alphabet, letters = self.alphabet, vocabulary.letters(self.alphabet.letters)
+        kept = vocabulary.spelled(lambda text: set(text.upper()) <= set(alphabet.letters))
+        padding = [] if alphabet.pad_id is None else [vocabulary.pad]
+        if letters is not None and all(len(str(vocabulary.texts[number])) == 1 for number in kept):
+            prior = masked_prior(
+                model, vocabulary, [*padding, *letters], [0] * self.length + [1], alphabet.pad_id, name
+            )
+            prior.codec = SequenceCodec(alphabet, self.length)
+            return prior
+        if not kept:
+            raise ValueError(f"{name} has no tokens of {alphabet.name} letters {alphabet.letters}")
+        pieces = ["", *(str(vocabulary.texts[number]).upper() for number in kept)]
+        codec = PieceCodec(pieces, [vocabulary.pad, *kept], vocabulary.spell, 1 << 20, alphabet=alphabet)
+        counts = np.bincount([len(codec.ids(one)) for one in self.reference()[:1000]])
+        prior = masked_prior(model, vocabulary, [vocabulary.pad, *kept], counts.tolist(), 0, name)
+        prior.codec = dataclasses.replace(codec, length=prior.event_shape[0])
+        return prior
+
+    def suited(self, objective: Objective, prior: Prior) -> Objective:
+        """See `Domain.suited`: a reward of letters judges sequences where tokens are longer; without a gradient."""
+        if not isinstance(prior.codec, PieceCodec) or not isinstance(objective, TokenReward):
+            return objective
+        return ObjectReward(OfLetters(objective, self.alphabet), objective.name)
+
     def length_of(self, prior: Prior | None) -> int:
         """L of the states of a prior, or of those without one."""
-        return self.length if prior is None else prior.event_shape[0]
+        return self.length if prior is None or isinstance(prior.codec, PieceCodec) else prior.event_shape[0]
 
     def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> ForbiddenWords:
         """What finds the first forbidden word of a sequence; see `words` for how one is written.
@@ -68,6 +105,8 @@ class SequenceDomain(Domain):
         Raises:
             ValueError: there is no word, or one cannot be read.
         """
+        if prior is not None and isinstance(prior.codec, PieceCodec):
+            raise ValueError(f"forbidden words are looked for in letters, and tokens of {prior.name} are longer")
         names = [forbidden] if isinstance(forbidden, str) else forbidden
         words = [word for name in names for word in self.words(str(name).strip())]
         if not words:

@@ -20,7 +20,7 @@ from guidekit.core.prior import Prior
 from guidekit.core.requirements import GuidanceError
 from guidekit.objectives.window import outside, refuse_empty
 
-from .alphabet import DNA
+from .alphabet import DNA, Alphabet
 from .codec import SequenceCodec
 from .motifs import Motif, best_scores, find_hits, load_motif, threshold
 
@@ -50,6 +50,33 @@ class TokenReward(Objective[None]):
         """Values (B,) of clean tokens: by default the relaxed reward of certain letters."""
         reward: Any = self
         return reward.relaxed(F.one_hot(tokens, 4).double())
+
+
+@dataclasses.dataclass(frozen=True)
+class OfLetters:
+    """A reward of tokens as a function of one sequence, for priors whose tokens are longer than a letter.
+
+    Args:
+        reward: of letters.
+        alphabet: theirs.
+    """
+
+    reward: TokenReward
+    alphabet: Alphabet
+
+    @property
+    def temperature(self) -> float | None:
+        """That of the reward."""
+        return self.reward.temperature
+
+    @property
+    def floor(self) -> float | None:
+        """That of the reward."""
+        return self.reward.floor
+
+    def __call__(self, sequence: str) -> float:
+        """The reward of a sequence."""
+        return float(self.reward.scores(self.alphabet.encode([sequence]), 0.0, None)[0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,14 +6,18 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from rdkit import Chem
+from torch import nn
 
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.io.contents import brief
+from guidekit.priors.adapters.masked_language import masked_prior
+from guidekit.priors.adapters.vocabulary import Vocabulary
 from guidekit.reporting.summary import means, ranked, summarised
 from guidekit.samples import Dataset, Samples
 
@@ -22,6 +26,7 @@ from .data import ASSETS, SETS, is_shipped, reference_smiles, training_smiles
 from .figures import grid
 from .files import ReadResult, parse, read, write_sdf, write_smi
 from .metrics import PROPERTIES, evaluate
+from .pieces import tokenizer_of
 from .preparation import prepare
 from .rewards import REWARDS
 from .selfies_tokenizer import SelfiesTokenizer, tokenizer_from_text
@@ -55,6 +60,18 @@ class Molecules(Domain):
     def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> MoleculeCodec:
         """See `Domain.codec_for`: every prior has a vocabulary of its own."""
         return MoleculeCodec(tokenizer_from_text(description["codec"]), prior.event_shape[0])
+
+    def language_prior(self, model: nn.Module, vocabulary: Vocabulary, name: str) -> Prior:
+        """See `Domain.language_prior`; the numbers of tokens are those of shipped molecules."""
+        tokenizer, kept = tokenizer_of(vocabulary)
+        counts = np.bincount(tokenizer.lengths(self.reference(1000)))
+        if not len(counts):
+            raise ValueError(
+                f"the tokenizer of {name} can spell none of 1,000 shipped molecules: none of its tokens fit"
+            )
+        prior = masked_prior(model, vocabulary, kept, counts.tolist(), 0, name)
+        prior.codec = MoleculeCodec(tokenizer, prior.event_shape[0])
+        return prior
 
     def reference(self, most: int | None = None, *, split: str = "test", prior: Prior | None = None) -> list[str]:
         """SMILES that samples of a prior are compared with, or that it was trained on; none for other data."""
@@ -104,7 +121,7 @@ class Molecules(Domain):
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """Write what `guidekit.training.token_job` trains from; see `preparation.prepare`."""
-        prepare(path, data, trainer, self.codec.tokenizer)
+        prepare(path, data, trainer, cast(SmilesTokenizer, self.codec.tokenizer))
 
     def evaluate(
         self,

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from .data import ASSETS
 from .files import parse
+from .pieces import PieceTokenizer
 from .tokenizer import SmilesTokenizer
 
 
@@ -21,11 +22,11 @@ class MoleculeCodec:
     """The codec of a prior of molecules.
 
     Args:
-        tokenizer: of SMILES or SELFIES.
+        tokenizer: of SMILES or SELFIES; that of a language model from elsewhere is a `PieceTokenizer`.
         length: L of the prior's states; None is that of the longest molecule.
     """
 
-    tokenizer: SmilesTokenizer
+    tokenizer: SmilesTokenizer | PieceTokenizer
     length: int | None = None
 
     @functools.cached_property

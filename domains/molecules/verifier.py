@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .files import chemistry_problems, parse
 from .notation import SMILES
+from .pieces import PieceTokenizer
 from .rewards import read_smarts
 from .tokenizer import SmilesTokenizer
 
@@ -43,7 +44,7 @@ class SmilesVerifier:
             molecule.
     """
 
-    tokenizer: SmilesTokenizer
+    tokenizer: SmilesTokenizer | PieceTokenizer
     forbidden: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     verifier = partial(plan.domain.verifier, prior=plan.prior)
     for name, one in rows.items():
         own = partial(build_reward, plan.domain, prior=plan.prior)
-        guidances[name] = build_guidance(one, plan.reward, verifier, plan.domain.checkpoint, own)
+        guidances[name] = build_guidance(one, plan.reward, verifier, plan.domain.load_prior, own)
         prepare(plan.prior, guidances[name], condition=plan.condition, **plan.arguments)  # refuses, samples nothing
     record = opened(config)
     seeds = range(config["seed"], config["seed"] + config["seeds"])

@@ -36,7 +36,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         config["guidance"],
         reward,
         partial(domain.verifier, prior=prior),
-        domain.checkpoint,
+        domain.load_prior,
         partial(build_reward, domain, prior=prior),
     )
     given = {key: config[key] for key in SETTINGS} | {"sampler": build_sampler(config["sampler"])}

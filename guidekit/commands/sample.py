@@ -53,7 +53,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         config["guidance"],
         wanted,
         partial(domain.verifier, prior=prior),
-        domain.checkpoint,
+        domain.load_prior,
         partial(build_reward, domain, prior=prior),
     )
     if given is not None:

@@ -78,7 +78,7 @@ class Job:
             config["guidance"],
             wanted,
             verifier,
-            self.domain.checkpoint,
+            self.domain.load_prior,
             partial(build_reward, self.domain, prior=self.prior),
         )
         names = ("num_samples", "particles", "steps", "seed", "condition", "device", "batch_size")

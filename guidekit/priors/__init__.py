@@ -1,6 +1,7 @@
 """Priors: analytic ones with exact answers, and neural ones from checkpoints."""
 
 from guidekit.core.prior import Prior
+from guidekit.priors.adapters.masked_language import from_masked_language_model
 from guidekit.priors.chain import CategoricalChain
 from guidekit.priors.composite import PositionsAndTypes
 from guidekit.priors.conditional import ClassConditional
@@ -29,4 +30,5 @@ __all__ = [
     "block_model",
     "erdos_renyi",
     "from_denoiser",
+    "from_masked_language_model",
 ]

@@ -16,6 +16,9 @@ from guidekit.io.contents import ordinary
 from guidekit.io.files import write_atomic
 from guidekit.networks import NETWORKS
 from guidekit.priors import field_checkpoint, graphs, neural, tokens
+from guidekit.priors.adapters import DIFFUSERS, TRANSFORMERS, library_of
+from guidekit.priors.adapters.diffusers_folder import load_diffusers
+from guidekit.priors.adapters.masked_language import load_masked_language_model
 from guidekit.priors.described import refuse_odd_process, wrong
 from guidekit.priors.tokens import TokenPrior
 from guidekit.priors.weights import CheckpointError, made_for, read_weights
@@ -98,20 +101,30 @@ def load_graph_prior(path: str | Path, domain: str) -> graphs.GraphPrior:
 
 
 def load_gaussian_prior(path: str | Path, domain: str) -> Prior:
-    """A `NeuralGaussian` from a checkpoint of the given domain, or a `DiffusersPrior` from a folder.
-
-    Raises:
-        CheckpointError: see above and `guidekit.priors.diffusers_folder.load_diffusers`.
-    """
-    if Path(path).is_dir():
-        from guidekit.priors.diffusers_folder import load_diffusers
-
-        return load_diffusers(path)
+    """A `NeuralGaussian` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
     return _load(path, domain, neural.made_from)
 
 
-def load_any_prior(path: str | Path) -> Prior:
-    """The prior of a checkpoint of any domain; raises `CheckpointError` (see above)."""
+def load_any_prior(path: str | Path, **options: Any) -> Prior:
+    """The prior of a checkpoint of any domain, or in a model folder of diffusers or transformers.
+
+    A domain's own `load_prior` also gives it the codec of the domain.
+
+    Args:
+        path: of the file or folder.
+        options: of `load_masked_language_model`, for its folders.
+
+    Raises:
+        CheckpointError: see above, and `guidekit.priors.adapters`.
+        ValueError: options for something that has none.
+    """
+    library = library_of(path)
+    if library == TRANSFORMERS:
+        return load_masked_language_model(path, **options)
+    if options:
+        raise ValueError(f"{path} takes no {', '.join(options)}: these are for masked language models")
+    if library == DIFFUSERS:
+        return load_diffusers(path)
     description = read_description(path)
     made_from: Callable[[dict, nn.Module], Prior] = neural.made_from
     if "vocab_size" in description:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from guidekit import objectives
@@ -70,7 +69,8 @@ def build_reward(domain: Domain, config: Config | None, prior: Prior | None = No
     kind = domain.rewards.kind(name)
     given = arguments(kind, options, Context(), f"reward={name}", "reward.")
     try:
-        return domain.rewards.make(name, **given)
+        made = domain.rewards.make(name, **given)
+        return made if prior is None else domain.suited(made, prior)
     except TypeError as error:
         raise ValueError(f"reward={name}: {error}") from error
 
@@ -132,7 +132,7 @@ def build_guidance(
     config: Config | None,
     objective: Objective | None,
     verifier: Callable[..., Any] | None = None,
-    checkpoint: Callable[[str], str | Path] = Path,
+    prior: Callable[[str], Prior] = load_any_prior,
     reward: Callable[[Any], Objective | None] | None = None,
 ) -> Guidance | None:
     """A guidance from configuration, given what it should obey; None without one.
@@ -141,7 +141,7 @@ def build_guidance(
         config: of the guidance group, or its name; {name: chain, of: [...]} are several, inside first.
         objective: reward, or likelihood of a task.
         verifier: makes a verifier from what is forbidden, see `Domain.verifier`.
-        checkpoint: file of a second prior by name, see `Domain.checkpoint`.
+        prior: a second prior by name, see `Domain.load_prior`.
         reward: makes rewards for those that name one of their own, see `build_reward`.
 
     Raises:
@@ -151,7 +151,7 @@ def build_guidance(
     options = {"name": config} if isinstance(config, str) else config
     if not options or options.get("name") in (None, "none"):
         return None
-    context = Context(objective, lambda name: load_any_prior(checkpoint(name)), verifier, reward)
+    context = Context(objective, prior, verifier, reward)
     if options["name"] != "chain":
         return build("guidance", options, context, "guidance.")
     return chain(*(build("guidance", one, context) for one in chained(options)))

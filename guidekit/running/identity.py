@@ -19,6 +19,7 @@ import guidekit
 from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
 from guidekit.io.files import sha256
+from guidekit.priors.adapters import is_model_folder
 
 NOT_COMPARED = ("output", "overwrite", "resume", "batch_size", "threads")
 """Settings that do not change what is sampled."""
@@ -102,13 +103,13 @@ def source() -> str:
 
 
 def _file(domain: Domain, value: Any) -> Path | None:
-    """The file, shipped checkpoint or folder of diffusers that a setting may name."""
+    """The file, shipped checkpoint or model folder that a setting may name."""
     if not isinstance(value, str) or not value:
         return None
     own = Path(domain.assets or ".") / f"{value}.safetensors"
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # no name of a file
         for place in (Path(value).expanduser(), own):
-            if place.is_file() or (place / "model_index.json").is_file():
+            if place.is_file() or is_model_folder(place):
                 return place
     return None
 

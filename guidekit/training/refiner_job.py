@@ -134,7 +134,7 @@ def teacher_of(config: dict[str, Any], domain: Domain, prior: Prior) -> Guidance
     """The guidance that is to be paid in advance."""
     reward = build_reward(domain, config["reward"], prior)
     teacher = {"name": "chain", "of": config["trainer"]["teacher"]}
-    return build_guidance(teacher, reward, partial(domain.verifier, prior=prior), domain.checkpoint)
+    return build_guidance(teacher, reward, partial(domain.verifier, prior=prior), domain.load_prior)
 
 
 def network_of(wanted: dict[str, Any] | str | None, prior: Any) -> tuple[nn.Module, dict[str, Any]]:

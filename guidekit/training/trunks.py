@@ -26,7 +26,13 @@ def small_trunk(prior: Prior) -> dict[str, Any]:
 
 
 def own_trunk(prior: Any) -> dict[str, Any]:
-    """{name, options} of the network of a prior from a checkpoint, as a trunk."""
+    """{name, options} of the network of a prior from a checkpoint, as a trunk.
+
+    Raises:
+        ValueError: a prior of another library, whose network is in no file of ours.
+    """
+    if not hasattr(prior, "made"):
+        raise ValueError(f"a value on features of {prior.name} can be trained in Python, and is not written to a file")
     return {"name": prior.made["name"], "options": {"timed": False, **prior.made["options"]}}
 
 

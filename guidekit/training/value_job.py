@@ -46,6 +46,7 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
     if trunk != "prior" and (not isinstance(trunk, dict) or trunk.get("name") not in TRUNKS):
         name = trunk.get("name") if isinstance(trunk, dict) else trunk
         raise UnknownNameError("trainer.network", str(name), ["prior", *TRUNKS])
+    written = own_trunk(prior) if trunk == "prior" else trunk
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
     began = time.perf_counter()
@@ -82,7 +83,7 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
         "seconds": round(time.perf_counter() - began),
         "training": {"made": made, "complete": True},
     }
-    save_value(place.output, value, own_trunk(prior) if trunk == "prior" else trunk, domain.name, card)
+    save_value(place.output, value, written, domain.name, card)
     place.state.unlink()
     seen = value.centers[value.centers.isfinite()]
     told = f"rewards from {seen.min():.4g} to {seen.max():.4g}, {card['seconds']} seconds"

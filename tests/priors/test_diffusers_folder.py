@@ -9,8 +9,8 @@ import guidekit as gk
 from guidekit.cli import main
 from guidekit.core.guidance import GuidanceError
 from guidekit.errors import UnknownNameError
+from guidekit.priors.adapters.diffusers_folder import load_diffusers
 from guidekit.priors.checkpoints import CheckpointError
-from guidekit.priors.diffusers_folder import load_diffusers
 
 diffusers = pytest.importorskip("diffusers")
 

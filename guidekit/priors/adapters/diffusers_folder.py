@@ -6,7 +6,6 @@ Nothing is fetched: the folder is read, and only safetensors. Needs the extra `d
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from guidekit.core.prior import Prior, Time
 from guidekit.core.state import State
 from guidekit.errors import UnknownNameError
 from guidekit.io.archives import reason
-from guidekit.io.contents import ordinary
+from guidekit.priors.adapters.configuration import read_json
 from guidekit.priors.described import refuse_odd_process
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.neural import NUMBERS_A_CALL
@@ -123,12 +122,12 @@ def load_diffusers(folder: str | Path) -> DiffusersPrior:
         UnknownNameError: a kind of network, scheduler or prediction that cannot be read.
     """
     folder = Path(folder)
-    index = _json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     part = next((name for name in ("unet", "transformer") if name in index), None)
     if part is None:
         raise CheckpointError(f"{folder / 'model_index.json'} names neither a unet nor a transformer")
-    config = _json(folder / part / "config.json")
-    scheduler = _json(folder / "scheduler" / "scheduler_config.json")
+    config = read_json(folder / part / "config.json")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     for name, told in ((part, config), ("scheduler", scheduler)):
         if not isinstance(told.get("_class_name"), str):
             raise CheckpointError(f"{folder / name}: its configuration names no '_class_name'")
@@ -213,15 +212,3 @@ def _classes_of(config: Mapping[str, Any], index: Mapping[str, Any]) -> tuple[tu
         return (), None
     values = [str((names or {}).get(str(i), i)) for i in range(count)]
     return (Label("class", values),), null
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"there is no {path}: expected a folder of diffusers with model_index.json and its parts")
-    try:
-        found = json.loads(ordinary(path).read_text())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no JSON file ({reason(error)})") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}; keys and values are expected")
-    return found
