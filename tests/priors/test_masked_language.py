@@ -1,5 +1,6 @@
 """Masked language models that transformers writes become priors: same beliefs, whole guidance, fixed positions."""
 
+import contextlib
 import json
 import math
 import socket
@@ -16,10 +17,8 @@ from guidekit.priors.checkpoints import CheckpointError, load_any_prior
 from guidekit.processes.automata import Automaton
 from guidekit.testing import check_guidance
 
-try:  # transformers imports it where it is installed
+with contextlib.suppress(ImportError):  # transformers imports it where it is installed
     torchaudio()
-except ImportError:
-    pass
 transformers = pytest.importorskip("transformers")
 RESIDUES = "LAGVSERTIDPKQNFYMHWC"
 

@@ -176,8 +176,8 @@ def from_masked_language_model(
 ) -> TokenPrior:
     """A prior of tokens from a masked language model and its tokenizer, whose texts are the objects.
 
-    The model stays the caller's, as in `from_denoiser`. Special tokens (CLS, EOS, padding) are set around and behind the
-    sequences as the tokenizer does; they are no part of states and never drawn.
+    The model stays the caller's, as in `from_denoiser`. Special tokens (CLS, EOS, padding) are set around and behind
+    the sequences as the tokenizer does; they are no part of states and never drawn.
 
     Args:
         model: of transformers (`AutoModelForMaskedLM`), or any module (input_ids, attention_mask) -> logits
