@@ -83,6 +83,7 @@ RECOMMENDED: Mapping[str, tuple[Solver, ...]] = {
     "pnp_dm": (Solver("pnp_dm"), Solver("pnp_dm", {"calls": 5}, variant="calls=5")),
     "replacement": (Solver("replacement", sampler=ANCESTRAL),),
     "universal": (Solver("universal", {"loss": "residual"}, variant="loss=residual"),),
+    "path": (),  # for costs of plans, which are no measurements
 }
 """Solvers by the name of their guidance, where defaults and second-order steps are not all that is to be judged."""
 
