@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from types import ModuleType
@@ -35,3 +36,16 @@ def torchaudio() -> ModuleType:
         except BaseException:
             sys.modules.pop(EXTENSION, None)
             raise
+
+
+def mended(extra: str, module: str) -> ModuleType:
+    """A module that imports torchaudio where it is installed, such as diffusers and transformers: that comes first.
+
+    Raises:
+        MissingExtraError: it is not installed; the message names the extra.
+    """
+    from guidekit.extras import require
+
+    with contextlib.suppress(ImportError, OSError):
+        torchaudio()
+    return require(extra, module)

@@ -84,8 +84,8 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
             record = write(folder.results, domain, prior, results, reward, config, label, given)
             record["guided_by"] = guides_of(config, reward)
             placed = folder.complete(record)
-            for note in [] if given is None else given.notes:
-                console.print(note)
+            for note in [*prior.notes, *([] if given is None else given.notes)]:
+                console.print(note, soft_wrap=True)
             report(console, domain, results, record, placed)
             if told := caution(domain, prior, record["guided_by"]):
                 console.print(told, soft_wrap=True)

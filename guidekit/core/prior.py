@@ -48,6 +48,7 @@ class Prior:
         codec: between states and objects; None where states are all there is.
         card: how it was made (data, steps, hardware, metrics).
         dataset: name of the data it was made from, as its domain knows them; empty for others.
+        notes: what whoever samples it should know, in sentences.
     """
 
     name: str = "prior"
@@ -62,6 +63,7 @@ class Prior:
     codec: Codec | None = None
     card: dict = {}
     dataset: str = ""
+    notes: Sequence[str] = ()
 
     @property
     def provides(self) -> frozenset[Fact]:

@@ -20,11 +20,13 @@ class Label:
         name: such as "species".
         values: names of its values in the order of their numbers.
         thresholds: of the quantity the label was cut from, where it was.
+        aliases: other names of values, and their numbers.
     """
 
     name: str
     values: Sequence[str]
     thresholds: Sequence[float] = ()
+    aliases: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def number(self, value: Any) -> int:
         """The number of a value given by name or number; None or -1 is "not given".
@@ -37,6 +39,8 @@ class Label:
             return -1
         if isinstance(value, str) and value in self.values:
             return list(self.values).index(value)
+        if isinstance(value, str) and value in self.aliases:
+            return self.aliases[value]
         if isinstance(value, int) and not isinstance(value, bool):
             if -1 <= value < len(self.values):
                 return value

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit._compat import mended
 from guidekit.core.loop import populate, prepare
 from guidekit.core.random import Draw
 
-diffusers = pytest.importorskip("diffusers")
+diffusers = mended("test", "diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 STEPS, ROWS = 10, 8

@@ -1,6 +1,5 @@
 """Masked language models that transformers writes become priors: same beliefs, whole guidance, fixed positions."""
 
-import contextlib
 import json
 import math
 import socket
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 import guidekit as gk
-from guidekit._compat import torchaudio
+from guidekit._compat import mended
 from guidekit.cli import main
 from guidekit.core.requirements import GuidanceError
 from guidekit.objectives import ForbiddenWords, ObjectReward
@@ -17,9 +16,7 @@ from guidekit.priors.checkpoints import CheckpointError, load_any_prior
 from guidekit.processes.automata import Automaton
 from guidekit.testing import check_guidance
 
-with contextlib.suppress(ImportError):  # transformers imports it where it is installed
-    torchaudio()
-transformers = pytest.importorskip("transformers")
+transformers = mended("test", "transformers")
 RESIDUES = "LAGVSERTIDPKQNFYMHWC"
 
 

@@ -1,4 +1,4 @@
-"""Priors from model folders in the format of the diffusers library: a U-Net or DiT beside a scheduler's configuration.
+"""Priors from model folders in the format of the diffusers library: a network beside a scheduler's configuration.
 
 Nothing is fetched: the folder is read, and only safetensors. Needs the extra `diffusers`.
 """
@@ -6,7 +6,7 @@ Nothing is fetched: the folder is read, and only safetensors. Needs the extra `d
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +16,32 @@ from torch import Tensor, nn
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.prior import Prior, Time
-from guidekit.core.state import State
-from guidekit.errors import UnknownNameError
-from guidekit.io.archives import reason
+from guidekit.core.state import State, column
 from guidekit.priors.adapters.configuration import read_json
-from guidekit.priors.described import refuse_odd_process
+from guidekit.priors.adapters.parts import NETWORKS, network_in
+from guidekit.priors.adapters.schedulers import Convention, convention_of
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.neural import NUMBERS_A_CALL
-from guidekit.priors.parametrization import to_mean
-from guidekit.priors.weights import CheckpointError, made_for, read_weights
-from guidekit.processes import DiscreteVP, GaussianProcess
-
-PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-"""Their names of what a network predicts, and ours."""
-SCHEDULERS = ("DDPM", "DDIM", "PNDM", "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep", "DEISMultistep")
-"""Schedulers in discrete time that preserve the variance; which one a folder names changes nothing else."""
-
-MOST_STEPS = 1 << 20
+from guidekit.priors.parametrization import input_scale, to_mean
+from guidekit.priors.weights import CheckpointError
+from guidekit.processes import GaussianProcess
 
 
 class DiffusersPrior(Prior):
-    """A network of diffusers with the discrete-time process it was trained on.
+    """A network of diffusers with the process it was trained on.
+
+    Clean estimates are clipped or thresholded as the scheduler does, answer by answer: a guidance that combines
+    several may leave the range again.
 
     Args:
         network: a `UNet2DModel` or a transformer of DiT.
-        process: made by `process_of`.
-        parametrization: what the network predicts, see `guidekit.priors.parametrization`.
+        convention: see `convention_of`.
         labels: the class names, for networks with classes.
         null_class: number of the class that stands for "no class"; None where the network was trained without one.
         card: what is told of it.
+
+    Raises:
+        CheckpointError: the configuration of the network names no size, or it takes other channels than it predicts.
     """
 
     name = "diffusers prior"
@@ -54,19 +51,16 @@ class DiffusersPrior(Prior):
     def __init__(
         self,
         network: nn.Module,
-        process: GaussianProcess,
-        parametrization: str = "eps",
+        convention: Convention,
         labels: tuple[Label, ...] = (),
         null_class: int | None = None,
         card: dict | None = None,
     ) -> None:
-        self.network, self.process = network.eval().requires_grad_(False), process
-        self.parametrization, self.labels, self.null_class, self.card = parametrization, labels, null_class, card or {}
-        config: Any = network.config
-        size = config.sample_size
-        height, width = size if isinstance(size, list | tuple) else (size, size)
-        self.event_shape = (config.in_channels, height, width)
-        self.network_batch = max(1, NUMBERS_A_CALL // (self.event_shape[0] * height * width))
+        self.network, self.convention = network.eval().requires_grad_(False), convention
+        self.process, self.notes = convention.process, convention.notes
+        self.labels, self.null_class, self.card = labels, null_class, card or {}
+        self.event_shape = event_shape(network)
+        self.network_batch = max(1, NUMBERS_A_CALL // (self.event_shape[0] * self.event_shape[1] * self.event_shape[2]))
         if labels:
             self.null_condition = torch.full((1,), -1)
             self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
@@ -84,12 +78,15 @@ class DiffusersPrior(Prior):
             GuidanceError: no class is given, and the network was trained without a null class.
         """
         a, s = self.process.coefficients(t)
-        table: Any = self.process.schedule
-        index = torch.as_tensor(table.index(t), dtype=torch.float32, device=x.device).expand(len(x))
-        output = self.network(x, index, **self._classes(x, condition)).sample[:, : x.shape[1]]  # without the variance
-        return GaussianPrediction(to_mean(self.parametrization, output, x, a, s), x, a, s)
+        how = self.convention
+        index = torch.as_tensor(how.told(t, a, s), dtype=torch.float32, device=x.device).expand(len(x))
+        seen = x if how.sigma_data is None else column(input_scale(a, s, how.sigma_data), x) * x
+        output = self.network(seen, index, **self.given(x, condition)).sample[:, : x.shape[1]]  # without the variance
+        mean = to_mean(how.predicts, how.sign * output, x, a, s, how.sigma_data or 0.5)
+        return GaussianPrediction(mean if how.bound is None else how.bound(mean), x, a, s)
 
-    def _classes(self, x: Tensor, condition: Tensor | None) -> dict[str, Tensor]:
+    def given(self, x: Tensor, condition: Tensor | None) -> dict[str, Tensor]:
+        """What the network is told besides the state (B, *S) and the time."""
         if not self.labels:
             return {}
         given = torch.full((len(x),), -1, device=x.device) if condition is None else condition.view(len(x))
@@ -110,11 +107,27 @@ class DiffusersPrior(Prior):
         return new
 
 
-def load_diffusers(folder: str | Path) -> DiffusersPrior:
-    """A prior from a folder written by `save_pretrained` of a DDPM or DiT pipeline.
+def event_shape(network: nn.Module) -> tuple[int, int, int]:
+    """(C, H, W) of the states of a network."""
+    config: Any = network.config
+    size, channels = config.sample_size, config.in_channels
+    if size is None:
+        raise CheckpointError(f"the configuration of {type(network).__name__} names no sample_size")
+    if config.out_channels is not None and config.out_channels not in (channels, 2 * channels):
+        raise CheckpointError(
+            f"{type(network).__name__} takes {channels} channels and answers with {config.out_channels}: networks that "
+            "are shown more than the state (inpainting, upscaling) are not read"
+        )
+    height, width = size if isinstance(size, list | tuple) else (size, size)
+    return channels, height, width
 
-    The folder holds model_index.json, unet/ or transformer/ and scheduler/. States are what the network sees: images in
-    [-1, 1], or latents where the pipeline has an autoencoder, which is not applied.
+
+def load_diffusers(folder: str | Path) -> DiffusersPrior:
+    """A prior from a folder written by `save_pretrained` of a pipeline, or of a network alone.
+
+    The folder holds model_index.json, unet/ or transformer/ and scheduler/; or config.json and weights, beside or below
+    which a scheduler_config.json is looked for. States are what the network sees: images in [-1, 1], or latents where
+    the pipeline has an autoencoder.
 
     Raises:
         CheckpointError: no such folder, files missing or damaged, or weights that do not fit.
@@ -122,82 +135,37 @@ def load_diffusers(folder: str | Path) -> DiffusersPrior:
         UnknownNameError: a kind of network, scheduler or prediction that cannot be read.
     """
     folder = Path(folder)
-    index = read_json(folder / "model_index.json")
-    part = next((name for name in ("unet", "transformer") if name in index), None)
-    if part is None:
+    index = read_json(folder / "model_index.json") if not (folder / "config.json").is_file() else {}
+    part = next((name for name in ("unet", "transformer") if name in index), "")
+    if index and not part:
         raise CheckpointError(f"{folder / 'model_index.json'} names neither a unet nor a transformer")
     config = read_json(folder / part / "config.json")
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    scheduler, notes = _scheduler(folder, whole=bool(index))
     for name, told in ((part, config), ("scheduler", scheduler)):
         if not isinstance(told.get("_class_name"), str):
             raise CheckpointError(f"{folder / name}: its configuration names no '_class_name'")
-    network = _network(folder / part, config)
+    convention = convention_of(scheduler)
     classes, null = _classes_of(config, index)
     card = {"data": folder.name, "summary": f"{config['_class_name']} with {scheduler['_class_name']}"}
     if "vae" in index:
         card["states"] = "latents of an autoencoder that is not applied"
-    process = process_of(scheduler)
-    prior = DiffusersPrior(network, process, prediction_of(scheduler), classes, null, card)
+    prior = DiffusersPrior(network_in(folder / part, NETWORKS), convention, classes, null, card)
     prior.name = f"diffusers prior {folder.name}"
+    prior.notes = (*notes, *prior.notes)
     return prior
 
 
-def process_of(scheduler: Mapping[str, Any]) -> GaussianProcess:
-    """The process that a scheduler's configuration describes.
-
-    Raises:
-        UnknownNameError: no scheduler in discrete time that preserves the variance.
-        CheckpointError: numbers that make no process.
-    """
-    name = scheduler["_class_name"]
-    if name.removesuffix("Scheduler") not in SCHEDULERS:
-        raise UnknownNameError("scheduler", name, [f"{kind}Scheduler" for kind in SCHEDULERS])
-    betas, steps = scheduler.get("trained_betas"), scheduler.get("num_train_timesteps", 1000)
-    if betas is None:
-        betas = scheduler.get("beta_schedule", "linear")
-    if not isinstance(steps, int) or not 1 <= steps <= MOST_STEPS:
-        raise CheckpointError(f"num_train_timesteps={steps!r}; a whole number from 1 to {MOST_STEPS:,} is expected")
-    ends, rescale = (scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)), "rescale_betas_zero_snr"
-    try:
-        process = DiscreteVP(betas, steps, *ends, scheduler.get(rescale, False))
-        refuse_odd_process(process)
-    except UnknownNameError:
-        raise
-    except (ValueError, TypeError, OverflowError, RuntimeError, IndexError) as error:
-        raise CheckpointError(f"no process can be made of the configuration of {name} ({reason(error)})") from error
-    return process
-
-
-def prediction_of(scheduler: Mapping[str, Any]) -> str:
-    """Our name of what the network predicts; older files do not say and mean the noise."""
-    name = str(scheduler.get("prediction_type", "epsilon"))
-    if name not in PREDICTIONS:
-        raise UnknownNameError("prediction_type", name, PREDICTIONS)
-    return PREDICTIONS[name]
-
-
-def _network(folder: Path, config: Mapping[str, Any]) -> nn.Module:
-    from guidekit.extras import require
-
-    require("diffusers", "diffusers")
-    import diffusers
-
-    kinds = {
-        "UNet2DModel": diffusers.UNet2DModel,
-        "DiTTransformer2DModel": diffusers.DiTTransformer2DModel,
-        "Transformer2DModel": diffusers.DiTTransformer2DModel,  # the name it had before it was split off
-    }
-    name = config.get("_class_name")
-    if name not in kinds:
-        raise UnknownNameError("network", str(name), kinds)
-    weights = folder / "diffusion_pytorch_model.safetensors"
-    if not weights.is_file():
-        raise CheckpointError(f"there is no {weights}; other formats can run code and are not read: save it again")
-
-    def make(**options: Any) -> nn.Module:
-        return kinds[name].from_config(options)
-
-    return made_for(weights, make, dict(config), read_weights(weights))
+def _scheduler(folder: Path, whole: bool) -> tuple[dict[str, Any], list[str]]:
+    """(configuration of the scheduler, notes) of a pipeline's folder, or of a network's."""
+    name = "scheduler_config.json"
+    places = [folder / "scheduler" / name] if whole else [folder / name, folder / "scheduler" / name]
+    places += [] if whole else [folder.parent / "scheduler" / name]
+    found = next((place for place in places if place.is_file()), places[0])
+    if found.is_file() or whole:
+        return read_json(found), []
+    return {"_class_name": "DDPMScheduler"}, [
+        f"{folder} has no {name}: it is taken for DDPM's own (1,000 linear betas from 0.0001 to 0.02, noise predicted)"
+    ]
 
 
 def _classes_of(config: Mapping[str, Any], index: Mapping[str, Any]) -> tuple[tuple[Label, ...], int | None]:
@@ -206,9 +174,24 @@ def _classes_of(config: Mapping[str, Any], index: Mapping[str, Any]) -> tuple[tu
     if names is not None and not isinstance(names, dict):
         raise CheckpointError(f"id2label in model_index.json is a {type(names).__name__}; names by number are expected")
     count = config.get("num_class_embeds")
-    if config["_class_name"] != "UNet2DModel":
+    if "UNet2D" not in config["_class_name"]:
         count = null = config.get("num_embeds_ada_norm")
     if not count:
         return (), None
-    values = [str((names or {}).get(str(i), i)) for i in range(count)]
-    return (Label("class", values),), null
+    return (class_label([str((names or {}).get(str(i), i)) for i in range(count)]),), null
+
+
+def class_label(names: Sequence[str]) -> Label:
+    """The label of classes with synonyms, by commas: the first that no other class has is its name, all are known."""
+    several = [[one.strip() for one in name.split(",") if one.strip()] or [name] for name in names]
+    held: dict[str, list[int]] = {}
+    for number, synonyms in enumerate(several):
+        for one in dict.fromkeys(synonyms):
+            held.setdefault(one, []).append(number)
+    values = []
+    for number, synonyms in enumerate(several):
+        own = next((one for one in synonyms if held[one] == [number]), None)
+        values.append(own or f"{synonyms[0]} {number}")
+    known = {one: numbers[0] for one, numbers in held.items() if len(numbers) == 1}
+    known |= {name: number for number, name in enumerate(names) if list(names).count(name) == 1}
+    return Label("class", values, aliases={one: n for one, n in known.items() if one not in values})

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guidekit._compat import mended
 from guidekit.core.requirements import GuidanceError
 from guidekit.io.archives import reason
 from guidekit.priors.adapters.configuration import read_json
@@ -256,12 +257,7 @@ def sizes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _quietly(folder: Path, config: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
     """(model, what was found about its weights) of a folder."""
-    from guidekit._compat import torchaudio
-    from guidekit.extras import require
-
-    with contextlib.suppress(ImportError, OSError):  # transformers imports it where it is installed
-        torchaudio()
-    require("transformers", "transformers")
+    mended("transformers", "transformers")
     from transformers import AutoModelForMaskedLM
     from transformers.utils import logging
 
