@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import statistics
@@ -23,6 +24,7 @@ from guidekit.objectives.tasks import Task
 from guidekit.objectives.verifiers import Bounds, Verifier
 from guidekit.priors.adapters import TRANSFORMERS, is_model_folder, library_of
 from guidekit.priors.adapters.diffusers_folder import load_diffusers
+from guidekit.priors.adapters.latents import LatentCodec, decoded
 from guidekit.priors.adapters.masked_language import load_model, name_of
 from guidekit.priors.adapters.vocabulary import Vocabulary, vocabulary_of
 from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
@@ -108,7 +110,12 @@ class Domain:
                 f"{folder} is a folder of diffusers, of real numbers; states of domain {self.name} are tokens"
             )
         prior = load_diffusers(folder)
-        prior.codec = self.codec_for(prior, {})
+        if prior.autoencoder is None:
+            prior.codec = self.codec_for(prior, {})
+            return prior
+        shown = copy.copy(prior)
+        shown.event_shape = prior.autoencoder.decoded
+        prior.codec = LatentCodec(prior.autoencoder, self.codec_for(shown, {}))
         return prior
 
     def language_prior(self, model: nn.Module, vocabulary: Vocabulary, name: str) -> Prior:
@@ -222,8 +229,8 @@ class Domain:
         return ObjectReward(function, name or str(said))
 
     def suited(self, objective: Objective, prior: Prior) -> Objective:
-        """A reward of this domain for a prior whose states may be spelled in other tokens; by default as it is."""
-        return objective
+        """A reward of this domain for a prior whose states may be spelled otherwise: of what latents decode to."""
+        return decoded(objective, prior.codec)
 
     def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> Verifier | Bounds:
         """What tells where a sequence of states first breaks a rule, see `guidekit.objectives.verifiers`.

@@ -19,6 +19,7 @@ from guidekit.extras import require
 from guidekit.io.files import write_npz
 from guidekit.io.reading import note, renumbered
 from guidekit.objectives.restoration import RESTORATION
+from guidekit.priors.adapters.latents import LatentCodec
 from guidekit.reporting.panels import Layout, Panel, best, draw, spread
 from guidekit.reporting.summary import ranked
 from guidekit.samples import Dataset, Samples
@@ -97,7 +98,7 @@ class Images(Domain):
         if prior is None:
             kind = SETS[self.default]
             return About(self.default, kind.shape, kind.classes)
-        shape = cast(tuple[int, int, int], tuple(prior.event_shape))
+        shape = cast(tuple[int, int, int], tuple(getattr(prior.codec, "shape", prior.event_shape)))
         same = prior.dataset in SETS and SETS[prior.dataset].shape == shape  # data of the user's own may have the name
         return About(self.set or (prior.dataset if same else None), shape, class_names(prior))
 
@@ -116,6 +117,11 @@ class Images(Domain):
             raise ValueError(f"{prior.name} is of states {shape}, domain.set={self.set} of {wanted}; leave it out")
         if self.judge is not None and load(Path(self.judge)).shape != shape:
             raise ValueError(f"{prior.name} is of states {shape}, domain.judge of {load(Path(self.judge)).shape}")
+        if shape[0] not in codec.KINDS:
+            raise ImageError(
+                f"{prior.name} is of states {shape}, and pictures have 1 or 3 channels; latents need their "
+                "autoencoder, an AutoencoderKL in the folder vae"
+            )
         return ImageCodec(shape)
 
     def classifier(self, prior: Prior | None = None) -> Classifier | None:
@@ -249,7 +255,7 @@ class Images(Domain):
 
     def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv, see `tables.rows`."""
-        return rows(samples.states, samples.objects, self.classifier(samples.prior), self.wanted(samples))
+        return rows(_pixels(samples), samples.objects, self.classifier(samples.prior), self.wanted(samples))
 
     def summary(
         self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], samples: Samples | None = None
@@ -290,6 +296,12 @@ class Images(Domain):
             beside = spread(f"real ({SETS[kind].title})" if kind and real else "", real, most, np.asarray)
         draw([guided, beside], LAYOUT, path)
         return path.name
+
+
+def _pixels(samples: Samples) -> Tensor:
+    """States (B, C, H, W), or what latents decode to."""
+    codec: Any = samples.prior.codec
+    return codec.autoencoder.decode(samples.states).detach() if isinstance(codec, LatentCodec) else samples.states
 
 
 def _named(condition: Any, classes: Sequence[str]) -> str | None:

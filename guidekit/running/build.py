@@ -113,7 +113,8 @@ def users_reward(domain: Domain, options: Mapping[str, Any], prior: Prior | None
             function = Isolated(function, path, workers, settings["timeout"])
         if prior is not None:
             refuse_useless(function, examples(domain, prior), path, domain.objects)
-    return domain.bind(function, path.rpartition(":")[2])
+    bound = domain.bind(function, path.rpartition(":")[2])
+    return bound if prior is None else domain.suited(bound, prior)
 
 
 def examples(domain: Domain, prior: Prior, most: int = 4) -> list[Any]:

@@ -24,6 +24,7 @@ from guidekit.io.arrays import read_array, readable
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.tasks import Task, make, observe
 from guidekit.objectives.units import in_units
+from guidekit.priors.adapters.latents import LatentCodec
 from guidekit.running.functions import user_function
 from guidekit.running.groups import OF_ALL_TASKS
 from guidekit.samples import Samples
@@ -127,6 +128,11 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
     name = str(config["name"])
     if not domain.tasks or not {Fact.REAL, Fact.WHOLE} <= prior.provides:
         raise ValueError(f"domain {domain.name} has no tasks; leave task= out")
+    if isinstance(prior.codec, LatentCodec):
+        raise ValueError(
+            f"task={name} measures {domain.objects}, and states of {prior.name} are latents of an autoencoder: "
+            "leave task= out, or give a prior of the objects themselves"
+        )
     noise = _noise(config.get("noise_std", 0.05))
     shape = tuple(prior.event_shape)
     options = {key: _option(key, value) for key, value in config.items() if key not in COMMON}

@@ -5,121 +5,18 @@ Nothing is fetched: the folder is read, and only safetensors. Needs the extra `d
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from guidekit.core.guidance import GuidanceError
-from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.prior import Prior, Time
-from guidekit.core.state import State, column
 from guidekit.priors.adapters.configuration import read_json
+from guidekit.priors.adapters.diffusers_prior import DiffusersPrior
+from guidekit.priors.adapters.latents import Autoencoder
 from guidekit.priors.adapters.parts import NETWORKS, network_in
 from guidekit.priors.adapters.schedulers import Convention, convention_of
-from guidekit.priors.labels import Label, label_rows
-from guidekit.priors.neural import NUMBERS_A_CALL
-from guidekit.priors.parametrization import input_scale, to_mean
+from guidekit.priors.adapters.texts import TextPrior, encoder_in
+from guidekit.priors.labels import Label
 from guidekit.priors.weights import CheckpointError
-from guidekit.processes import GaussianProcess
-
-
-class DiffusersPrior(Prior):
-    """A network of diffusers with the process it was trained on.
-
-    Clean estimates are clipped or thresholded as the scheduler does, answer by answer: a guidance that combines
-    several may leave the range again.
-
-    Args:
-        network: a `UNet2DModel` or a transformer of DiT.
-        convention: see `convention_of`.
-        labels: the class names, for networks with classes.
-        null_class: number of the class that stands for "no class"; None where the network was trained without one.
-        card: what is told of it.
-
-    Raises:
-        CheckpointError: the configuration of the network names no size, or it takes other channels than it predicts.
-    """
-
-    name = "diffusers prior"
-    process: GaussianProcess
-    network: nn.Module
-
-    def __init__(
-        self,
-        network: nn.Module,
-        convention: Convention,
-        labels: tuple[Label, ...] = (),
-        null_class: int | None = None,
-        card: dict | None = None,
-    ) -> None:
-        self.network, self.convention = network.eval().requires_grad_(False), convention
-        self.process, self.notes = convention.process, convention.notes
-        self.labels, self.null_class, self.card = labels, null_class, card or {}
-        self.event_shape = event_shape(network)
-        self.network_batch = max(1, NUMBERS_A_CALL // (self.event_shape[0] * self.event_shape[1] * self.event_shape[2]))
-        if labels:
-            self.null_condition = torch.full((1,), -1)
-            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
-
-    def condition(self, value: Any) -> State:
-        """A class by name or number, see `label_rows`."""
-        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
-            return super().condition(value)
-        return label_rows(value, self.labels)
-
-    def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
-        """See `Prior.predict`.
-
-        Raises:
-            GuidanceError: no class is given, and the network was trained without a null class.
-        """
-        a, s = self.process.coefficients(t)
-        how = self.convention
-        index = torch.as_tensor(how.told(t, a, s), dtype=torch.float32, device=x.device).expand(len(x))
-        seen = x if how.sigma_data is None else column(input_scale(a, s, how.sigma_data), x) * x
-        output = self.network(seen, index, **self.given(x, condition)).sample[:, : x.shape[1]]  # without the variance
-        mean = to_mean(how.predicts, how.sign * output, x, a, s, how.sigma_data or 0.5)
-        return GaussianPrediction(mean if how.bound is None else how.bound(mean), x, a, s)
-
-    def given(self, x: Tensor, condition: Tensor | None) -> dict[str, Tensor]:
-        """What the network is told besides the state (B, *S) and the time."""
-        if not self.labels:
-            return {}
-        given = torch.full((len(x),), -1, device=x.device) if condition is None else condition.view(len(x))
-        if self.null_class is None and (given < 0).any():
-            raise GuidanceError(
-                f"{self.name} was trained without a null class: give condition=, and for guidance a contrast that "
-                "needs no null, such as guidance=icg"
-            )
-        return {"class_labels": given if self.null_class is None else torch.where(given < 0, self.null_class, given)}
-
-    def to(self, device: torch.device | str) -> DiffusersPrior:
-        """The prior with its network on another device."""
-        new = copy.copy(self)
-        here = next(self.network.parameters()).device
-        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(here) else self.network
-        if self.null_condition is not None:
-            new.null_condition = self.null_condition.to(device)
-        return new
-
-
-def event_shape(network: nn.Module) -> tuple[int, int, int]:
-    """(C, H, W) of the states of a network."""
-    config: Any = network.config
-    size, channels = config.sample_size, config.in_channels
-    if size is None:
-        raise CheckpointError(f"the configuration of {type(network).__name__} names no sample_size")
-    if config.out_channels is not None and config.out_channels not in (channels, 2 * channels):
-        raise CheckpointError(
-            f"{type(network).__name__} takes {channels} channels and answers with {config.out_channels}: networks that "
-            "are shown more than the state (inpainting, upscaling) are not read"
-        )
-    height, width = size if isinstance(size, list | tuple) else (size, size)
-    return channels, height, width
 
 
 def load_diffusers(folder: str | Path) -> DiffusersPrior:
@@ -127,7 +24,7 @@ def load_diffusers(folder: str | Path) -> DiffusersPrior:
 
     The folder holds model_index.json, unet/ or transformer/ and scheduler/; or config.json and weights, beside or below
     which a scheduler_config.json is looked for. States are what the network sees: images in [-1, 1], or latents where
-    the pipeline has an autoencoder.
+    the pipeline has an autoencoder, which then is the prior's `autoencoder`.
 
     Raises:
         CheckpointError: no such folder, files missing or damaged, or weights that do not fit.
@@ -145,14 +42,40 @@ def load_diffusers(folder: str | Path) -> DiffusersPrior:
         if not isinstance(told.get("_class_name"), str):
             raise CheckpointError(f"{folder / name}: its configuration names no '_class_name'")
     convention = convention_of(scheduler)
-    classes, null = _classes_of(config, index)
     card = {"data": folder.name, "summary": f"{config['_class_name']} with {scheduler['_class_name']}"}
-    if "vae" in index:
-        card["states"] = "latents of an autoencoder that is not applied"
-    prior = DiffusersPrior(network_in(folder / part, NETWORKS), convention, classes, null, card)
+    if config["_class_name"] == "UNet2DConditionModel":
+        prior: DiffusersPrior = _of_texts(folder, part, config, convention, card)
+    else:
+        prior = DiffusersPrior(network_in(folder / part, NETWORKS), convention, *_classes_of(config, index), card)
     prior.name = f"diffusers prior {folder.name}"
     prior.notes = (*notes, *prior.notes)
+    if (folder / "vae" / "config.json").is_file():
+        prior.autoencoder = _autoencoder(folder / "vae", prior)
+        card["states"] = "latents of the autoencoder in vae/"
+    elif "vae" in index:
+        card["states"] = "latents of an autoencoder that the folder lacks"
     return prior
+
+
+def _of_texts(
+    folder: Path, part: str, config: Mapping[str, Any], convention: Convention, card: dict[str, Any]
+) -> TextPrior:
+    """The prior of a network that is told embeddings of a text."""
+    more = [key for key in ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type") if config.get(key)]
+    if more:
+        raise CheckpointError(f"{folder / part} is told more than a text ({more[0]}={config[more[0]]}): not read")
+    return TextPrior(network_in(folder / part, NETWORKS), convention, encoder_in(folder), card)
+
+
+def _autoencoder(folder: Path, prior: DiffusersPrior) -> Autoencoder:
+    """The autoencoder of a pipeline, whose latents must be the states of its prior."""
+    network: Any = network_in(folder, ("AutoencoderKL",))
+    channels = network.config.latent_channels
+    if channels != prior.event_shape[0]:
+        raise CheckpointError(
+            f"{folder} makes latents of {channels} channels, and {prior.name} has {prior.event_shape}"
+        )
+    return Autoencoder(network.eval().requires_grad_(False), prior.event_shape)
 
 
 def _scheduler(folder: Path, whole: bool) -> tuple[dict[str, Any], list[str]]:
