@@ -1,4 +1,4 @@
-"""Latent diffusion in folders of diffusers: the autoencoder stands around the prior, texts or tensors are conditions."""
+"""Latent diffusion in folders of diffusers: an autoencoder around the prior, texts or tensors as conditions."""
 
 import json
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from guidekit.priors.adapters.configuration import read_json
 from guidekit.priors.adapters.diffusers_prior import DiffusersPrior
@@ -75,7 +75,7 @@ def _autoencoder(folder: Path, prior: DiffusersPrior) -> Autoencoder:
         raise CheckpointError(
             f"{folder} makes latents of {channels} channels, and {prior.name} has {prior.event_shape}"
         )
-    return Autoencoder(network.eval().requires_grad_(False), prior.event_shape)
+    return Autoencoder(network.eval().requires_grad_(False), cast(tuple[int, int, int], prior.event_shape))
 
 
 def _scheduler(folder: Path, whole: bool) -> tuple[dict[str, Any], list[str]]:
