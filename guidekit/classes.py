@@ -41,13 +41,21 @@ def condition_class(condition: Any, classes: Sequence[str]) -> int | None:
     """The number of the one class that a condition names, as users write it; None where it names none, or another.
 
     Args:
-        condition: of a run: a name, a number, a list of one of these, or a mapping with the key "class".
+        condition: of a run: a name, a number, a mapping with the key "class", or a list of these that all name one.
         classes: names in the order of their numbers.
     """
+    if isinstance(condition, Sequence) and not isinstance(condition, str):
+        numbers = {condition_class(one, classes) for one in condition}
+        return numbers.pop() if len(numbers) == 1 else None
     named = condition.get("class") if isinstance(condition, Mapping) else condition
-    if isinstance(named, Sequence) and not isinstance(named, str) and len(named) == 1:
-        named = named[0]
     if isinstance(named, str) and named in classes:
         return list(classes).index(named)
     whole = isinstance(named, int) and not isinstance(named, bool) and 0 <= named < len(classes)
     return named if whole else None
+
+
+def condition_classes(condition: Any, classes: Sequence[str], samples: int) -> list[int | None]:
+    """The numbers of the classes that samples were made for: one condition of all, or a list with one a sample."""
+    if isinstance(condition, Sequence) and not isinstance(condition, str) and len(condition) == samples:
+        return [condition_class(one, classes) for one in condition]
+    return [condition_class(condition, classes)] * samples

@@ -21,7 +21,7 @@ from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import Fact, Layer, suits
 from guidekit.core.sampler import Sampler
-from guidekit.core.state import State, batch, cat, map_leaves, moved
+from guidekit.core.state import State, batch, cat, map_leaves, moved, take
 from guidekit.objectives.gaussian import GaussianNoise
 from guidekit.samplers.ancestral import Ancestral
 from guidekit.samplers.first_hitting import FirstHitting
@@ -84,7 +84,8 @@ def sample(
         sampler: one, or its name; None is what the guidance asks for, or first-hitting for masked priors and ancestral
             for all others.
         particles: K per group; None is what the guidance asks for.
-        condition: one for all groups, or one row a group: a number for a class, or what `prior.condition` takes.
+        condition: one for all groups, or several in a list, for one group each and then from the first again: numbers
+            or names of classes, or what `prior.condition` takes.
         device: where states and network calls live.
         batch_size: groups sampled together; None fits about 4,096 particles.
         progress: called with a `Progress` after every step.
@@ -304,7 +305,7 @@ def usable(device: torch.device | str) -> torch.device | str:
 
 
 def per_group(condition: State | None, groups: int, device: torch.device | str) -> State | None:
-    """A condition with one row a group."""
+    """A condition with one row a group; several go round: group i has row i modulo their number."""
     if condition is None:
         return None
     if isinstance(condition, int | float):
@@ -312,8 +313,9 @@ def per_group(condition: State | None, groups: int, device: torch.device | str) 
     if isinstance(condition, Tensor) and condition.ndim == 0:
         condition = condition.reshape(1)
     condition = moved(condition, device)
-    if batch(condition) == 1 < groups:
-        condition = map_leaves(lambda leaf: leaf.expand(groups, *leaf.shape[1:]), condition)
-    if batch(condition) != groups:
-        raise ValueError(f"condition has {batch(condition)} rows; expected 1 or num_samples = {groups}")
-    return condition
+    rows = batch(condition)
+    if not 1 <= rows <= groups:
+        raise ValueError(f"{rows} conditions are given for {groups} samples; at most one a sample is accepted")
+    if rows == 1 < groups:
+        return map_leaves(lambda leaf: leaf.expand(groups, *leaf.shape[1:]), condition)
+    return condition if rows == groups else take(condition, torch.arange(groups, device=device) % rows)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from torch import Tensor
 
-from guidekit.classes import class_names, class_number, condition_class
+from guidekit.classes import class_names, class_number, condition_class, condition_classes
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
@@ -241,9 +241,10 @@ class Images(Domain):
         if not valid:
             return []
         kept: dict[str, Any] = {key: [column[i] for i in valid] for key, column in columns.items()}
-        wanted = condition_class(samples.condition, classes)
-        if wanted is not None:
-            kept |= {"labels": np.full(len(valid), wanted), "classes": classes}
+        wanted = condition_classes(samples.condition, classes, len(images))
+        if any(number is not None for number in wanted):
+            numbers = [-1 if wanted[i] is None else wanted[i] for i in valid]
+            kept |= {"labels": np.array(numbers), "classes": classes}
         shown = [images[i] for i in valid]
         write_npz(folder / "samples.npz", {"images": np.stack(shown), "index": valid, **kept})
         (folder / "samples.png").write_bytes(png(tiled(shown[:MOST_IN_GRID])))
@@ -255,7 +256,10 @@ class Images(Domain):
 
     def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv, see `tables.rows`."""
-        return rows(_pixels(samples), samples.objects, self.classifier(samples.prior), self.wanted(samples))
+        classes = self.about(samples.prior).classes
+        numbers = condition_classes(samples.condition, classes, len(samples))
+        names = [None if number is None else classes[number] for number in numbers]
+        return rows(_pixels(samples), samples.objects, self.classifier(samples.prior), names)
 
     def summary(
         self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], samples: Samples | None = None

@@ -22,7 +22,7 @@ MEANS = ("brightness", "contrast", "jpeg_bytes", "outside")
 
 
 def rows(
-    states: Tensor, images: Sequence[np.ndarray | None], judge: Classifier | None, wanted: str | None
+    states: Tensor, images: Sequence[np.ndarray | None], judge: Classifier | None, wanted: Sequence[str | None]
 ) -> list[dict[str, Any]]:
     """One row a sample: checksum, judged class and its probability, that of the wanted class, pixels, validity.
 
@@ -30,14 +30,15 @@ def rows(
         states: (B, C, H, W).
         images: what they decode to, None where a state is not finite.
         judge: None leaves the classes out.
-        wanted: the class that was asked for; left out where the judge does not know it.
+        wanted: the class that was asked for of each; left out where the judge knows none of them.
 
     Returns:
         rows; brightness and contrast (standard deviation) are of numbers from 0 to 1, `outside` is the share of numbers
         of the state beyond `OUTSIDE`, which decoding clips.
     """
     laws = None if judge is None else judge.probabilities(states.cpu().nan_to_num().clamp(-1, 1)).tolist()
-    asked = judge.classes.index(wanted) if judge is not None and wanted in judge.classes else None
+    known = () if judge is None else judge.classes
+    asked = [known.index(name) if name in known else None for name in wanted]
     found = []
     for i, image in enumerate(images):
         valid = image is not None
@@ -46,8 +47,11 @@ def rows(
             top = int(np.argmax(laws[i]))
             row["class"] = judge.classes[top] if valid else ""
             row["probability"] = laws[i][top] if valid else math.nan
-            if asked is not None:
-                row["wanted"] = laws[i][asked] if valid else math.nan
+            number = asked[i]
+            if any(one is not None for one in asked):
+                row["wanted"] = laws[i][number] if valid and number is not None else math.nan
+            if len(set(wanted)) > 1:
+                row["asked"] = wanted[i] or ""
         numbers = np.full(1, math.nan) if image is None else np.asarray(image / 255)
         row |= {"brightness": float(numbers.mean()), "contrast": float(numbers.std())}
         row["jpeg_bytes"] = math.nan if image is None else jpeg_bytes(image)
@@ -59,9 +63,13 @@ def rows(
 def summary(rows: Sequence[Mapping[str, Any]], values: Sequence[float], wanted: str | None = None) -> dict[str, float]:
     """Figures of rows and their rewards; means over distinct valid images.
 
-    With a wanted class that the judge knows also the share that is judged to be of it.
+    With a wanted class that the judge knows also the share that is judged to be of it, or each of its own.
     """
     figures, kept = summarised(rows, values, "checksum")
-    if "wanted" in rows[0]:
+    if "asked" in rows[0]:
+        figures["judged as asked"] = (
+            statistics.fmean(row["class"] == row["asked"] for row in kept) if kept else math.nan
+        )
+    elif "wanted" in rows[0]:
         figures[f"judged {wanted}"] = statistics.fmean(row["class"] == wanted for row in kept) if kept else math.nan
     return figures | {name.replace("_", " "): value for name, value in means(kept, MEANS).items()}

@@ -49,12 +49,28 @@ class Label:
         raise UnknownNameError(f"value of label {self.name}", str(value), self.values)
 
 
+def several(condition: Any, labels: Sequence[Label]) -> list[Any] | None:
+    """The conditions of a list, one a sample and then from the first again; None for what is one condition.
+
+    With one label or none every list is one of conditions. With more, a plain list is one condition, its values in the
+    order of the labels; then a list of conditions is one of lists or mappings.
+    """
+    if isinstance(condition, str) or not isinstance(condition, Sequence):
+        return None
+    nested = any(isinstance(one, Mapping) or _is_list(one) for one in condition)
+    return list(condition) if nested or len(labels) <= 1 else None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
 def label_rows(value: Any, labels: Sequence[Label]) -> Tensor:
     """A condition as label numbers (rows, K) int64, -1 where a label is not given.
 
     Args:
         value: one value (with a single label), a mapping from label names to values, a list of values in the order of
-            `labels`, or a tensor (rows,) or (rows, K) of numbers.
+            several `labels`, a list of any of these (see `several`), or a tensor (rows,) or (rows, K) of numbers.
         labels: of the prior.
 
     Raises:
@@ -66,6 +82,16 @@ def label_rows(value: Any, labels: Sequence[Label]) -> Tensor:
             for number in rows[:, k].unique().tolist():
                 label.number(int(number))
         return rows.long()
+    conditions = several(value, labels)
+    if conditions is not None:
+        if not conditions:
+            raise ValueError("condition is an empty list; give a condition, or leave condition= out")
+        deep = [one for one in conditions if several(one, labels) is not None]
+        if deep:
+            raise ValueError(
+                f"condition {deep[0]!r} stands in a list of conditions, and is a list of conditions itself"
+            )
+        return torch.cat([label_rows(one, labels) for one in conditions])
     if isinstance(value, Mapping):
         for name in value:
             if name not in [label.name for label in labels]:
@@ -73,7 +99,10 @@ def label_rows(value: Any, labels: Sequence[Label]) -> Tensor:
         numbers = [label.number(value.get(label.name)) for label in labels]
     elif isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != len(labels):
-            raise ValueError(f"condition has {len(value)} values; this prior has {len(labels)} labels")
+            raise ValueError(
+                f"condition has {len(value)} values; this prior has {len(labels)} labels, and several conditions are a "
+                "list of lists or of {name: value}"
+            )
         numbers = [label.number(v) for label, v in zip(labels, value, strict=True)]
     elif len(labels) == 1:
         numbers = [labels[0].number(value)]

@@ -19,12 +19,22 @@ from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.objectives.objects import score
 from guidekit.objectives.scoring import failures, remark
+from guidekit.priors.labels import several
 from guidekit.reporting.console import Console
 from guidekit.reporting.table import comparison
 from guidekit.running.posterior import figures_of, posterior, write_posterior
 from guidekit.running.tasks import Given
 from guidekit.samples import Samples
 from guidekit.sampling import Result
+
+
+def each(condition: Any, prior: Prior, result: Result) -> Any:
+    """A list of conditions as one a sample of a result; one condition as it is."""
+    found = several(condition, getattr(prior, "labels", ()))
+    if found is None:
+        return condition
+    groups, kept = result.log_weights.shape
+    return [found[group % len(found)] for group in range(groups) for _ in range(kept)]
 
 
 def write(
@@ -43,7 +53,10 @@ def write(
         The record of the run.
     """
     figures: dict[str, Any] = {}
-    drawn = {name: Samples(result.samples, prior, config["condition"]) for name, result in results.items()}
+    drawn = {
+        name: Samples(result.samples, prior, each(config["condition"], prior, result))
+        for name, result in results.items()
+    }
     values = {name: _values(prior, result, reward) for name, result in results.items()}
     for name, result in results.items():
         main = name == next(iter(results))
@@ -51,6 +64,9 @@ def write(
         figures[name] = domain.summary(rows, values[name], drawn[name])
         weights = result.log_weights.flatten().tolist()
         extra = {"log_weight": weights} if reward is None else {"reward": values[name], "log_weight": weights}
+        if several(config["condition"], getattr(prior, "labels", ())) is not None:
+            for row, condition in zip(rows, drawn[name].condition, strict=True):
+                row["condition"] = condition
         if given is not None:
             judged = given.judged(result.samples)
             found = posterior(given, result)
