@@ -44,6 +44,9 @@ class Constraint:
     def insert(self, held: Any, place: int, token: int) -> None:
         """Remember that a token was inserted."""
 
+    def end(self, held: Any) -> None:
+        """The step is over: what was remembered of a row may be kept for the next one."""
+
     def complete(self, z: Tensor, row: int, probs: Tensor, process: Any, held: Held) -> None:
         """Insert into a row of z (B, L), in place, what is still missing at the end, by probabilities (L, V)."""
 

@@ -12,6 +12,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,9 +20,13 @@ from guidekit.core.prior import Prior
 from guidekit.core.requirements import GuidanceError
 from guidekit.processes import Kinds
 from guidekit.samplers.constraints import Constraint
+from guidekit.samplers.planarity import Drawing
 
 if TYPE_CHECKING:
     from guidekit.samplers.insertion import Held
+
+MOST_KEPT = 4096
+"""Drawings that are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,38 +127,44 @@ class Acyclic(GraphConstraint):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Planar(GraphConstraint):
-    """Can be drawn without crossing edges.
+    """Can be drawn without crossing edges; drawings are kept from step to step, see `Drawing`."""
 
-    Only an edge inside a component that has 4 independent cycles with it is tested: K5 has 6 and K3,3 has 4.
-    """
+    _kept: dict[bytes, Drawn] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
-    def begin(self, tokens: Tensor, process: Any) -> tuple[Layout, nx.Graph]:
-        """See `Constraint.begin`."""
-        where = layout(len(tokens), process)
-        return where, where.graph(tokens)
+    def begin(self, tokens: Tensor, process: Any) -> Drawn:
+        """See `Constraint.begin`: the drawing that was kept, for one row, or another one."""
+        where, row = layout(len(tokens), process), tokens.cpu().numpy().copy()
+        return self._kept.pop(row.tobytes(), None) or Drawn(where, row, Drawing(where.graph(tokens)))
 
-    def allows(self, held: tuple[Layout, nx.Graph], place: int, token: int) -> bool:
+    def allows(self, held: Drawn, place: int, token: int) -> bool:
         """See `Constraint.allows`."""
-        where, graph = held
-        if place < where.nodes:
-            return True
-        i, j = (end[place - where.nodes] for end in where.ends)
-        inside = nx.node_connected_component(graph, i)
-        if j not in inside:
-            return True
-        cycles = sum(len(graph.adj[node]) for node in inside) // 2 + 1 - len(inside) + 1
-        if cycles < 4:
-            return True
-        graph.add_edge(i, j)
-        fine: bool = nx.check_planarity(graph)[0]
-        graph.remove_edge(i, j)
-        return fine
+        return place < held.where.nodes or held.drawing.allows(*held.pair(place))
 
-    def insert(self, held: tuple[Layout, nx.Graph], place: int, token: int) -> None:
+    def insert(self, held: Drawn, place: int, token: int) -> None:
         """See `Constraint.insert`."""
-        where, graph = held
-        if place >= where.nodes:
-            graph.add_edge(*(end[place - where.nodes] for end in where.ends))
+        held.row[place] = token
+        if place >= held.where.nodes:
+            held.drawing.insert(*held.pair(place))
+
+    def end(self, held: Drawn) -> None:
+        """See `Constraint.end`: the row begins there again."""
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        self._kept[held.row.tobytes()] = held
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Drawn:
+    """A row of tokens, its layout, and its drawing, which grow together."""
+
+    where: Layout
+    row: np.ndarray
+    drawing: Drawing
+
+    def pair(self, place: int) -> tuple[int, int]:
+        """Both nodes of a pair."""
+        first, second = self.where.ends
+        return first[place - self.where.nodes], second[place - self.where.nodes]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -229,7 +240,7 @@ class Connected(GraphConstraint):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Without(Planar):
+class Without(GraphConstraint):
     """No subgraph of a given shape, whatever its types: an edge that would complete one is refused.
 
     Args:
@@ -245,6 +256,17 @@ class Without(Planar):
         """Check the shape."""
         if self.shape.number_of_edges() == 0 or not nx.is_connected(self.shape):
             raise ValueError("the forbidden shape must be connected and have an edge at least")
+
+    def begin(self, tokens: Tensor, process: Any) -> tuple[Layout, nx.Graph]:
+        """See `Constraint.begin`."""
+        where = layout(len(tokens), process)
+        return where, where.graph(tokens)
+
+    def insert(self, held: tuple[Layout, nx.Graph], place: int, token: int) -> None:
+        """See `Constraint.insert`."""
+        where, graph = held
+        if place >= where.nodes:
+            graph.add_edge(*(end[place - where.nodes] for end in where.ends))
 
     def allows(self, held: tuple[Layout, nx.Graph], place: int, token: int) -> bool:
         """See `Constraint.allows`: looks only as far around the edge as the shape reaches."""

@@ -162,7 +162,9 @@ class InsertionKernel(TokenKernel):
             if not len(rows):
                 break
             z, weights = self._insert(z, weights, rows, held, draw.named(f"element {k}"))
-        return self._completed(z, held, draw.named("rest")) if self.ending.any() else z
+        z = self._completed(z, held, draw.named("rest")) if self.ending.any() else z
+        held.end()
+        return z
 
     def _insert(self, z: Tensor, weights: Tensor, rows: Tensor, held: Held, draw: Draw) -> tuple[Tensor, Tensor]:
         """One insertion in each of some rows (R,), drawn again where a constraint refuses it."""
@@ -280,6 +282,11 @@ class Held:
             for constraint, of in zip(self.constraints, held, strict=True):
                 constraint.insert(of, place, token)
         return fine
+
+    def end(self) -> None:
+        """The step is over."""
+        for (_, k), of in self._rows.items():
+            self.constraints[k].end(of)
 
     def _of(self, z: Tensor, row: int, k: int) -> object:
         if (row, k) not in self._rows:
