@@ -30,7 +30,7 @@ from guidekit.priors.adapters.vocabulary import Vocabulary, vocabulary_of
 from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
 from guidekit.reporting.summary import summarised
 from guidekit.rewards import Rewards
-from guidekit.samples import Dataset, Samples
+from guidekit.samples import Dataset, Reading, Samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Domain:
         tasks: on given objects, by name: functions (shape of a state, options) to a `Task`. A domain with some has
             `reference()`, shipped objects, and `compared`, which draws groups of states side by side.
         job: module of guidekit.training that trains its priors: "token_job" or "array_job".
+        tables: whether its objects are read from columns of tables.
         network: what a torch module becomes as a reward, for domains whose states are numbers; None treats it as any
             other function of an object.
     """
@@ -63,6 +64,7 @@ class Domain:
     kinds: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     tasks: ClassVar[Mapping[str, Callable[..., Task]]] = {}
     job: ClassVar[str] = "token_job"
+    tables: ClassVar[bool] = False
     network: ClassVar[type[Any] | None] = None
 
     @classmethod
@@ -181,15 +183,20 @@ class Domain:
     def read_training(self, data: str, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """Objects that a prior may have been trained on: files or shipped sets, by commas; see `read_reference`."""
         parts = [self.read_reference(name.strip(), on_error, prior) for name in data.split(",")]
-        return Dataset([one for part in parts for one in part], notes="; ".join(p.notes for p in parts if p.notes))
+        notes = "; ".join(part.notes for part in parts if part.notes)
+        gone = [one for part in parts for one in part.rejected]
+        return Dataset([one for part in parts for one in part], notes=notes, rejected=gone)
 
-    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> Reading | None:
         """Write what a prior is trained from, see `guidekit.training`.
 
         Args:
             path: npz file to write.
             data: file, folder or shipped set; None is what the domain ships.
-            trainer: settings of configs/trainer/.
+            trainer: settings of configs/trainer/, and `column`, where one of a table was named.
+
+        Returns:
+            What is to be said of the data; None for nothing.
 
         Raises:
             ValueError: unusable data or settings, or a domain whose priors are trained elsewhere.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from guidekit.core.prior import Prior
 from guidekit.core.state import State, batch
@@ -34,6 +34,21 @@ class Samples:
         return batch(self.states)
 
 
+class Rejected(NamedTuple):
+    """What could not be read: where it stands, its text or name, and why."""
+
+    place: str
+    text: str
+    reason: str
+
+
+class Reading(NamedTuple):
+    """What is to be said of files that were read, and what in them could not be."""
+
+    notes: str = ""
+    rejected: Sequence[Rejected] = ()
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset(Sequence[Any]):
     """Objects that were read from a file or folder; it can be used as the sequence of them.
@@ -44,6 +59,7 @@ class Dataset(Sequence[Any]):
         classes: names of the classes that labels count; empty for those of the domain.
         raw: what stood in the file for each, where the field's metrics look at it.
         notes: a sentence on what is odd, empty where nothing is.
+        rejected: what could not be read.
     """
 
     objects: Sequence[Any]
@@ -51,6 +67,7 @@ class Dataset(Sequence[Any]):
     classes: tuple[str, ...] = ()
     raw: Sequence[str] | None = None
     notes: str = ""
+    rejected: Sequence[Rejected] = ()
 
     def __len__(self) -> int:
         return len(self.objects)

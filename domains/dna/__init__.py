@@ -12,7 +12,7 @@ import numpy as np
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.errors import UnknownNameError
-from guidekit.samples import Dataset
+from guidekit.samples import Dataset, Reading
 
 from .alphabet import DNA, PROTEIN, Alphabet, AlphabetError
 from .codec import SequenceCodec
@@ -101,9 +101,9 @@ class Dna(SequenceDomain):
         refuse_missing(path)
         return super().read_reference(path, on_error)
 
-    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> Reading:
         """See `preparation.prepare_dna`."""
-        prepare_dna(path, data, trainer)
+        return prepare_dna(path, data, trainer)
 
     def evaluate(
         self,
@@ -152,9 +152,9 @@ class Proteins(SequenceDomain):
         self.alphabet.check(word.replace(PROTEIN.unknown, "A"), f"forbidden word {name!r}")
         return [word]
 
-    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> Reading:
         """See `preparation.prepare_proteins`."""
-        prepare_proteins(path, data, trainer)
+        return prepare_proteins(path, data, trainer)
 
     def reference(self, *, split: str = "test", prior: Prior | None = None) -> list[str]:
         """Held-out UniProt sequences of at most L residues (705 for L = 256); for training all of them."""

@@ -11,6 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+AMBIGUOUS = re.compile("[RYSWKMBDHV]")
+"""Letters for one of several bases (IUPAC), which cut a sequence as N does."""
+MOST_AMBIGUOUS = 0.1  # share of a sequence; more of them are no DNA
+
 
 class AlphabetError(ValueError):
     """A letter or a length that does not fit; the message names the record and the position (from 1)."""
@@ -74,6 +78,10 @@ class Alphabet:
         held = set(sequence)
         if self.complement and "U" in held and held <= set("ACGUN"):
             return "this is RNA: replace U by T"
+        several = AMBIGUOUS.findall(sequence)
+        bases = not AMBIGUOUS.sub("", sequence).strip("ACGTN")
+        if self.complement and several and bases and len(several) <= MOST_AMBIGUOUS * len(sequence):
+            return f"{several[0]} stands for one of several bases: cut the sequence there"
         if self.complement and held <= set(PROTEIN.letters + "X*") and len(held - set("ACGTN")) > 1:
             return "this looks like a protein: use domain=proteins"
         if self.unknown in held:

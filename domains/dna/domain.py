@@ -42,6 +42,7 @@ class SequenceDomain(Domain):
 
     length: int = 256
     suffix = ".fasta"
+    tables = True
     alphabet: ClassVar[Alphabet]
     properties: ClassVar[Mapping[str, Callable[[str], float]]]
     """Numbers of a sequence for tables, by name; the first one is drawn as a histogram."""
@@ -131,12 +132,14 @@ class SequenceDomain(Domain):
         if not result.sequences:
             reason = result.skipped[0][1]
             raise ValueError(f"{path}: none of {len(sequences)} records is a {self.alphabet.name} sequence: {reason}")
-        return Dataset(sequences, notes=note(path, result.skipped, "count as invalid", "records", result.notes))
+        told = note(path, result.skipped, "count as invalid", "records", result.notes)
+        return Dataset(sequences, notes=told, rejected=result.rejected)
 
     def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """Real sequences to compare with or trained on; on_error "skip" leaves bad records out, with a note."""
         result = read(path, self.alphabet, on_error=on_error)
-        return Dataset(result.sequences, notes=note(path, result.skipped, "are left out", "records", result.notes))
+        told = note(path, result.skipped, "are left out", "records", result.notes)
+        return Dataset(result.sequences, notes=told, rejected=result.rejected)
 
     def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
         """Write samples.fasta (valid sequences only) into a folder; columns are written into the headers."""

@@ -13,17 +13,19 @@ from typing import NamedTuple
 
 from guidekit.io import contents
 from guidekit.io.archives import reason
+from guidekit.io.columns import column as table_column
 from guidekit.io.contents import brief, ordinary
 from guidekit.io.files import write_atomic
+from guidekit.samples import Rejected
 
-from .alphabet import DNA, Alphabet, AlphabetError
+from .alphabet import AMBIGUOUS, DNA, MOST_AMBIGUOUS, Alphabet, AlphabetError
 
-FASTA, GENBANK, TABLES = (".fasta", ".fa", ".fna", ".faa", ".fas", ".ffn"), (".gb", ".gbk"), (".csv", ".tsv")
+FASTA, TABLES = (".fasta", ".fa", ".fna", ".faa", ".fas", ".ffn", ".frn"), (".csv", ".tsv")
+GENBANK = (".gb", ".gbk", ".gbff")
 SUFFIXES = (*FASTA, *GENBANK, *TABLES, ".txt")
 N_POLICIES = ("split", "skip", "refuse")
-AMBIGUOUS = re.compile("[RYSWKMBDHV]")
-"""Letters for one of several bases (IUPAC), which cut a sequence as N does."""
-MOST_AMBIGUOUS = 0.1  # share of a sequence; more of them are no DNA
+MOST_LEFT_OUT = 0.1  # share of the records of training data
+LEAST_SEQUENCE = 8  # letters of a field in capitals (proteins) from which on it is no name of a column
 LEAST_DNA = 30  # letters in a file from which on nothing but ACGTUN is no protein
 
 
@@ -46,6 +48,11 @@ class ReadResult(NamedTuple):
         """The sequences alone."""
         return [record.sequence for record in self.records]
 
+    @property
+    def rejected(self) -> list[Rejected]:
+        """What was skipped, for lists of it."""
+        return [Rejected(name, "", why) for name, why in self.skipped]
+
 
 def read(
     path: str | Path,
@@ -54,12 +61,13 @@ def read(
     n_policy: str = "split",
     on_error: str = "raise",
 ) -> ReadResult:
-    """Read FASTA, GenBank, .csv, .tsv (with a header) or .txt (a sequence a line), each optionally .gz.
+    """Read FASTA, GenBank, .csv, .tsv or .txt (a sequence a line), each optionally .gz.
 
     Args:
         path: file; the suffix tells the format.
         alphabet: what the sequences consist of.
-        column: column of a table that holds the sequences; None = "sequence", whatever its case.
+        column: name or number (from 1) of the column of a table that holds the sequences; None = "sequence", whatever
+            its case, or the only column of sequences where there is no header.
         n_policy: for unknown letters (N and the like, which files may hold; X in proteins): "split" cuts the record
             there, "skip" leaves it out, "refuse" treats them like any foreign letter.
         on_error: "raise" stops at the first bad record, "skip" lists it in `skipped`.
@@ -75,16 +83,19 @@ def read(
     path = Path(path)
     if column is not None and _suffix(path) not in TABLES:
         raise ValueError(f"{path.name} is no table ({', '.join(TABLES)}) and has no column {column!r}; leave it out")
-    records = list(_entries(path, _text(path), column))
-    _refuse_nucleotides(path.name, records, alphabet)
     result = ReadResult([], [], [])
-    cut = 0
+    records = list(_entries(path, _text(path), column, alphabet, result.notes))
+    _refuse_nucleotides(path.name, records, alphabet)
+    cut: collections.Counter[str] = collections.Counter()
+    several = 0
     for record in records:
         kept = len(result.records)
         try:
             pieces = _pieces(record, alphabet, n_policy)
             result.records.extend(pieces)
-            cut += n_policy == "split" and alphabet.unknown in _plain(record.sequence.upper(), alphabet, n_policy)
+            if n_policy == "split" and alphabet.unknown in _plain(record.sequence.upper(), alphabet, n_policy):
+                several += 1
+                cut.update(letter for letter in record.sequence.upper() if letter not in alphabet.letters)
             if len(result.records) == kept:
                 result.skipped.append((record.name, f"holds {alphabet.unknown}"))
         except AlphabetError as error:
@@ -95,7 +106,12 @@ def read(
         what = "are no records" if not records else f"is nothing left of {len(records)} records ({alphabet.unknown})"
         raise ValueError(f"{path.name} is empty: there {what}; expected {alphabet.name} sequences")
     if cut:
-        result.notes.append(f"{path.name}: {cut} records were cut at {_unknown(alphabet)}")
+        letters = ", ".join(f"{letter} {count:,}" for letter, count in cut.most_common() if letter != "*")
+        total = sum(count for letter, count in cut.items() if letter != "*")
+        result.notes.append(
+            f"{path.name}: {several} record{'s' * (several != 1)} cut at {total:,} ambiguous "
+            f"letter{'s' * (total != 1)} ({letters})"
+        )
     if any(record.sequence != record.sequence.upper() for record in records):
         result.notes.append(f"{path.name}: lower-case letters are read as upper case")
     twice = [name for name, count in collections.Counter(name for name, _ in records).items() if count > 1]
@@ -104,9 +120,18 @@ def read(
     return result
 
 
-def _unknown(alphabet: Alphabet) -> str:
-    """What records are cut at, in words."""
-    return f"runs of {alphabet.unknown}" + (" and other ambiguous letters" if alphabet.complement else "")
+def read_most(path: str | Path, alphabet: Alphabet = DNA, column: str | None = None) -> ReadResult:
+    """Training data: like `read`, but a few bad records are left out and listed.
+
+    Raises:
+        ValueError: as `read`, or more than a tenth of the records are bad; the first of them is named.
+    """
+    result = read(path, alphabet, column, on_error="skip")
+    bad = [reason for _, reason in result.skipped if reason != f"holds {alphabet.unknown}"]
+    kept = {record.name.rpartition(":")[0] or record.name for record in result.records}
+    if not result.records or len(bad) > MOST_LEFT_OUT * (len(bad) + len(kept)):
+        return read(path, alphabet, column)  # says what is wrong
+    return result
 
 
 def _text(path: Path) -> str:
@@ -121,13 +146,14 @@ def _suffix(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix.lower()
 
 
-def _entries(path: Path, text: str, column: str | None) -> Iterator[Record]:
-    """Records of the text of a file, unchecked."""
+def _entries(path: Path, text: str, column: str | None, alphabet: Alphabet, notes: list[str]) -> Iterator[Record]:
+    """Records of the text of a file, unchecked; what is odd of a table is added to the notes."""
     suffix = _suffix(path)
     if suffix in TABLES:
-        wanted = column if column is not None else "sequence"
-        apart = contents.separator(text, wanted, "\t" if suffix == ".tsv" else ",")
-        for number, cell in contents.column(path.name, text, wanted, apart):
+        usual = "\t" if suffix == ".tsv" else ","
+        found = table_column(path.name, text, column, "sequence", usual, lambda field: _is_sequence(field, alphabet))
+        notes.extend(found.notes)
+        for number, cell in found.fields:
             yield Record(f"line {number}", cell)
     elif suffix == ".txt":
         for i, line in enumerate(text.split("\n"), 1):
@@ -141,6 +167,13 @@ def _entries(path: Path, text: str, column: str | None) -> Iterator[Record]:
         yield from _biopython(path.name, text.lstrip(), "fasta")
     else:
         yield from _biopython(path.name, text, "genbank")
+
+
+def _is_sequence(text: str, alphabet: Alphabet) -> bool:
+    """Whether a field of a table is a sequence, and no name of a column: many words are spelled in amino acids."""
+    letters = alphabet.letters + alphabet.unknown
+    plain = text.upper() if alphabet.complement else text.removesuffix("*")
+    return len(plain) >= LEAST_SEQUENCE and set(plain) <= set(letters)
 
 
 def _biopython(name: str, text: str, form: str) -> Iterator[Record]:

@@ -45,6 +45,7 @@ class Molecules(Domain):
     suffix = ".smi"
     assets = ASSETS
     kinds = REWARDS
+    tables = True
 
     @property
     def codec(self) -> MoleculeCodec:
@@ -102,14 +103,15 @@ class Molecules(Domain):
         gone = [None] * len(result.skipped)
         raw = None if ".sdf" in Path(path).suffixes else [*result.smiles, *[""] * len(gone)]
         molecules = [parse(text)[0] for text in result.smiles]
-        return Dataset([*molecules, *gone], raw=raw, notes=told(path, result, "count as invalid"))
+        notes = told(path, result, "count as invalid")
+        return Dataset([*molecules, *gone], raw=raw, notes=notes, rejected=result.rejected)
 
     def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """SMILES to compare with: of a file, or the held-out part of "moses" or "qm9"; see `reference_smiles`."""
         if is_shipped(path):
             return Dataset(reference_smiles(data=str(path)))
         result = read(path, on_error=on_error)
-        return Dataset(result.smiles, notes=told(path, result, "are left out"))
+        return Dataset(result.smiles, notes=told(path, result, "are left out"), rejected=result.rejected)
 
     def read_training(self, data: str, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """See `Domain.read_training`: SMILES of "moses", "qm9" or of files, `.front.xz` ones among them."""
@@ -117,7 +119,9 @@ class Molecules(Domain):
         for name in map(str.strip, str(data).split(",")):
             packed = is_shipped(name) or name.endswith(".front.xz")
             parts.append(Dataset(training_smiles(name)) if packed else self.read_reference(name, on_error))
-        return Dataset([one for part in parts for one in part], notes="; ".join(p.notes for p in parts if p.notes))
+        notes = "; ".join(part.notes for part in parts if part.notes)
+        gone = [one for part in parts for one in part.rejected]
+        return Dataset([one for part in parts for one in part], notes=notes, rejected=gone)
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """Write what `guidekit.training.token_job` trains from; see `preparation.prepare`."""
@@ -153,17 +157,17 @@ class Molecules(Domain):
         return evaluate(objects, reference, training or None, **options)
 
     def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
-        """Write samples.smi and samples.sdf (valid molecules only) into a folder; columns become SDF properties."""
+        """Write samples.smi and samples.sdf (valid molecules only) into a folder, with the columns.
+
+        They are properties in the .sdf, and stand behind the names in the .smi, as in `sample-00000 reward=0.92`.
+        """
         molecules = samples.objects
         valid = [i for i, molecule in enumerate(molecules) if molecule is not None]
         kept = [molecules[i] for i in valid]
         names = [f"sample-{i:05d}" for i in valid]
-        write_smi(folder / "samples.smi", [Chem.MolToSmiles(m) for m in kept], names)
-        write_sdf(
-            folder / "samples.sdf",
-            kept,
-            {"_Name": names, **{key: [column[i] for i in valid] for key, column in columns.items()}},
-        )
+        numbers = {key: [column[i] for i in valid] for key, column in columns.items()}
+        write_smi(folder / "samples.smi", [Chem.MolToSmiles(m) for m in kept], names, numbers)
+        write_sdf(folder / "samples.sdf", kept, {"_Name": names, **numbers})
         return ["samples.smi", "samples.sdf"]
 
     def table(self, samples: Samples) -> list[dict[str, Any]]:

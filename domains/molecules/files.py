@@ -12,8 +12,10 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
 
 from guidekit.io import contents
+from guidekit.io.columns import column as table_column
 from guidekit.io.contents import brief
 from guidekit.io.files import write_atomic
+from guidekit.samples import Rejected
 
 SUFFIXES = (".smi", ".txt", ".csv", ".tsv", ".sdf")
 SEPARATED = {".csv": ",", ".tsv": "\t"}
@@ -32,6 +34,11 @@ class ReadResult(NamedTuple):
     smiles: list[str]
     skipped: list[tuple[int, str, str]]
     notes: list[str]
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        """What was skipped, for lists of it."""
+        return [Rejected(f"line {line}", text, why) for line, text, why in self.skipped]
 
 
 def parse(smiles: str) -> tuple[Chem.Mol | None, str]:
@@ -98,8 +105,9 @@ def read(path: str | Path, column: str | None = None, on_error: str = "raise") -
 
     Args:
         path: .smi and .txt give the first white-space separated field of each line, a header line is recognised;
-            .csv and .tsv need a header; .sdf records are turned into canonical SMILES. Other SMILES stay as written.
-        column: column of a .csv or .tsv; None = "smiles", whatever its case.
+            .sdf records are turned into canonical SMILES. Other SMILES stay as written.
+        column: name or number (from 1) of a column of a .csv or .tsv; None = "smiles", whatever its case, or the only
+            column of molecules where there is no header.
         on_error: "raise" stops at the first malformed line, "skip" lists it in `skipped`.
 
     Raises:
@@ -112,13 +120,13 @@ def read(path: str | Path, column: str | None = None, on_error: str = "raise") -
     if suffix not in SUFFIXES:
         raise ValueError(f"{path.name} has suffix {suffix!r}; readable are {', '.join(SUFFIXES)}, each also with .gz")
     text = contents.text(path)
-    result, apart = ReadResult([], [], []), ""
+    result, cells = ReadResult([], [], []), None
     if suffix in SEPARATED:
-        column = column if column is not None else "smiles"
-        apart = contents.separator(text, column, SEPARATED[suffix])
-        if apart != SEPARATED[suffix]:
-            result.notes.append(f"{path.name}: its columns are separated by {apart!r}")
-    for line, entry, smiles, reason in _entries(path.name, suffix, text, column, apart):
+        cells, notes = table_column(path.name, text, column, "smiles", SEPARATED[suffix], _is_molecule)
+        result.notes.extend(notes)
+    elif column is not None:
+        raise ValueError(f"{path.name} is no table ({', '.join(SEPARATED)}) and has no column {column!r}; leave it out")
+    for line, entry, smiles, reason in _entries(suffix, text, cells, column):
         if not reason:
             result.smiles.append(smiles)
         elif on_error == "skip":
@@ -137,19 +145,20 @@ def read(path: str | Path, column: str | None = None, on_error: str = "raise") -
     return result
 
 
+def _is_molecule(text: str) -> bool:
+    """Whether a field of a table is a molecule, and so no name of a column."""
+    return not parse(EXTENSION.sub("", text))[1]
+
+
 def _entries(
-    name: str, suffix: str, text: str, column: str | None, separator: str
+    suffix: str, text: str, cells: Iterable[tuple[int, str]] | None, column: str | None
 ) -> Iterator[tuple[int, str, str, str]]:
-    """(line number, text, SMILES, reason or "") of every molecule in a text; column and separator are of tables."""
+    """(line number, text, SMILES, reason or "") of every molecule in a text; cells are those of a table."""
     if suffix == ".sdf":
         yield from _records(text)
         return
-    fields: Iterable[tuple[int, str]]
-    if column is not None and separator:
-        cells = contents.column(name, text, column, separator)
-        fields, headers = ((line, EXTENSION.sub("", cell)) for line, cell in cells), {column.lower()}
-    else:
-        fields, headers = _first(text), HEADERS
+    fields = _first(text) if cells is None else [(line, EXTENSION.sub("", cell)) for line, cell in cells]
+    headers = HEADERS if cells is None else {(column or "smiles").lower()}
     for line, entry in fields:
         reason = "repeated header" if entry.lower() in headers else parse(entry)[1]
         yield line, entry, entry, reason
@@ -197,11 +206,33 @@ def _pack(path: str | Path, text: str) -> None:
     write_atomic(path, gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
 
 
-def write_smi(path: str | Path, smiles: Sequence[str], names: Sequence[str] | None = None) -> None:
-    """Write one SMILES a line, followed by a tab and its name where `names` (same length) is given; .gz compresses."""
+def write_smi(
+    path: str | Path,
+    smiles: Sequence[str],
+    names: Sequence[str] | None = None,
+    columns: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Write one SMILES a line, behind a tab its name and its numbers, `sample-00000 reward=0.92`; .gz compresses.
+
+    Args:
+        path: of the file.
+        smiles: one a line.
+        names: of each; None is none.
+        columns: numbers of each, by what they are.
+
+    Raises:
+        ValueError: names or a column have another length than `smiles`.
+    """
     if names is not None and len(names) != len(smiles):
         raise ValueError(f"{len(names)} names for {len(smiles)} SMILES; give one name each")
-    lines = smiles if names is None else [f"{s}\t{n}" for s, n in zip(smiles, names, strict=True)]
+    for key, values in (columns or {}).items():
+        if len(values) != len(smiles):
+            raise ValueError(f"{key} has {len(values)} values for {len(smiles)} SMILES; give one each")
+    titles = [[] if names is None else [names[i]] for i in range(len(smiles))]
+    for key, values in (columns or {}).items():
+        for title, value in zip(titles, values, strict=True):
+            title.append(f"{key}={value:.6g}")
+    lines = ["\t".join(filter(None, (one, " ".join(title)))) for one, title in zip(smiles, titles, strict=True)]
     _pack(path, "".join(f"{line}\n" for line in lines))
 
 

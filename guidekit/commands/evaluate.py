@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,14 @@ from guidekit.core.prior import Prior
 from guidekit.evaluation.likelihood import bits_per_token
 from guidekit.installed import configured
 from guidekit.io.files import write_atomic
+from guidekit.io.plain_json import plain_json
+from guidekit.io.rejected import list_rejected
 from guidekit.reporting.console import Console
 from guidekit.reporting.table import comparison
 from guidekit.running.independence import caution, recorded
 
+PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}
+"""How what a file holds is printed: as it is, in one line."""
 BOUND, ERROR = "bits per token (bound)", "standard error of the bound"
 
 
@@ -35,14 +38,18 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     refuse_settings(config)
     (domain, given), console = configured(config["domain"]), Console()
     prior = None if config["prior"] is None else domain.load_prior(config["prior"])
-    objects = domain.read_samples(config["samples"], config["column"], prior)
-    notes = [objects.notes]
+    column = None if config["column"] is None else str(config["column"])
+    objects = domain.read_samples(config["samples"], column, prior)
+    notes, rejected = [objects.notes], list(objects.rejected)
     for name, read in (("reference", domain.read_reference), ("training", domain.read_training)):
         if config[name]:
             given[name] = read(config[name], config["on_error"], prior)
             notes.append(given[name].notes)
+            rejected += given[name].rejected
     for note in filter(None, notes):
-        console.print(note, soft_wrap=True)
+        console.print(note, **PLAIN)
+    if rejected and config["output"] is None:
+        console.print(f"output=figures.json also lists all {len(rejected)} that cannot be read", **PLAIN)
     bound = {} if prior is None else likelihood(prior, objects, config["draws"], config["condition"])
     figures = {**domain.evaluate(objects, prior=prior, condition=config["condition"], **given), **bound}
     console.print(comparison({Path(config["samples"]).name: figures}, f"{len(objects)} {domain.objects}"))
@@ -50,7 +57,9 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     if told:
         console.print(told, soft_wrap=True)
     if config["output"]:
-        write_atomic(config["output"], json.dumps(figures, indent=1).encode())
+        write_atomic(config["output"], plain_json(figures).encode())
+        if listed := list_rejected(config["output"], rejected):
+            console.print(f"what cannot be read is listed in {listed}", **PLAIN)
     return figures
 
 

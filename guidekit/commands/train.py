@@ -15,6 +15,7 @@ from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
 from guidekit.installed import configured
 from guidekit.io.files import write_atomic
+from guidekit.io.rejected import list_rejected
 from guidekit.networks import NETWORKS
 from guidekit.priors.checkpoints import read_description
 from guidekit.priors.descriptions import GAUSSIAN, PROCESSES, gaussian_process_from
@@ -25,6 +26,7 @@ from guidekit.reporting.console import Console
 from guidekit.running.folder import OutputError
 from guidekit.running.settings import converted
 from guidekit.running.signals import terminable
+from guidekit.samples import Reading
 from guidekit.training.graph_transitions import TRANSITIONS
 from guidekit.training.guided_losses import guided_loss
 from guidekit.training.objectives import OBJECTIVES
@@ -43,6 +45,8 @@ def run(config: dict[str, Any]) -> None:
     """
     console, (domain, _) = Console(), configured(config["domain"])
     kind = config["trainer"].get("kind")
+    if config["output"] in (None, "???"):
+        config = {**config, "output": f"{domain.name}-{kind or 'prior'}.safetensors"}
     if kind is not None:
         return learn_from_samples(config, kind, domain, console)
     for name, given in (("reward", config["reward"].get("name")), ("condition", config["condition"])):
@@ -58,7 +62,8 @@ def run(config: dict[str, Any]) -> None:
     with going_on(config) as place:
         place.standing(record_of(config["trainer"], config["seed"]), config["trainer"].get("early", 0) > 0)
         with workplace(place) as folder:
-            domain.prepare_training(folder / PREPARED, config["data"], config["trainer"])
+            reading = domain.prepare_training(folder / PREPARED, config["data"], told_of(config, domain))
+            tell(console, reading, place.output)
             prepared = dict(np.load(folder / PREPARED))
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -75,6 +80,29 @@ def run(config: dict[str, Any]) -> None:
             console.print(f"{config['trainer']['steps']} updates are wanted: the same command goes on")
 
 
+def told_of(config: dict[str, Any], domain: Domain) -> dict[str, Any]:
+    """What a domain is told of a training: settings of the trainer, and the column of tables.
+
+    Raises:
+        ValueError: a column for data that are no tables.
+    """
+    if config["column"] is None:
+        return config["trainer"]
+    if not domain.tables:
+        raise ValueError(f"column={config['column']} is for tables, and domain {domain.name} is trained from none")
+    return {**config["trainer"], "column": str(config["column"])}
+
+
+def tell(console: Console, reading: Reading | None, beside: Path) -> None:
+    """Say what is odd about training data, and list what could not be used in a file beside another."""
+    if reading is None:
+        return
+    if reading.notes:
+        console.print(reading.notes, soft_wrap=True, markup=False, highlight=False)
+    if listed := list_rejected(beside, reading.rejected):
+        console.print(f"what was left out is listed in {listed}", soft_wrap=True, markup=False, highlight=False)
+
+
 PREPARED = "prepared.npz"
 
 ANEW = "overwrite=true trains anew"
@@ -84,6 +112,8 @@ def learn_from_samples(config: dict[str, Any], kind: str, domain: Domain, consol
     """Train what learns from samples of a prior."""
     if kind not in OF_SAMPLES:
         raise UnknownNameError("trainer.kind", str(kind), OF_SAMPLES)
+    if config["column"] is not None:
+        raise ValueError("column= is for the tables that priors are trained from")
     for name in ("init", "prepare"):
         if config[name]:
             does = "fits one at once" if kind == "gaussian_field" else "learns from samples of prior="
@@ -133,7 +163,8 @@ def prepare(config: dict[str, Any], domain: Domain, console: Console) -> None:
 
     again = {**config, "output": "prior.safetensors", "overwrite": False, "prepare": None}
     with made_if_used(folder):
-        domain.prepare_training(folder / PREPARED, config["data"], config["trainer"])
+        reading = domain.prepare_training(folder / PREPARED, config["data"], told_of(config, domain))
+        tell(console, reading, folder / PREPARED)
         write_atomic(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(again)).encode())
     console.print(f"prepared; train with: python -m guidekit.training.{domain.job} {folder / SETTINGS}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import difflib
 import gzip
 import io
 import stat
@@ -139,29 +138,3 @@ def separator(table: str, wanted: str, usual: str) -> str:
 def header(found: Iterator[tuple[int, list[str]]]) -> list[str]:
     """The first row with something in it, of `rows`; empty where there is none."""
     return next((row for row in ([field.strip() for field in row] for _, row in found) if any(row)), [])
-
-
-def column(name: str, table: str, wanted: str, separator: str) -> Iterator[tuple[int, str]]:
-    """(line number, field) of one column of a table, whose name is found whatever its case; "" where a row is short.
-
-    Args:
-        name: of the file, for messages.
-        table: its text, with a header.
-        wanted: name of the column.
-        separator: between fields.
-
-    Raises:
-        ValueError: no such column, or no readable table (see `rows`).
-    """
-    found = rows(name, table, separator)
-    names = header(found)
-    places = [i for i, field in enumerate(names) if field == wanted] or [
-        i for i, field in enumerate(names) if field.lower() == wanted.lower()
-    ]
-    if names and not places:
-        near = difflib.get_close_matches(wanted.lower(), [field.lower() for field in names], 1, 0.0)
-        closest = next(field for field in names if field.lower() == near[0]) if near else names[0]
-        held = brief(", ".join(names), 400)
-        raise ValueError(f"{name} has no column {wanted!r}; it has {held}; did you mean column={brief(closest)!r}?")
-    for line, row in found:
-        yield line, row[places[0]].strip() if places[0] < len(row) else ""

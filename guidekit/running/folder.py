@@ -13,6 +13,7 @@ from typing import Any
 
 from guidekit.errors import UnknownNameError
 from guidekit.io.files import PART, sha256, sync, write_atomic
+from guidekit.io.plain_json import plain_json
 from guidekit.running.identity import changes, digest
 from guidekit.running.lock import Lock
 from guidekit.running.made import RECORD, contents, foreign, hashes, record_of, remove_empty, remove_made
@@ -85,7 +86,7 @@ class RunFolder:
         written = [path for path in contents(self.results) if self._stale.get(path) != _stamp(path)]
         files = hashes(self.results, [path for path in written if path.name != RECORD])
         record |= {"made_by": self.identity, "files": files}
-        write_atomic(self.results / RECORD, json.dumps(record, indent=1, default=str).encode())
+        write_atomic(self.results / RECORD, plain_json(record).encode())
         for path in written:
             sync(path)
         for folder, _, _ in os.walk(self.results):

@@ -43,7 +43,7 @@ def test_habits_of_the_field(put):
     assert read(put("n;Sequence\n1;ACGT\n", "x.csv")).sequences == ["ACGT"]
     one = read(put(">a\n" + "ACGT" * 5 + "R" + "ACGT" * 5 + "\n"))
     assert one.records == [("a:0-20", "ACGT" * 5), ("a:21-41", "ACGT" * 5)]
-    assert "other ambiguous letters" in one.notes[0]
+    assert one.notes == ["x.fasta: 1 record cut at 1 ambiguous letter (R 1)"]
     with pytest.raises(ValueError, match="a holds 'R' at position 5"):
         read(put(">a\nACGTRACGTACGT\n"), n_policy="refuse")
 
@@ -59,9 +59,7 @@ def test_unknown_letters_by_policy(put):
     path = put(">a\nACGNNNTTNG\n>b\nCCC\n")
     split = read(path)
     assert split.records == [("a:0-3", "ACG"), ("a:6-8", "TT"), ("a:9-10", "G"), ("b", "CCC")]
-    assert (
-        split.notes == ["x.fasta: 1 records were cut at runs of N and other ambiguous letters"] and split.skipped == []
-    )
+    assert split.notes == ["x.fasta: 1 record cut at 4 ambiguous letters (N 4)"] and split.skipped == []
     skip = read(path, n_policy="skip")
     assert skip.records == [("b", "CCC")] and skip.skipped == [("a", "holds N")]
     with pytest.raises(ValueError, match="x.fasta: a holds 'N' at position 4"):
