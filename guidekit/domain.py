@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from guidekit.errors import UnknownNameError
 from guidekit.io.files import write_npz
 from guidekit.objectives.objects import ObjectReward
 from guidekit.objectives.pool import Isolated
+from guidekit.objectives.scoring import digest
 from guidekit.objectives.tasks import Task
 from guidekit.objectives.verifiers import Bounds, Verifier
 from guidekit.priors.adapters import TRANSFORMERS, is_model_folder, library_of
@@ -342,6 +343,10 @@ class Domain:
         """Figures for the closing table, from the rows of `table` (one at least), rewards and samples."""
         figures, _ = summarised([{**row, "row": i} for i, row in enumerate(rows)], values, "row")
         return {name: value for name, value in figures.items() if name != "unique"}
+
+    def mark(self, one: Any) -> Hashable:
+        """What equal objects share, by which samples are told apart."""
+        return digest(one) or id(one)
 
     def figure(
         self,

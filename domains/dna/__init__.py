@@ -23,7 +23,7 @@ from .motifs import Motif, hit_counts, load_motif
 from .onehot import OneHotModel
 from .preparation import prepare_dna, prepare_proteins
 from .protein_rewards import PROPERTIES, PROTEIN_REWARDS
-from .relaxed import GC, CpG, MotifCount, SoftMotif, TokenReward
+from .relaxed import GC, CpG, MotifCount, MotifPair, SoftMotif, TokenReward
 from .rewards import IUPAC, REWARDS, longest_run, recognition_sequence, strands
 
 REFERENCE = 5_000
@@ -66,6 +66,7 @@ class Dna(SequenceDomain):
         """Those that rewards look for, each once."""
         members = () if objective is None else objective.members
         found = [load_motif(one.motif) for one in members if isinstance(one, SoftMotif | MotifCount)]
+        found += [load_motif(motif) for one in members if isinstance(one, MotifPair) for motif in one.motifs]
         return list({motif.matrix_id: motif for motif in found}.values())
 
     def reference(

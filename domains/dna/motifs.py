@@ -8,6 +8,7 @@ import gzip
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,9 +18,14 @@ from guidekit.errors import UnknownNameError
 
 from .alphabet import DNA
 from .data import ASSETS
+from .iupac import IUPAC
+from .matrices import MATRICES, read_matrix
 
 UNIFORM = (0.25, 0.25, 0.25, 0.25)
 PSEUDOCOUNT = 0.8
+LEAST_WORD = 4
+SITES = 100.0
+"""Letters of a word of IUPAC letters that is a motif, and how many sites stand behind it."""
 STEP = 1e-3
 """Grid (bits) to which scores are rounded where their exact distribution is needed."""
 
@@ -75,21 +81,39 @@ def _index() -> dict[str, Motif]:
 
 
 def load_motif(name: str | Motif) -> Motif:
-    """A motif by name ("CTCF", any case) or matrix id ("MA0139.2", or "MA0139" for the shipped version).
+    """A motif by name ("CTCF", any case) or matrix id ("MA0139.2", or "MA0139" for the shipped version), or one's own.
 
     Where several motifs have a name (CTCF has three), it is the one with the lowest id; take the others by their id.
+    One's own is a word of at least 4 IUPAC letters ("TGASTCA"), or the file of a matrix (see `matrices.read_matrix`).
 
     Raises:
         UnknownNameError: no such motif; the message has the nearest names.
+        ValueError: a file that is none of a matrix.
     """
     if isinstance(name, Motif):
         return name
     key = str(name).strip().upper()
     if key not in _index():
+        own = own_motif(str(name).strip())
+        if own is not None:
+            return own
         other = _index().get(key.split(".")[0])  # another version of a matrix
         names = {motif.name.upper() for motif in library().values()}
         raise UnknownNameError("motif", key, [other.matrix_id] if other else names)
     return _index()[key]
+
+
+@functools.lru_cache(maxsize=64)
+def own_motif(name: str) -> Motif | None:
+    """The motif of a word of IUPAC letters, or of a file; None where the name is neither."""
+    if Path(name).suffix.lower() in MATRICES:
+        title, counts = read_matrix(Path(name))
+        return Motif(title, title, counts)
+    word = name.upper()
+    if len(word) < LEAST_WORD or set(word) - set(IUPAC) or word.strip("N") != word:
+        return None
+    rows = [tuple(SITES * (base in IUPAC[letter]) / len(IUPAC[letter]) for base in DNA.letters) for letter in word]
+    return Motif(word, word, tuple(rows))
 
 
 def best_scores(log_odds: Tensor, tokens: Tensor) -> Tensor:

@@ -103,8 +103,8 @@ def _pieces(name: str, source: str, found: ReadResult | None, window: int) -> tu
     else:
         codes = [DNA.encode([record])[0].numpy().astype(np.uint8) for record in found.sequences]
         total = sum(map(len, codes))
-        held = max(HELD * total, window if window <= MOST_HELD * total else 0)
-        most, done, cuts = total - held, 0, []
+        kept_back = max(HELD * total, window if window <= MOST_HELD * total else 0)
+        most, done, cuts = total - kept_back, 0, []
         for part in codes:
             cut = int(np.clip(most - done, 0, len(part)))
             cuts.append((part[:cut], part[cut:]))

@@ -72,6 +72,7 @@ class Gravy(Window):
     low: float = -0.8
     high: float = -0.2
     name: ClassVar[str] = "gravy"
+    bounds: ClassVar[tuple[float, float]] = (-4.5, 4.5)
 
     def measure(self, sequence: str) -> float:
         """See `gravy`."""
@@ -98,6 +99,7 @@ class Aromaticity(Window):
     low: float = 0.1
     high: float = 0.2
     name: ClassVar[str] = "aromaticity"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def measure(self, sequence: str) -> float:
         """See `aromaticity`."""
@@ -111,6 +113,7 @@ class IsoelectricPoint(Window):
     low: float = 9.0
     high: float = 11.0
     name: ClassVar[str] = "isoelectric_point"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 14.0)
 
     def measure(self, sequence: str) -> float:
         """See `isoelectric_point`."""

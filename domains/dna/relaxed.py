@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +23,7 @@ from guidekit.objectives.window import outside, refuse_empty
 
 from .alphabet import DNA, Alphabet
 from .codec import SequenceCodec
-from .motifs import Motif, best_scores, find_hits, load_motif, threshold
+from .motifs import Motif, best_scores, find_hits, load_motif, scan, threshold
 
 
 class TokenReward(Objective[None]):
@@ -90,14 +91,16 @@ class SoftMotif(TokenReward):
         motif: name or matrix id, such as CTCF or MA0139.2.
         relative: divide by the best score the motif can have, so that 1 is a perfect site.
         sharpness: of the smooth maximum, per bit.
+        circular: the sequence is a ring (a plasmid): sites may run over its end.
 
     Raises:
-        UnknownNameError: no such motif.
+        UnknownNameError: no such motif, no file of one, and no word of IUPAC letters; see `motifs.load_motif`.
     """
 
     motif: str | Motif
     relative: bool = False
     sharpness: float = 2.0
+    circular: bool = False
     name: ClassVar[str] = "motif"
 
     def __post_init__(self) -> None:
@@ -119,7 +122,11 @@ class SoftMotif(TokenReward):
         return load_motif(self.motif).best_score if self.relative else 1.0
 
     def _values(self, tokens: Tensor) -> Tensor:
-        return best_scores(self._table, tokens) / self._unit
+        return best_scores(self._table, self._around(tokens)) / self._unit
+
+    def _around(self, states: Tensor) -> Tensor:
+        """Tokens or probabilities (B, L, ...), of a ring with its beginning once more behind its end."""
+        return around(states, len(self._table)) if self.circular else states
 
     def relaxed(self, probabilities: Tensor) -> Tensor:
         """Smooth maximum (B,) of expected log-odds, in the unit of the reward; see the class."""
@@ -128,9 +135,85 @@ class SoftMotif(TokenReward):
             raise ValueError(
                 f"sequences of {probabilities.shape[1]} letters cannot hold a motif of {len(table)}; take longer ones"
             )
-        kernel = torch.stack([table, table.flip(0, 1)]).transpose(1, 2)
-        scores = F.conv1d(probabilities.transpose(1, 2), kernel).flatten(1)
+        scores = site_scores(self._around(probabilities), table).flatten(1)
         return torch.logsumexp(self.sharpness * scores, 1) / self.sharpness / self._unit
+
+
+def around(states: Tensor, width: int) -> Tensor:
+    """States (B, L, ...) of a ring with the first width - 1 letters once more behind the last one."""
+    return torch.cat([states, states[:, : width - 1]], 1)
+
+
+def site_scores(probabilities: Tensor, table: Tensor) -> Tensor:
+    """Expected log-odds (B, 2, N - L + 1) of every site on both strands, of letter probabilities (B, N, 4)."""
+    kernel = torch.stack([table, table.flip(0, 1)]).transpose(1, 2)
+    return F.conv1d(probabilities.transpose(1, 2), kernel)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MotifPair(TokenReward):
+    """Best sum of the log-odds (bits) of two motifs with so many letters between them; relaxed: a smooth maximum.
+
+    Either motif may come first, each on either strand.
+
+    Args:
+        motifs: two of them; see `motifs.load_motif`.
+        low, high: letters between the end of the first and the beginning of the second.
+        sharpness: of the smooth maximum, per bit.
+        circular: the sequence is a ring.
+
+    Raises:
+        ValueError: not two motifs, or no such spacing.
+    """
+
+    motifs: Sequence[str | Motif]
+    low: int = 0
+    high: int = 20
+    sharpness: float = 2.0
+    circular: bool = False
+    name: ClassVar[str] = "motif_pair"
+    temperature = 2.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.motifs, str):
+            object.__setattr__(self, "motifs", tuple(one.strip() for one in self.motifs.split(",")))
+        if len(self.motifs) != 2:
+            raise ValueError(f"motifs={list(self.motifs)}; two are needed, such as [CTCF,TGACTCA]")
+        self._tables  # noqa: B018  fail here, not at the first sequence
+        refuse_empty(self.low, self.high, (0, math.inf), "the number of letters between two motifs")
+        if not self.sharpness > 0:
+            raise ValueError(f"sharpness={self.sharpness}; it must be above 0")
+
+    @functools.cached_property
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        first, second = (torch.from_numpy(load_motif(motif).log_odds()) for motif in self.motifs)
+        return first, second
+
+    def _sums(self, states: Tensor, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Sums (B, pairs of places) of the better strands of both motifs, in either order."""
+        width = sum(map(len, self._tables))
+        if states.shape[1] < width + self.low:
+            raise ValueError(
+                f"sequences of {states.shape[1]} letters cannot hold two motifs of {width} and {self.low} letters "
+                "between them; take longer ones"
+            )
+        if self.circular:
+            states = around(states, min(width + self.high, states.shape[1]))
+        found = []
+        for one, other in (self._tables, self._tables[::-1]):
+            head, tail = score(states, one).amax(1), score(states, other).amax(1)
+            for gap in range(self.low, min(self.high, states.shape[1] - width) + 1):
+                places = tail.shape[1] - len(one) - gap
+                found.append(head[:, :places] + tail[:, len(one) + gap :])
+        return torch.cat(found, 1)
+
+    def _values(self, tokens: Tensor) -> Tensor:
+        return self._sums(tokens, lambda states, table: scan(table, states)).amax(1)
+
+    def relaxed(self, probabilities: Tensor) -> Tensor:
+        """Smooth maximum (B,) of expected log-odds, bits."""
+        sums = self._sums(probabilities, lambda states, table: site_scores(states, table.to(states)))
+        return torch.logsumexp(self.sharpness * sums, 1) / self.sharpness
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,14 +223,16 @@ class MotifCount(TokenReward):
     Args:
         motif: name or matrix id.
         p: probability that a random site (uniform letters) scores as high.
+        circular: the sequence is a ring: sites may run over its end.
 
     Raises:
-        UnknownNameError: no such motif.
+        UnknownNameError: no such motif; see `motifs.load_motif`.
         ValueError: not even its best site is so rare.
     """
 
     motif: str | Motif
     p: float = 1e-4
+    circular: bool = False
     name: ClassVar[str] = "motif_count"
     floor = 0.0
     differentiable = False
@@ -156,7 +241,8 @@ class MotifCount(TokenReward):
         threshold(load_motif(self.motif).log_odds(), self.p)
 
     def _values(self, tokens: Tensor) -> Tensor:
-        return find_hits(load_motif(self.motif), tokens, self.p).sum((1, 2))
+        motif = load_motif(self.motif)
+        return find_hits(motif, around(tokens, len(motif)) if self.circular else tokens, self.p).sum((1, 2))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,7 +254,7 @@ class GC(TokenReward):
     name: ClassVar[str] = "gc"
 
     def __post_init__(self) -> None:
-        refuse_empty(self.low, self.high)
+        refuse_empty(self.low, self.high, (0.0, 1.0), "a share")
 
     def relaxed(self, probabilities: Tensor) -> Tensor:
         """Minus the distance (B,) of the expected share to the window."""
@@ -189,7 +275,7 @@ class CpG(TokenReward):
     name: ClassVar[str] = "cpg"
 
     def __post_init__(self) -> None:
-        refuse_empty(self.low, self.high)
+        refuse_empty(self.low, self.high, (0.0, math.inf), "the ratio")
 
     def relaxed(self, probabilities: Tensor) -> Tensor:
         """Minus the distance (B,) to the window, of expected counts under independent letters."""

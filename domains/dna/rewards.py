@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,28 +17,9 @@ from guidekit.errors import UnknownNameError
 from guidekit.extras import require
 from guidekit.objectives.window import Window
 
+from .iupac import COMPLEMENT, IUPAC
 from .onehot import OneHotModel
-from .relaxed import GC, CpG, MotifCount, SoftMotif
-
-IUPAC = {
-    "A": "A",
-    "C": "C",
-    "G": "G",
-    "T": "T",
-    "R": "AG",
-    "Y": "CT",
-    "S": "CG",
-    "W": "AT",
-    "K": "GT",
-    "M": "AC",
-    "B": "CGT",
-    "D": "AGT",
-    "H": "ACT",
-    "V": "ACG",
-    "N": "ACGT",
-}
-"""Bases that a letter of a site stands for."""
-COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
+from .relaxed import GC, CpG, MotifCount, MotifPair, SoftMotif
 
 
 def longest_run(sequence: str) -> int:
@@ -75,6 +57,7 @@ class Restriction:
             letters (GAATTC, GGTCTC); a list, or one string with commas. A site that is its own reverse complement
             counts once.
         present: reward occurrence instead of absence.
+        circular: the sequence is a ring (a plasmid): sites may run over its end.
 
     Raises:
         ValueError: no site given, or UnknownNameError: one is neither an enzyme nor IUPAC letters.
@@ -82,6 +65,7 @@ class Restriction:
 
     sites: Sequence[str] | str
     present: bool = False
+    circular: bool = False
     name: ClassVar[str] = "restriction"
 
     def __post_init__(self) -> None:
@@ -97,12 +81,16 @@ class Restriction:
         return 0.0 if self.present else None
 
     @functools.cached_property
-    def _patterns(self) -> list[re.Pattern]:
-        return [site_pattern(recognition_sequence(site)) for site in self.sites]
+    def _patterns(self) -> list[tuple[re.Pattern, int]]:
+        sites = [recognition_sequence(site) for site in self.sites]
+        return [(site_pattern(site), len(site)) for site in sites]
 
     def __call__(self, sequence: str) -> float:
         """Minus the number of sites in one sequence, or the share of sites that occur."""
-        counts = [sum(1 for _ in pattern.finditer(sequence)) for pattern in self._patterns]
+        counts = [
+            sum(1 for _ in pattern.finditer(sequence + sequence[: width - 1] if self.circular else sequence))
+            for pattern, width in self._patterns
+        ]
         return sum(count > 0 for count in counts) / len(counts) if self.present else -float(sum(counts)) or 0.0
 
 
@@ -154,6 +142,7 @@ class MeltingTemperature(Window):
     sodium: float = 50.0
     strand: float = 25.0
     name: ClassVar[str] = "melting_temperature"
+    bounds: ClassVar[tuple[float, float]] = (-273.15, math.inf)
 
     def measure(self, sequence: str) -> float:
         """Melting temperature, degrees C."""
@@ -190,6 +179,7 @@ REWARDS: dict[str, type] = {
     for reward in (
         SoftMotif,
         MotifCount,
+        MotifPair,
         GC,
         CpG,
         Homopolymer,

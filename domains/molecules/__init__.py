@@ -170,6 +170,10 @@ class Molecules(Domain):
         write_sdf(folder / "samples.sdf", kept, {"_Name": names, **numbers})
         return ["samples.smi", "samples.sdf"]
 
+    def mark(self, one: Chem.Mol) -> str:
+        """See `Domain.mark`: the canonical SMILES."""
+        return Chem.MolToSmiles(one)
+
     def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv: SMILES, validity, the reason where invalid, and properties."""
         rows = []

@@ -7,6 +7,7 @@ cannot treat raises rdkit's own error.
 import functools
 import importlib.util
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,11 +15,12 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from rdkit import Chem, DataStructs, RDConfig, rdBase
-from rdkit.Chem import Crippen, Descriptors, rdFingerprintGenerator, rdMolDescriptors
+from rdkit.Chem import Crippen, Descriptors, FilterCatalog, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.QED import qed
 
+from guidekit.errors import UnknownNameError
 from guidekit.io.contents import brief
-from guidekit.objectives.window import Window
+from guidekit.objectives.window import Window, outside, refuse_empty
 
 from .data import ASSETS
 from .files import excess, parse
@@ -89,6 +91,7 @@ class TPSAWindow(Window):
     low: float = 40.0
     high: float = 90.0
     name: ClassVar[str] = "tpsa"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def measure(self, molecule: Chem.Mol) -> float:
         """Polar surface area of one molecule, square Angstrom."""
@@ -102,6 +105,7 @@ class MolecularWeight(Window):
     low: float = 250.0
     high: float = 350.0
     name: ClassVar[str] = "molecular_weight"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def measure(self, molecule: Chem.Mol) -> float:
         """Weight of one molecule, Da."""
@@ -154,6 +158,90 @@ class Similarity:
     def __call__(self, molecule: Chem.Mol) -> float:
         """Tanimoto similarity of one molecule, in [0, 1]."""
         return DataStructs.TanimotoSimilarity(morgan(self.radius, self.bits).GetFingerprint(molecule), self._target)
+
+
+@dataclass(frozen=True)
+class SimilarityWindow(Similarity):
+    """Tanimoto similarity to a reference in a window, 0 inside and minus the distance outside: similar, not identical.
+
+    Args:
+        reference, radius, bits: see `Similarity`.
+        low, high: the window, 0 to 1.
+        identical: the reference itself is accepted; otherwise it is rejected, as is its mirror image.
+
+    Raises:
+        ValueError: the reference cannot be read, or there is no such window.
+    """
+
+    low: float = 0.4
+    high: float = 0.7
+    identical: bool = False
+    name: ClassVar[str] = "similarity_window"
+    floor: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_empty(self.low, self.high, (0.0, 1.0), "similarity")
+
+    @functools.cached_property
+    def _spelling(self) -> str:
+        return Chem.MolToSmiles(Chem.MolFromSmiles(self.reference.strip()), isomericSmiles=False)
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Minus the distance of one molecule to the window, minus infinity for the reference."""
+        if not self.identical and Chem.MolToSmiles(molecule, isomericSmiles=False) == self._spelling:
+            return -math.inf
+        return float(outside(super().__call__(molecule), self.low, self.high))
+
+
+CATALOGS = ("PAINS", "BRENK", "NIH", "ZINC", "CHEMBL")
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Minus the number of structural alerts: filters of compounds that interfere with assays, are reactive or toxic.
+
+    Args:
+        catalogs: of rdkit: PAINS, BRENK, NIH, ZINC, CHEMBL; a list, or one text with commas.
+
+    Raises:
+        UnknownNameError: another catalog.
+        ValueError: none.
+
+    Source: Baell & Holloway 2010, doi:10.1021/jm901137j (PAINS); Brenk et al. 2008, doi:10.1002/cmdc.200700139.
+    """
+
+    catalogs: Sequence[str] | str = ("PAINS", "BRENK", "NIH")
+    name: ClassVar[str] = "alerts"
+    floor: ClassVar[float | None] = None
+    temperature: ClassVar[float] = 0.5
+
+    def __post_init__(self) -> None:
+        given = self.catalogs.split(",") if isinstance(self.catalogs, str) else self.catalogs
+        object.__setattr__(self, "catalogs", tuple(str(name).strip().upper() for name in given if str(name).strip()))
+        if not self.catalogs:
+            raise ValueError(f"alerts needs catalogs, some of {', '.join(CATALOGS)}")
+        for name in self.catalogs:
+            if name not in CATALOGS:
+                raise UnknownNameError("catalog of alerts", name, CATALOGS)
+
+    def __call__(self, molecule: Chem.Mol) -> float:
+        """Minus the number of alerts of one molecule."""
+        return -float(len(alerts(molecule, tuple(self.catalogs)))) or 0.0
+
+
+@functools.cache
+def _catalog(names: tuple[str, ...]) -> FilterCatalog.FilterCatalog:
+    """The filters of some catalogs."""
+    parameters = FilterCatalog.FilterCatalogParams()
+    for name in names:
+        parameters.AddCatalog(getattr(FilterCatalog.FilterCatalogParams.FilterCatalogs, name))
+    return FilterCatalog.FilterCatalog(parameters)
+
+
+def alerts(molecule: Chem.Mol, catalogs: tuple[str, ...] = ("PAINS", "BRENK", "NIH")) -> list[str]:
+    """What the alerts of one molecule are called, each once."""
+    return sorted({entry.GetDescription() for entry in _catalog(catalogs).GetMatches(molecule)})
 
 
 @dataclass(frozen=True)
@@ -238,5 +326,16 @@ class DRD2:
 
 REWARDS: dict[str, type] = {
     reward.name: reward
-    for reward in (QED, LogPWindow, SyntheticAccessibility, TPSAWindow, MolecularWeight, Similarity, Substructure, DRD2)
+    for reward in (
+        QED,
+        LogPWindow,
+        SyntheticAccessibility,
+        TPSAWindow,
+        MolecularWeight,
+        Similarity,
+        SimilarityWindow,
+        Substructure,
+        Alerts,
+        DRD2,
+    )
 }

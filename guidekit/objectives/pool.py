@@ -25,7 +25,7 @@ BATCH = 64
 START = 600.0
 """Seconds within which a process must have imported the function."""
 
-FORWARDED = ("temperature", "floor", "name", "file", "by_rank")
+FORWARDED = ("temperature", "floor", "name", "file", "by_rank", "batched")
 """What a function may say of itself."""
 
 
@@ -39,17 +39,24 @@ class Isolated:
     An object on which it hangs, crashes or leaves Python is not tried again; a new process does the next one.
 
     Args:
-        function: object -> number; importable by its name, or picklable.
+        function: object -> number, or, where its attribute `batched` is true, list of objects -> list of numbers;
+            importable by its name, or picklable.
         path: "module:function" where that is its name.
         workers: processes.
-        timeout: seconds an object may take; None is no limit.
+        timeout: seconds an object, or a list of them, may take; None is no limit.
+        batched: what the function takes; None is what it says.
 
     Raises:
         ValueError: workers or timeout out of range, or a function that no other process can be given.
     """
 
     def __init__(
-        self, function: Callable[[Any], Any], path: str | None = None, workers: int = 1, timeout: float | None = 60.0
+        self,
+        function: Callable[[Any], Any],
+        path: str | None = None,
+        workers: int = 1,
+        timeout: float | None = 60.0,
+        batched: bool | None = None,
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers={workers!r}; a whole number of at least 1 is needed")
@@ -62,7 +69,8 @@ class Isolated:
         for name in FORWARDED:
             if hasattr(function, name):
                 setattr(self, name, getattr(function, name))
-        order = (path, b"" if path else pickled(function, self.__name__))
+        self.batched = bool(getattr(function, "batched", False) if batched is None else batched)
+        order = (path, b"" if path else pickled(function, self.__name__), self.batched)
         self._processes = [Process(order, self.__name__) for _ in range(workers)]
         self._finish = weakref.finalize(self, _stop, self._processes, os.getpid())
 
@@ -105,7 +113,8 @@ class Isolated:
     def _hand_out(self, waiting: deque[tuple[int, bytes]]) -> None:
         for process in self._processes:
             if waiting and not process.batch:
-                size = min(BATCH, math.ceil(len(waiting) / (2 * len(self._processes))))
+                parts = len(self._processes) * (1 if self.batched else 2)  # lists are for what is quick in one piece
+                size = min(BATCH, math.ceil(len(waiting) / parts))
                 process.send([waiting.popleft() for _ in range(size)], self.timeout)
 
     def _ready(self) -> list[Process]:
@@ -121,13 +130,13 @@ class Process:
     """One process and what it has been asked.
 
     Attributes:
-        order: path and pickled function, see `worker.serve`.
+        order: path, pickled function, and whether it takes lists; see `worker.serve`.
         name: of the function, for messages.
         batch: objects not answered yet; the first is being scored.
         late_at: on the monotonic clock.
     """
 
-    order: tuple[str | None, bytes]
+    order: tuple[str | None, bytes, bool]
     name: str
     batch: deque[tuple[int, bytes]] = dataclasses.field(default_factory=deque)
     late_at: float = math.inf

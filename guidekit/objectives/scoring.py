@@ -11,7 +11,7 @@ from typing import Any
 
 from guidekit.core.ledger import Ledger
 from guidekit.objectives.pool import Isolated
-from guidekit.objectives.worker import attempt
+from guidekit.objectives.worker import attempt, attempt_all
 
 
 def outcomes(function: Callable[[Any], float], objects: Sequence[Any]) -> Iterator[tuple[int, float | str]]:
@@ -21,14 +21,32 @@ def outcomes(function: Callable[[Any], float], objects: Sequence[Any]) -> Iterat
     """
     if isinstance(function, Isolated):
         return function.outcomes(objects)
+    if getattr(function, "batched", False):
+        return enumerate(attempt_all(function, list(objects)) if len(objects) else [])
     return ((i, attempt(function, obj)) for i, obj in enumerate(objects))
+
+
+class Batched:
+    """A function of a list of objects that gives a list of as many numbers, declared as such; it may be pickled."""
+
+    batched = True
+
+    def __init__(self, function: Callable[[list[Any]], Sequence[float]]) -> None:
+        self.function, self.__name__ = function, getattr(function, "__name__", type(function).__name__)
+        for name in ("temperature", "floor"):
+            if hasattr(function, name):
+                setattr(self, name, getattr(function, name))
+
+    def __call__(self, objects: list[Any]) -> Sequence[float]:
+        """Scores of a list of objects."""
+        return self.function(objects)
 
 
 def refuse_useless(function: Callable[[Any], float], objects: Sequence[Any], name: str, kind: str) -> None:
     """Try a function on a few objects before a run is spent on it; without objects nothing is tried.
 
     Args:
-        function: object -> number.
+        function: object -> number, or lists to lists.
         objects: real ones.
         name: of the function.
         kind: what objects are, for the message ("molecules").

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar, overload
 
 from torch import Tensor
 
 
-def refuse_empty(low: float, high: float) -> None:
-    """Raise ValueError where low is above high or one of them is no number."""
+def refuse_empty(low: float, high: float, bounds: tuple[float, float] = (-math.inf, math.inf), of: str = "it") -> None:
+    """Raise ValueError where low is above high, one of them is no number, or a finite one is no value of the measure.
+
+    Args:
+        low, high: the window.
+        bounds: the least and the largest value that the measure can have.
+        of: what it is called.
+    """
     if not low <= high:
         raise ValueError(f"window from {low} to {high} is empty; low must not exceed high")
+    for name, value in (("low", low), ("high", high)):
+        if math.isfinite(value) and not bounds[0] <= value <= bounds[1]:
+            share = bounds == (0, 1) and 1 < value <= 100
+            meant = f"; {value:g} % is {value / 100:g}" if share else ""
+            raise ValueError(f"{name}={value:g}: {of} is from {bounds[0]:g} to {bounds[1]:g}{meant}")
 
 
 @overload
@@ -27,18 +39,19 @@ def outside(value: float | Tensor, low: float, high: float) -> float | Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """Base of windows on one number of an object; subclasses say which.
+    """Base of windows on one number of an object; subclasses say which, and its `bounds`.
 
     Raises:
-        ValueError: low is above high, or one of them is not a number.
+        ValueError: low is above high, one of them is not a number, or is finite and out of bounds.
     """
 
     low: float
     high: float
     floor: ClassVar[float | None] = None
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
-        refuse_empty(self.low, self.high)
+        refuse_empty(self.low, self.high, self.bounds, getattr(self, "name", "it"))
 
     def measure(self, thing: Any) -> float:
         """The number that should lie in the window."""

@@ -42,6 +42,23 @@ def attempt(function: Callable[[Any], Any], obj: Any) -> float | str:
                 os.chdir(folder)
 
 
+def attempt_all(function: Callable[[Any], Any], objects: list[Any]) -> list[float | str]:
+    """As `attempt`, of a function that takes a list of objects and returns a list of as many numbers."""
+    made: list[Any] = []
+
+    def called(given: list[Any]) -> float:
+        answer = function(given)
+        answer = answer.tolist() if hasattr(answer, "tolist") else answer
+        if not isinstance(answer, list | tuple) or len(answer) != len(given):
+            kind = f"{len(answer)} numbers" if isinstance(answer, list | tuple) else _kind(answer)
+            raise NoScoreError(f"returned {kind} for a list of {len(given)}; a list of as many numbers is expected")
+        made.extend(answer)
+        return 0.0
+
+    failed = attempt(called, objects)
+    return [failed] * len(objects) if isinstance(failed, str) else [attempt(lambda one: one, one) for one in made]
+
+
 class NoScoreError(Exception):
     """What a function returned is no score; the message says what it was."""
 
@@ -94,10 +111,10 @@ def _folder() -> str | None:
 def serve(connection: Connection) -> None:
     """Take a function, then lists of pickled objects, and answer each object at once, until the other side is gone.
 
-    The first message is (module search path, "module:function" or None, the pickled function, one pickled object). The
-    answer is None, or why the function cannot be had. Scores are floats, failures strings.
+    The first message is (module search path, "module:function" or None, the pickled function, whether it takes lists,
+    one pickled object). The answer is None, or why the function cannot be had. Scores are floats, failures strings.
     """
-    sys.path[:], path, pickled, example = connection.recv()
+    sys.path[:], path, pickled, listed, example = connection.recv()
     try:
         function = pickle.loads(pickled) if path is None else _imported(path)
     except BaseException as error:
@@ -107,7 +124,12 @@ def serve(connection: Connection) -> None:
         pickle.loads(example)  # imports what objects are made of, so that the first one does not pay for it
     connection.send(None)
     while True:
-        for packed in connection.recv():
+        received = connection.recv()
+        if listed:
+            for outcome in _answers(function, received):
+                connection.send(outcome)
+            continue
+        for packed in received:
             connection.send(_answer(function, packed))
 
 
@@ -116,6 +138,13 @@ def _answer(function: Callable[[Any], Any], packed: bytes) -> float | str:
         return attempt(lambda one: function(pickle.loads(one)), packed)
     except KeyboardInterrupt as error:  # nobody at a keyboard: the function's own
         return reason(error)
+
+
+def _answers(function: Callable[[Any], Any], packed: list[bytes]) -> list[float | str]:
+    try:
+        return attempt_all(lambda some: function([pickle.loads(one) for one in some]), packed)
+    except KeyboardInterrupt as error:
+        return [reason(error)] * len(packed)
 
 
 def _imported(path: str) -> Callable[[Any], Any]:

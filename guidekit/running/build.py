@@ -13,7 +13,7 @@ from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
 from guidekit.guidance.learned.minority import MinorityScore
 from guidekit.objectives.pool import Isolated
-from guidekit.objectives.scoring import refuse_useless
+from guidekit.objectives.scoring import Batched, refuse_useless
 from guidekit.priors.checkpoints import load_any_prior
 from guidekit.running.declared import REWARD
 from guidekit.running.functions import user_function
@@ -108,9 +108,12 @@ def users_reward(domain: Domain, options: Mapping[str, Any], prior: Prior | None
         raise ValueError("reward=function needs reward.path=module:function")
     check_types(shipped, options, OF_REWARDS, "reward.")
     function = user_function(path)
+    listed = settings["batch"] or getattr(function, "batched", False)
     if isinstance(domain.bind(function, path), objectives.ObjectReward):
         if workers != 0:
-            function = Isolated(function, path, workers, settings["timeout"])
+            function = Isolated(function, path, workers, settings["timeout"], listed)
+        elif listed:
+            function = Batched(function)
         if prior is not None:
             refuse_useless(function, examples(domain, prior), path, domain.objects)
     bound = domain.bind(function, path.rpartition(":")[2])

@@ -107,7 +107,7 @@ RUN = {
 """Settings that draw."""
 
 COMMANDS: dict[str, dict[str, Kind]] = {
-    "sample": {**RUN, "baseline": SWITCH, "resume": choice("auto", "never")},
+    "sample": {**RUN, "unique": SWITCH, "baseline": SWITCH, "resume": choice("auto", "never")},
     "search": {
         **RUN,
         "search.budget": whole(1),
@@ -256,6 +256,7 @@ REWARD = {
     "path": TEXT,
     "workers": whole(0),
     "timeout": ABOVE_0 | NULL,
+    "batch": SWITCH,
     "term": METHOD | NULL,
     "terms": listed(METHOD, "a list of names, module:function or {name: ..., setting: ...}"),
     "weights": listed(NUMBER, "a list of numbers, one for each term") | NULL,

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import platform
 import statistics
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 import guidekit
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
+from guidekit.core.state import take
 from guidekit.domain import Domain
 from guidekit.objectives.objects import score
 from guidekit.objectives.scoring import failures, remark
@@ -60,8 +61,8 @@ def write(
     values = {name: _values(prior, result, reward) for name, result in results.items()}
     for name, result in results.items():
         main = name == next(iter(results))
-        rows = domain.table(drawn[name])
-        figures[name] = domain.summary(rows, values[name], drawn[name])
+        rows, shown, scored = domain.table(drawn[name]), drawn[name], values[name]
+        figures[name] = domain.summary(rows, scored, shown)
         weights = result.log_weights.flatten().tolist()
         extra = {"log_weight": weights} if reward is None else {"reward": values[name], "log_weight": weights}
         if several(config["condition"], getattr(prior, "labels", ())) is not None:
@@ -78,16 +79,22 @@ def write(
                 write_posterior(folder, given, found, upward=getattr(layout, "upward", False))
         for i, row in enumerate(rows):
             row.update({key: column[i] for key, column in extra.items()})
+        if config.get("unique") and given is None:
+            kept = distinct_ones(domain, shown)
+            figures[name]["written"] = len(kept)
+            rows, scored = [rows[i] for i in kept], [scored[i] for i in kept]
+            extra = {key: [column[i] for i in kept] for key, column in extra.items()}
+            shown = Samples(take(shown.states, torch.tensor(kept, dtype=torch.long)), prior, config["condition"])
         write_csv(folder / ("samples.csv" if main else "unguided.csv"), rows)
-        if not main:
+        if not main or not rows:
             continue
-        domain.write(folder, drawn[name], extra)
+        domain.write(folder, shown, extra)
         if given is not None:
             domain.compared(given.panels() | drawn, folder / "figure.png")
             continue
         beside = {other: (drawn[other], values[other]) for other in results if other == "unguided" != name}
         title = "" if reward is None else reward.name
-        domain.figure(drawn[name], values[name], title, folder / "figure.png", objective=reward, **beside)
+        domain.figure(shown, scored, title, folder / "figure.png", objective=reward, **beside)
     return {
         "label": label,
         "config": config,
@@ -100,6 +107,15 @@ def write(
         "threads": torch.get_num_threads(),
         "machine": platform.processor() or platform.machine(),
     }
+
+
+def distinct_ones(domain: Domain, samples: Samples) -> list[int]:
+    """The first places of distinct valid objects."""
+    found: dict[Hashable, int] = {}
+    for i, one in enumerate(samples.objects):
+        if one is not None:
+            found.setdefault(domain.mark(one), i)
+    return list(found.values())
 
 
 def remarks(reward: Objective | None, kind: str) -> str:
@@ -117,9 +133,9 @@ def _values(prior: Prior, result: Result, reward: Objective | None) -> list[floa
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows of one structure as CSV with a header and an index."""
+    """Rows of one structure as CSV with a header and an index; without any, the index alone."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["index", *rows[0]])
+        writer = csv.DictWriter(file, ["index", *(rows[0] if rows else ())])
         writer.writeheader()
         writer.writerows({"index": i, **row} for i, row in enumerate(rows))
 

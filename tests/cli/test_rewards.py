@@ -6,8 +6,12 @@ import math
 import os
 
 import pytest
+from rdkit import Chem
 
 from guidekit.cli import main
+from guidekit.installed import load_domain
+from guidekit.objectives.worker import attempt_all
+from guidekit.running.build import build_reward
 
 REWARDS = """
 import os
@@ -24,6 +28,13 @@ def moves(mol):
     os.chdir("/")
     return float(mol.GetNumAtoms())
 def same(mol): return 0.5
+def listed(mols):
+    assert isinstance(mols, list)
+    return [float(mol.GetNumAtoms()) for mol in mols]
+def declared(mols): return listed(mols)
+declared.batched = True
+def short(mols): return [1.0]
+def partly(mols): return [float("nan") if mol.GetNumAtoms() % 2 else 1.0 * mol.GetNumAtoms() for mol in mols]
 def large(mol): return 1e308 if mol.GetNumAtoms() % 2 else -1e308
 """
 
@@ -93,3 +104,47 @@ def test_others_never_stop_a_run(folder, capsys, name, settings, said):
 def test_settings_out_of_range_are_refused(folder, capsys, setting, said):
     assert main([*SAMPLE, "reward=users_rewards:same", setting]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:reward")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("name", "settings"), [("listed", ["reward.batch=true"]), ("declared", [])])
+def test_functions_of_lists(folder, capsys, name, settings, workers):
+    command = [*SAMPLE, "baseline=false", f"reward=users_rewards:{name}", f"reward.workers={workers}", *settings]
+    assert main(command) == 0
+    with (folder / "run" / "samples.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["valid"] == "True"]
+    for row in rows:
+        assert float(row["reward"]) == Chem.MolFromSmiles(row["smiles"]).GetNumAtoms()
+    ledger = json.loads((folder / "run" / "run.json").read_text())["ledger"]["guided"]
+    assert ledger["reward_calls"] > 0 and ledger["reward_failures"] == 0
+
+
+def test_lists_that_are_none(folder, capsys):
+    assert main([*SAMPLE, "reward=users_rewards:short", "reward.batch=true"]) == 2
+    assert "failed on all 4 molecules it was tried on: returned 1 numbers for a list of 4" in capsys.readouterr().err
+    assert main([*SAMPLE, "reward=users_rewards:raises", "reward.batch=true"]) == 2
+    assert "raised KeyError: 'no such dose'" in capsys.readouterr().err
+    two, four = (Chem.MolFromSmiles("C" * n) for n in (3, 4))
+    import users_rewards
+
+    assert attempt_all(users_rewards.partly, [two, four]) == ["returned NaN", 4.0]
+
+
+def test_names_and_functions_in_sums_and_distinct_samples(folder, capsys):
+    """The picture and the table are titled with the parts; figures are of all samples, files of distinct ones."""
+    terms = ["reward=sum", "reward.terms=[qed,users_rewards:same,{name: logp, low: 1, high: 2}]", "num_samples=40"]
+    plain = ["sample", "guidance=none", "steps=32", "output=run", "unique=true", "reward.weights=[1,0.5,-0.1]"]
+    assert main([*plain, *terms]) == 0
+    with (folder / "run" / "samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = [row["canonical"] for row in rows]
+    record = json.loads((folder / "run" / "run.json").read_text())["figures"]["unguided"]
+    assert len(names) == len(set(names)) == record["written"] and all(row["valid"] == "True" for row in rows)
+    assert record["written"] == round(record["valid"] * record["unique"] * 40)
+    assert len((folder / "run" / "samples.smi").read_text().split("\n")) == len(names) + 1
+    domain = load_domain("molecules")
+    made = build_reward(domain, {"name": "sum", "terms": ["qed", "users_rewards:same"], "weights": [1, 0.5]})
+    assert made.name == "qed + 0.5 same"
+    assert main(["sample", "domain=images", "task=inpaint", "task.input=0", "guidance=replacement", "unique=true"]) == 2
+    assert "unique=true would leave out draws" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import pickle
 
 import numpy as np
@@ -11,17 +12,24 @@ from guidekit.domains.molecules.rewards import (
     DRD2,
     QED,
     REWARDS,
+    Alerts,
     LogPWindow,
     MolecularWeight,
     Similarity,
+    SimilarityWindow,
     Substructure,
     SyntheticAccessibility,
     TPSAWindow,
     sa_score,
 )
+from guidekit.errors import UnknownNameError
 
 ASPIRIN = Chem.MolFromSmiles("CC(=O)Oc1ccccc1C(=O)O")
-MAKE = {"similarity": {"reference": "c1ccccc1O"}, "smarts": {"smarts": "[#7]"}}
+MAKE = {
+    "similarity": {"reference": "c1ccccc1O"},
+    "similarity_window": {"reference": "c1ccccc1O"},
+    "smarts": {"smarts": "[#7]"},
+}
 
 
 def test_drd2_check_values():
@@ -89,4 +97,32 @@ def test_every_reward_keeps_its_contract(name):
 
 
 def test_names_are_the_agreed_ones():
-    assert set(REWARDS) == {"qed", "logp", "sa", "tpsa", "molecular_weight", "similarity", "smarts", "drd2"}
+    assert set(REWARDS) == {"qed", "logp", "sa", "tpsa", "molecular_weight", "similarity", "smarts", "drd2"} | {
+        "similarity_window",
+        "alerts",
+    }
+
+
+def test_similar_but_not_identical():
+    reward = SimilarityWindow("CCOc1ccccc1", low=0.4, high=0.7)
+    ether, methyl = Chem.MolFromSmiles("c1ccccc1OCC"), Chem.MolFromSmiles("CCOc1ccccc1C")
+    assert reward(ether) == -math.inf and reward(methyl) == 0
+    alike = Similarity("CCOc1ccccc1")(methyl)
+    assert SimilarityWindow("CCOc1ccccc1", low=0.9, high=1.0)(methyl) == pytest.approx(alike - 0.9)
+    assert SimilarityWindow("CCOc1ccccc1", low=0.9, high=1.0, identical=True)(ether) == 0
+    assert (
+        SimilarityWindow("C[C@H](N)O", low=0, high=1)(Chem.MolFromSmiles("C[C@@H](N)O")) == -math.inf
+    )  # the mirror image
+    with pytest.raises(ValueError, match="high=70: similarity is from 0 to 1; 70 % is 0.7"):
+        SimilarityWindow("CCO", high=70)
+
+
+def test_alerts_of_catalogs():
+    quinone, rhodanine = Chem.MolFromSmiles("O=C1C=CC(=O)C=C1"), Chem.MolFromSmiles("O=C1NC(=S)SC1=Cc1ccccc1")
+    assert Alerts()(Chem.MolFromSmiles("CCO")) == 0 and Alerts()(quinone) < 0
+    assert Alerts("pains")(rhodanine) == -1 == Alerts(["PAINS"])(rhodanine)
+    assert Alerts("PAINS, BRENK")(rhodanine) == Alerts("PAINS")(rhodanine) + Alerts("BRENK")(rhodanine)
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        Alerts("PAIN")
+    with pytest.raises(ValueError, match="needs catalogs"):
+        Alerts([])
