@@ -253,6 +253,22 @@ class Domain:
         """
         raise ValueError(f"domain {self.name} has no verifier: it cannot tell where in {self.objects} a rule is broken")
 
+    def train_judge(
+        self, data: str, trainer: Mapping[str, Any], output: Path, made: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Train a classifier that judges objects, and write it; returns figures of it.
+
+        Args:
+            data: file, folder or shipped set, with classes.
+            trainer: settings of configs/trainer/judge.yaml.
+            output: file to write.
+            made: what its card says of the training.
+
+        Raises:
+            ValueError: unusable data, or a domain whose metrics need no judge.
+        """
+        raise ValueError(f"domain {self.name} has no judge to train: {self.objects} are judged by formulas")
+
     def judges(self, prior: Prior | None = None) -> Sequence[Path]:
         """Files of the networks that judge samples (of a prior); none where formulas do."""
         return ()

@@ -172,8 +172,26 @@ class Images(Domain):
 
     def _shape(self, prior: Prior | None) -> tuple[int, int, int] | None:
         """What files must have; None is any."""
+        if prior is None and self.set is None:
+            return None
         about = self.about(prior)
         return None if about.set is None else about.shape
+
+    def _about(self, prior: Prior | None, objects: Sequence[np.ndarray | None]) -> About:
+        """What is said of images: of no shipped set where nothing names one and they are of another size."""
+        about, found = self.about(prior), next((one for one in objects if one is not None), None)
+        if found is None or prior is not None or self.set is not None:
+            return about
+        shape = codec.state_shape(codec.check(found))
+        return about if shape == about.shape else About(None, shape, ())
+
+    def train_judge(
+        self, data: str, trainer: Mapping[str, Any], output: Path, made: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """See `Domain.train_judge` and `classifier.train_on`."""
+        from .classifier import train_on
+
+        return train_on(data, self.set, trainer, output, made)
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """See `preparation.prepare`."""
@@ -206,8 +224,22 @@ class Images(Domain):
         Raises:
             ValueError: `paired` without a reference, or with files among the samples that could not be read.
         """
-        about = self.about(prior)
-        one = self.classifier(prior) if judge is None else judge if isinstance(judge, Classifier) else load(Path(judge))
+        about = self._about(prior, objects)
+        given = self.judge if judge is None else judge
+        if given is None and about.set is None:
+            one = None
+        else:
+            one = (
+                self.classifier(prior)
+                if given is None
+                else given
+                if isinstance(given, Classifier)
+                else load(Path(given))
+            )
+        if one is not None and one.shape != about.shape:
+            raise ValueError(
+                f"the judge is of images {one.shape}, and these are {about.shape}: give another domain.judge="
+            )
         names, said = one.classes if one else about.classes, objects if isinstance(objects, Dataset) else None
         if options.get("paired") and reference is None:
             raise ValueError("domain.paired=true compares each sample with its own truth: give reference=")
@@ -226,7 +258,7 @@ class Images(Domain):
             asked = set() if labels is None else {names[i] if 0 <= i < len(names) else None for i in labels}
             reference, numbers = _pictures(about.set, _known(about.set, asked.pop()) if len(asked) == 1 else None)
             options["reference_labels"] = renumbered(numbers, SETS[about.set].classes, names)
-        if training is None:
+        if training is None and about.set is not None:
             training = self.reference(split="train", prior=prior)
         return evaluate(list(objects), reference, training=training or None, judge=one, labels=labels, **options)
 

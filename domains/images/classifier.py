@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from guidekit.io.reading import refuse_classes, renumbered
 from guidekit.priors.checkpoints import save_checkpoint
 
 from .codec import encode, state_shape
-from .data import SETS, pictures
+from .data import SETS, pictures, split_name
 from .files import read
 from .judging import Classifier
 from .network import ImageClassifier
@@ -54,6 +55,7 @@ def train_classifier(
     data: str = "",
     batch_size: int = 128,
     learning_rate: float = 3e-3,
+    made: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Train a classifier on its half of the images and write it in half precision.
 
@@ -72,6 +74,7 @@ def train_classifier(
         test: images and labels for the reported accuracy.
         data: what the images are, for the card.
         batch_size, learning_rate: of training.
+        made: what the card says of the command that made it.
 
     Returns:
         images seen, seconds and test accuracy.
@@ -89,7 +92,7 @@ def train_classifier(
             f"{len(images)} images with {len(labels)} labels from {labels.min()} to {labels.max()}; expected one each, "
             f"0 to {len(classes) - 1}"
         )
-    made = ROLES[role]
+    asked, made = made, ROLES[role]
     generator = torch.Generator().manual_seed(made["seed"])
     rows = np.random.default_rng(0).permutation(len(images))[made["half"] :: 2]
     x, y = torch.from_numpy(images[rows]), torch.from_numpy(labels[rows].astype(np.int64))
@@ -119,6 +122,8 @@ def train_classifier(
         found = judge.probabilities(states).argmax(1)
         report |= {"test images": len(truth), "test accuracy": round(float((found == truth).double().mean()), 4)}
     card = {"data": data, **report, "role": role, "half": made["half"], "seed": made["seed"], "noise": made["noise"]}
+    if asked is not None:
+        card["training"] = dict(asked)
     description = {
         "domain": "images",
         "kind": "classifier",
@@ -129,6 +134,55 @@ def train_classifier(
     }
     save_checkpoint(output, network, description)
     return report
+
+
+def train_on(
+    source: str, kind: str | None, trainer: Mapping[str, Any], output: Path, made: Mapping[str, Any]
+) -> dict[str, float]:
+    """Train a classifier on data of a user's own, of which a share is held out.
+
+    Args:
+        source: npz with labels, folder with sub-folders, or a shipped set such as "emoji:variants".
+        kind: shipped set that the data are of; None takes their own classes.
+        trainer: settings of configs/trainer/judge.yaml.
+        output: file to write.
+        made: see `train_classifier`.
+
+    Raises:
+        ValueError: unreadable data, no labels, fewer than two classes, or too few images.
+    """
+    shipped = split_name(source)
+    if shipped is not None:
+        images, labels, _ = pictures(*shipped)
+        title, classes = SETS[shipped[0]].title, SETS[shipped[0]].classes
+    elif kind is not None:
+        images, labels, title = training_data(kind, source)
+        classes = SETS[kind].classes
+    else:
+        found = read(source)
+        if found.labels is None:
+            raise ValueError(
+                f"{source} has no labels; sub-folders named after classes, or the array labels, are needed"
+            )
+        images, labels, title = np.stack(found.images), found.labels, Path(source).name
+        classes = found.classes or tuple(map(str, range(int(labels.max()) + 1)))
+    known = labels >= 0
+    images, labels = images[known], labels[known]
+    held = round(trainer["held_out"] * len(images))
+    if len(set(labels.tolist())) < 2 or len(images) - held < 4 or held < 1:
+        raise ValueError(
+            f"{source}: {len(images)} labelled images of {len(set(labels.tolist()))} classes, of which {held} would be "
+            "held out; a judge needs two classes, four images and one held out at least"
+        )
+    order = np.random.default_rng(1).permutation(len(images))
+    rest, test = order[held:], order[:held]
+    options = {key: trainer[key] for key in ("role", "epochs", "batch_size", "learning_rate")}
+    options["batch_size"] = min(options["batch_size"], max(1, len(rest) // 4))
+    flips = (shipped[0] if shipped else kind) == "emoji"
+    tested = (images[test], labels[test])
+    return train_classifier(
+        images[rest], labels[rest], classes, output, flips=flips, test=tested, data=title, made=made, **options
+    )
 
 
 def _augmented(states: Tensor, generator: torch.Generator, flips: bool, noise: float) -> Tensor:

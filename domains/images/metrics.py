@@ -20,6 +20,12 @@ from .judging import Classifier
 
 NEIGHBOURS = 3
 PAIRS = 2_000  # random pairs for the diversity
+NO_JUDGE = (
+    "judge_accuracy, classes, frechet_judge, kernel_judge, precision, recall and diversity need a judge of such "
+    "images: guidekit train domain=images trainer=judge data=FOLDER output=judge.safetensors, with a sub-folder a class, makes "
+    "one for domain.judge=judge.safetensors"
+)
+"""What is said where no classifier judges."""
 ROWS = 512  # a block of a distance matrix
 
 
@@ -122,6 +128,8 @@ def evaluate(
         result["diversity"] = diversity(features)
         if true is not None:
             result["diversity_reference"] = diversity(true)
+    else:
+        notes.append(NO_JUDGE)
     result |= {f"{name}_pixel": value for name, value in _pixels(states).items()}
     if real is not None:
         result |= {f"{name}_pixel_reference": value for name, value in _pixels(real).items()}

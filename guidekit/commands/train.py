@@ -33,7 +33,7 @@ from guidekit.training.objectives import OBJECTIVES
 from guidekit.training.place import Place, claimed, made_if_used, workplace
 from guidekit.training.states import read_state, record_of
 
-OF_SAMPLES = ("value", "refiner", "gaussian_field")
+OF_SAMPLES = ("value", "refiner", "gaussian_field", "judge")
 """Kinds of trainers that learn from samples, or at once; each is a module <kind>_job of guidekit.training."""
 
 
@@ -116,7 +116,9 @@ def learn_from_samples(config: dict[str, Any], kind: str, domain: Domain, consol
         raise ValueError("column= is for the tables that priors are trained from")
     for name in ("init", "prepare"):
         if config[name]:
-            does = "fits one at once" if kind == "gaussian_field" else "learns from samples of prior="
+            does = {"gaussian_field": "fits one at once", "judge": "learns classes from data="}.get(
+                kind, "learns from samples of prior="
+            )
             raise ValueError(f"{name}= is for priors; trainer={kind} {does}")
     job = importlib.import_module(f"guidekit.training.{kind}_job")
     with going_on(config) as place:
