@@ -22,8 +22,8 @@ NEIGHBOURS = 3
 PAIRS = 2_000  # random pairs for the diversity
 NO_JUDGE = (
     "judge_accuracy, classes, frechet_judge, kernel_judge, precision, recall and diversity need a judge of such "
-    "images: guidekit train domain=images trainer=judge data=FOLDER output=judge.safetensors, with a sub-folder a class, makes "
-    "one for domain.judge=judge.safetensors"
+    "images: guidekit train domain=images trainer=judge data=FOLDER output=judge.safetensors, with a sub-folder a "
+    "class, makes one for domain.judge=judge.safetensors"
 )
 """What is said where no classifier judges."""
 ROWS = 512  # a block of a distance matrix
