@@ -269,6 +269,18 @@ class Domain:
         """
         raise ValueError(f"domain {self.name} has no judge to train: {self.objects} are judged by formulas")
 
+    def keep(self, prior: Prior, **rules: Any) -> Guidance:
+        """A guidance under which every sample of a prior keeps some rules, with certainty.
+
+        Args:
+            prior: that is sampled.
+            rules: of the domain, by name.
+
+        Raises:
+            ValueError: the domain has no rules, or these cannot be kept.
+        """
+        raise ValueError(f"domain {self.name} has no rules that {self.objects} could keep; leave keep= out")
+
     def judges(self, prior: Prior | None = None) -> Sequence[Path]:
         """Files of the networks that judge samples (of a prior); none where formulas do."""
         return ()

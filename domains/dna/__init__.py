@@ -12,19 +12,23 @@ import numpy as np
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.errors import UnknownNameError
+from guidekit.guidance.transition.grammar import Grammar
+from guidekit.processes.automata import Automaton
+from guidekit.processes.languages import RuleError
 from guidekit.samples import Dataset, Reading
 
 from .alphabet import DNA, PROTEIN, Alphabet, AlphabetError
 from .codec import SequenceCodec
 from .data import ASSETS, SPLIT_AT, protein_sequences, refuse_missing, strings, training_blocks, windows
 from .domain import SequenceDomain
+from .keeping import texts
 from .metrics import evaluate, gc_content
 from .motifs import Motif, hit_counts, load_motif
 from .onehot import OneHotModel
 from .preparation import prepare_dna, prepare_proteins
 from .protein_rewards import PROPERTIES, PROTEIN_REWARDS
 from .relaxed import GC, CpG, MotifCount, MotifPair, SoftMotif, TokenReward
-from .rewards import IUPAC, REWARDS, longest_run, recognition_sequence, strands
+from .rewards import IUPAC, REWARDS, longest_run, recognition_sequence, site, strands, strands_of
 
 REFERENCE = 5_000
 """Most real sequences that `evaluate` and `figure` compare with."""
@@ -61,6 +65,58 @@ class Dna(SequenceDomain):
             UnknownNameError: it is neither.
         """
         return strands(recognition_sequence(name, shortest=1))
+
+    def keep(  # type: ignore[override]
+        self,
+        prior: Prior,
+        *,
+        at: Mapping[int, str] | None = None,
+        letters: str | Mapping[str, str] | None = None,
+        contains: str | Sequence[str] | None = None,
+        avoid: str | Sequence[str] | None = None,
+        both_strands: bool = True,
+        orf: Mapping[str, Any] | None = None,
+        encodes: str | Mapping[str, Any] | None = None,
+        gc: Sequence[float] | None = None,
+        count: Mapping[str, Any] | None = None,
+    ) -> Grammar:
+        """A guidance under which every sample keeps all rules; see `keeping` for how words are written.
+
+        Args:
+            prior: that is sampled.
+            at: words at positions, from 1, negative ones from the end: {1: ATG, -6: GAATTC}.
+            letters: that may occur, everywhere or at positions: {"10-20": AT}.
+            contains: words or names of enzymes that occur on the strand that is written.
+            avoid: words or names of enzymes that do not occur.
+            both_strands: avoid them on the other strand, too.
+            orf: an open reading frame: {start: 1, codons: 30}.
+            encodes: a peptide, or {peptide: MKV*, start: 10}, by any synonymous codons.
+            gc: least and largest share of G and C.
+            count: how often letters occur: {CG: [10, 20]}.
+
+        Raises:
+            RuleError: a rule that cannot be read, or rules that no sequence keeps together.
+        """
+        rules = self.rules(prior)
+        parts: dict[str, list[Automaton]] = {}
+        if at is not None:
+            parts["at"] = rules.at(at)
+        if letters is not None:
+            parts["letters"] = rules.allowed(letters)
+        if contains is not None:
+            parts["contains"] = rules.contains([site(text) for text in texts(contains, "contains")])
+        if avoid is not None:
+            if not isinstance(both_strands, bool):
+                raise RuleError(f"both_strands={both_strands!r}; true or false is needed")
+            parts["avoid"] = rules.avoids(avoid, lambda text: strands_of(site(text)) if both_strands else [site(text)])
+        for name, given, read in (("orf", orf, rules.frame), ("encodes", encodes, rules.encodes)):
+            if given is not None:
+                parts[name] = read(given)
+        if gc is not None:
+            parts["gc"] = rules.share("GC", gc, "gc")
+        if count is not None:
+            parts["count"] = rules.counts(count)
+        return self.compiled(prior, parts)
 
     def shown_motifs(self, objective: Objective | None) -> list[Motif]:
         """Those that rewards look for, each once."""
@@ -152,6 +208,44 @@ class Proteins(SequenceDomain):
         word = name.upper()
         self.alphabet.check(word.replace(PROTEIN.unknown, "A"), f"forbidden word {name!r}")
         return [word]
+
+    def keep(  # type: ignore[override]
+        self,
+        prior: Prior,
+        *,
+        at: Mapping[int, str] | None = None,
+        letters: str | Mapping[str, str] | None = None,
+        contains: str | Sequence[str] | None = None,
+        avoid: str | Sequence[str] | None = None,
+        count: Mapping[str, Any] | None = None,
+    ) -> Grammar:
+        """A guidance under which every sample keeps all rules; see `keeping` for how words are written.
+
+        Args:
+            prior: that is sampled.
+            at: words at positions, from 1, negative ones from the end: {1: M, -4: KDEL}.
+            letters: that may occur, everywhere or at positions: {"2-20": ACDEFGHIKL}.
+            contains: words that occur: C-X(2,4)-C.
+            avoid: words that do not occur: NXS.
+            count: how often letters occur: {C: 2, KR: [3, 8]}.
+
+        Raises:
+            RuleError: a rule that cannot be read, or rules that no sequence keeps together.
+        """
+        rules = self.rules(prior)
+        parts: dict[str, list[Automaton]] = {}
+        for name, given, read in (
+            ("at", at, rules.at),
+            ("letters", letters, rules.allowed),
+            ("count", count, rules.counts),
+        ):
+            if given is not None:
+                parts[name] = read(given)
+        if contains is not None:
+            parts["contains"] = rules.contains(contains)
+        if avoid is not None:
+            parts["avoid"] = rules.avoids(avoid, lambda text: [text])
+        return self.compiled(prior, parts)
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> Reading:
         """See `preparation.prepare_proteins`."""

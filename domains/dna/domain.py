@@ -15,10 +15,13 @@ from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.extras import require
+from guidekit.guidance.transition.grammar import Grammar
 from guidekit.io.reading import note
 from guidekit.objectives import ForbiddenWords, ObjectReward
 from guidekit.priors.adapters.masked_language import masked_prior
 from guidekit.priors.adapters.vocabulary import Vocabulary
+from guidekit.priors.tokens import lengths_of
+from guidekit.processes.automata import Automaton
 from guidekit.reporting.summary import STATISTICS, means, ranked, summarised
 from guidekit.samples import Dataset, Samples
 
@@ -26,6 +29,7 @@ from .alphabet import Alphabet
 from .codec import PieceCodec, SequenceCodec
 from .figures import sheet
 from .files import read, write_fasta
+from .keeping import Rules
 from .relaxed import OfLetters, TokenReward
 
 
@@ -114,6 +118,23 @@ class SequenceDomain(Domain):
             raise ValueError(f"say what {self.objects} must not hold: guidance.forbidden=[...], a list of words")
         ids = {code: self.alphabet.encode([letters])[0].tolist() for code, letters in self.codes.items()}
         return ForbiddenWords([[ids[code] for code in word] for word in words])
+
+    def rules(self, prior: Prior) -> Rules:
+        """What reads rules on samples of a prior.
+
+        Raises:
+            ValueError: its tokens are other pieces than single letters.
+        """
+        size = getattr(prior.process, "vocab_size", None)
+        if size != self.alphabet.vocab_size:
+            raise ValueError(
+                f"rules are of the {self.alphabet.vocab_size} tokens of the shipped priors, and {prior.name} has {size}"
+            )
+        return Rules(self.alphabet, self.codes, self.length_of(prior))
+
+    def compiled(self, prior: Prior, parts: Mapping[str, Sequence[Automaton]]) -> Grammar:
+        """The guidance of several rules; raises `RuleError` where no sample of the prior could keep them."""
+        return Grammar(self.rules(prior).compiled(parts, lengths_of(prior)))
 
     def words(self, name: str) -> list[str]:
         """What a forbidden word is spelled like, in letters of `codes`.

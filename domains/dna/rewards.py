@@ -110,6 +110,26 @@ def recognition_sequence(site: str, shortest: int = 4) -> str:
     raise UnknownNameError("restriction enzyme (or site of IUPAC letters)", site, rest_dict)
 
 
+def site(text: str) -> str:
+    """The IUPAC letters of a restriction enzyme's site, or the word as it is."""
+    from Bio.Restriction.Restriction_Dictionary import rest_dict
+
+    return str(rest_dict[text]["site"]).upper() if text in rest_dict else text
+
+
+def strands_of(word: str) -> list[str]:
+    """A word, maybe with [AC], {T} and N(16,18), and the same on the other strand; once where they are the same."""
+    elements = re.findall(r"(\[[^\]]*\]|\{[^}]*\}|[^-\s()])(\([^)]*\))?", word.upper())
+    return list(
+        dict.fromkeys(
+            [
+                "".join(map("".join, elements)),
+                "".join(symbol.translate(COMPLEMENT) + repeats for symbol, repeats in reversed(elements)),
+            ]
+        )
+    )
+
+
 def site_pattern(letters: str) -> re.Pattern:
     """Finds every occurrence, overlapping ones too, of IUPAC letters or their reverse complement; each start once.
 

@@ -18,6 +18,7 @@ from guidekit.running.chunks import load_chunks, sample_on_disk
 from guidekit.running.folder import OutputError, RunFolder
 from guidekit.running.identity import digest, identity
 from guidekit.running.independence import caution, guides_of
+from guidekit.running.keeping import build_keep, keeping
 from guidekit.running.machine import use_threads
 from guidekit.running.made import missing
 from guidekit.running.output import report, write
@@ -60,15 +61,18 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     )
     if given is not None:
         guidance = given.guided(guidance)
-    guidances: dict[str, Guidance | None] = {} if guidance is None else {"guided": guidance}
+    rules = build_keep(domain, config.get("keep"), prior)
+    guidances: dict[str, Guidance | None] = {} if guidance is None else {"guided": keeping(rules, guidance)}
     if config["baseline"] or guidance is None:
-        guidances["unguided"] = None
+        guidances["unguided"] = rules
     sampler = build_sampler(config["sampler"])
     arguments = {key: config[key] for key in ("num_samples", "steps", "seed", "condition", "device", "batch_size")}
     if given is not None:
         arguments["num_samples"] = given.num_samples
     parts = {
-        name: prepare(prior, one, sampler=sampler, particles=1 if one is None else config["particles"], **arguments)
+        name: prepare(
+            prior, one, sampler=sampler, particles=1 if name == "unguided" else config["particles"], **arguments
+        )
         for name, one in guidances.items()
     }
     made_by, label = identity(domain, config), label_of(config)

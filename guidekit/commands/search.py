@@ -27,6 +27,7 @@ from guidekit.running.build import build_guidance, build_reward, build_sampler
 from guidekit.running.groups import check_registered
 from guidekit.running.identity import digest, identity
 from guidekit.running.independence import caution, guides_of
+from guidekit.running.keeping import build_keep, keeping
 from guidekit.running.machine import use_threads
 from guidekit.running.signals import terminable
 from guidekit.running.tasks import Given, build_task
@@ -85,6 +86,7 @@ class Job:
         arguments = {name: config[name] for name in names}
         if self.given is not None:
             guidance, arguments["num_samples"] = self.given.guided(guidance), self.given.num_samples
+        guidance = keeping(build_keep(self.domain, config.get("keep"), self.prior), guidance)
         return prepare(self.prior, guidance, sampler=build_sampler(config["sampler"]), **arguments)
 
     def value(self, result: Result) -> float:

@@ -129,7 +129,8 @@ class Setup:
         """The population before the first step."""
         k = self.particles if particles is None else particles
         rows, first = self.random.groups * k, self.steps[0].start
-        state = self.prior.start(Draw(self.random, (-1,), "start"), rows, self.dtype)
+        condition = None if self.condition is None else repeat(self.condition, k)
+        state = self.prior.begin(Draw(self.random, (-1,), "start"), rows, self.dtype, condition)
         if first.t < 1:
             state = self.prior.process.restart(state, first.t)
         population = populate(self, state, first, k)

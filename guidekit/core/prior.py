@@ -104,6 +104,10 @@ class Prior:
         noise = self.process.sample_limit(draw, (rows, *self.event_shape))
         return noise.to(dtype or self.dtype) if noise.is_floating_point() else noise
 
+    def begin(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: State | None = None) -> State:
+        """States of pure noise for conditions with `rows` rows, or none: `start`, where they do not matter to it."""
+        return self.start(draw, rows, dtype)
+
     def encode(self, objects: Sequence[Any]) -> State:
         """Clean states (B, *S) of objects.
 

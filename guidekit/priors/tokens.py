@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.prior import Prior, Time
 from guidekit.core.random import Draw, pick
+from guidekit.core.requirements import GuidanceError
 from guidekit.core.state import State
 from guidekit.interventions.installation import narrowed, recording
 from guidekit.priors.denoiser import evaluating
@@ -95,13 +96,35 @@ class TokenPrior(Prior):
 
     def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
         """Noise with lengths from the training data, (rows, L)."""
+        return self.resized(draw, rows, None, None)
+
+    def begin(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: State | None = None) -> Tensor:
+        """See `Prior.begin`."""
+        return self.resized(draw, rows, condition, None)
+
+    def resized(self, draw: Draw, rows: int, condition: State | None, allowed: Tensor | None) -> Tensor:
+        """Noise (rows, L) with lengths as often as in the training data among those that are allowed, (L + 1,) bool.
+
+        Raises:
+            GuidanceError: no length that the training data have is allowed.
+        """
         noise = self.process.sample_limit(draw, (rows, *self.event_shape))
         if self.pad_id is None:
             return noise
-        u = draw.named("length").uniform(rows)
-        lengths = pick(self.length_counts.log().expand(rows, -1), u)
+        law = self.length_law(condition).expand(rows, -1)
+        if allowed is not None:
+            law = law.masked_fill(~allowed.to(law.device), -torch.inf)
+        if bool(law.isneginf().all(1).any()):
+            raise GuidanceError(
+                f"{self.name}: none of the lengths of the training data can keep the rule: give length="
+            )
+        lengths = pick(law, draw.named("length").uniform(rows))
         position = torch.arange(self.event_shape[0], device=lengths.device)
         return torch.where(position < lengths[:, None], noise, self.pad_id)
+
+    def length_law(self, condition: State | None) -> Tensor:
+        """log-weights of lengths 0 .. L, (1 or rows, L + 1), for conditions (rows, K) or none."""
+        return self.length_counts.log()[None]
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
         """See `Prior.predict`."""
@@ -172,6 +195,14 @@ class TokenPrior(Prior):
 
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+
+def lengths_of(prior: Prior) -> Tensor:
+    """Lengths (L + 1,) bool that samples of a prior of tokens may have."""
+    counts = getattr(prior, "length_counts", None)
+    if counts is None or getattr(prior, "pad_id", None) is None:
+        return torch.arange(prior.event_shape[0] + 1) == prior.event_shape[0]
+    return counts.cpu() > 0
 
 
 def made_from(description: Mapping[str, Any], network: nn.Module) -> TokenPrior:

@@ -107,9 +107,16 @@ RUN = {
 """Settings that draw."""
 
 COMMANDS: dict[str, dict[str, Kind]] = {
-    "sample": {**RUN, "unique": SWITCH, "baseline": SWITCH, "resume": choice("auto", "never")},
+    "sample": {
+        **RUN,
+        "unique": SWITCH,
+        "keep": MAPPING | NULL,
+        "baseline": SWITCH,
+        "resume": choice("auto", "never"),
+    },
     "search": {
         **RUN,
+        "keep": MAPPING | NULL,
         "search.budget": whole(1),
         "search.options": MAPPING | NULL,
         "search.metric": TEXT | NULL,

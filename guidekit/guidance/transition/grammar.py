@@ -17,7 +17,8 @@ from guidekit.core.random import Draw
 from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
 from guidekit.core.token_kernels import TokenKernel
-from guidekit.processes.automata import Automaton, draw_accepted, log_normalizer
+from guidekit.processes.accepted import acceptable, determined, draw_classed, log_share
+from guidekit.processes.automata import Automaton
 from guidekit.registry import register
 
 
@@ -37,7 +38,8 @@ class Grammar(Guidance[None]):
         automaton: over the tokens of the prior; None is the one that the prior's codec has.
 
     Raises:
-        GuidanceError: no automaton, one over another number of tokens, or a condition that it cannot accept.
+        GuidanceError: no automaton, one over another number of tokens or of other places, a condition that it cannot
+            accept, or a guidance beside it that changes tokens behind its back.
 
     Source: messages of automata, Zhang et al. 2023, arXiv:2304.07438; drawing before unmasking is ours.
     """
@@ -59,24 +61,50 @@ class Grammar(Guidance[None]):
         size, known = self.rule(prior).vocab_size, prior.process.vocab_size  # type: ignore[attr-defined]
         if size != known:
             raise GuidanceError(f"{self.name}: the automaton is over {size} tokens, and {prior.name} has {known}")
+        length, places = self.rule(prior).length, prior.event_shape[0]
+        if length not in (None, places):
+            raise GuidanceError(f"{self.name}: the rule is of {length} places, and {prior.name} has {places}")
         if any(Fact.WEIGHTS in member.provides for member in members) and Fact.TILTS not in sampler.provides:
             raise GuidanceError(
                 f"{self.name} under a particle filter needs a sampler whose steps have a known law, such as ancestral"
             )
+
+    def start(self, population: Population) -> Population:
+        """See `Guidance.start`: lengths that can be accepted, and tokens that the rule leaves no choice of."""
+        setup, prior = population.setup, population.setup.prior
+        rule, state, pad = self.rule(prior), population.state, getattr(prior, "pad_id", None)
+        free = torch.ones(rule.vocab_size, dtype=torch.bool)
+        if pad is not None:
+            free[pad] = False
+            allowed = rule.lengths(state.shape[1], pad).to(state.device)
+            if not bool(allowed[(state != pad).sum(1)].all()):
+                draw, resized = Draw(setup.random, (-1,), "start"), prior.resized  # type: ignore[attr-defined]
+                state = resized(draw, len(state), population.condition, allowed)
+        mask = prior.process.mask_id  # type: ignore[attr-defined]
+        known = determined(rule, state.masked_fill(state == mask, -1), free)
+        return population.at(torch.where(known < 0, mask, known))
+
+    def finish(self, population: Population) -> Population:
+        """See `Guidance.finish`: what somebody else has changed is refused."""
+        if not bool(self.rule(population.setup.prior).accepts(population.state).all()):
+            raise GuidanceError(
+                f"{self.name}: another guidance of this run changed tokens that the rule had drawn; leave it out"
+            )
+        return population
 
     def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
         """See `Guidance.propose`."""
         process: Any = population.process
         rule = self.rule(population.setup.prior)
         proposal = inner(population, step)
-        if step.start.index == 0 and bool((population.state == process.mask_id).all()):
+        if step.start.index == 0:
             self._possible(rule, proposal.kernel, process.mask_id)
         return proposal.changed(lambda kernel: AcceptedKernel(kernel, population.state, rule, process.mask_id))
 
     def _possible(self, rule: Automaton, kernel: Any, mask_id: int) -> None:
         """Raise `GuidanceError` where what is known from the start leaves nothing to accept."""
         law = kernel.belief(mask_id)
-        dead = log_normalizer(rule, law).isneginf().nonzero()
+        dead = (~acceptable(rule, law)).nonzero()
         if len(dead):
             raise GuidanceError(
                 f"{self.name}: no sequence of {law.shape[1]} tokens is accepted with what is known of sample "
@@ -102,7 +130,12 @@ class AcceptedKernel(TokenKernel):
 
     def sample(self, draw: Draw) -> Tensor:
         """See `Kernel.sample`."""
-        tokens = draw_accepted(self.automaton, self.kernel.belief(self.mask_id), draw.named("accepted"))
+        tokens = torch.where(self.z == self.mask_id, 0, self.z)
+        busy = (self.z == self.mask_id).any(1)
+        if busy.any():
+            known = self.z.masked_fill(self.z == self.mask_id, -1)
+            drawn = draw_classed(self.automaton, self.kernel.belief(self.mask_id), draw.named("accepted"), known, busy)
+            tokens = torch.where(busy[:, None], drawn, tokens)
         return self.kernel.revealing(tokens, self.mask_id).sample(draw)
 
     def log_prob(self, state: Tensor) -> Tensor:
@@ -112,7 +145,7 @@ class AcceptedKernel(TokenKernel):
         filled = state.masked_fill(state == self.mask_id, 0)
         chosen = torch.arange(belief.shape[-1], device=state.device) == filled[..., None]
         kept = torch.where(shown[..., None] & ~chosen, -torch.inf, belief)
-        tokens = log_normalizer(self.automaton, kept) - log_normalizer(self.automaton, belief)
+        tokens = log_share(self.automaton, kept) - log_share(self.automaton, belief)
         return self.kernel.revealing(filled, self.mask_id).log_prob(state) + tokens
 
     def tilt(self, direction: Tensor | None) -> AcceptedKernel:
