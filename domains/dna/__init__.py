@@ -108,7 +108,12 @@ class Dna(SequenceDomain):
         if avoid is not None:
             if not isinstance(both_strands, bool):
                 raise RuleError(f"both_strands={both_strands!r}; true or false is needed")
-            parts["avoid"] = rules.avoids(avoid, lambda text: strands_of(site(text)) if both_strands else [site(text)])
+
+            def spellings(text: str) -> list[str]:
+                rules.word(site(text), "avoid")  # refuses what is none, before it is turned around
+                return strands_of(site(text)) if both_strands else [site(text)]
+
+            parts["avoid"] = rules.avoids(avoid, spellings)
         for name, given, read in (("orf", orf, rules.frame), ("encodes", encodes, rules.encodes)):
             if given is not None:
                 parts[name] = read(given)

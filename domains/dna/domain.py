@@ -125,10 +125,9 @@ class SequenceDomain(Domain):
         Raises:
             ValueError: its tokens are other pieces than single letters.
         """
-        size = getattr(prior.process, "vocab_size", None)
-        if size != self.alphabet.vocab_size:
+        if not isinstance(prior.codec, SequenceCodec):
             raise ValueError(
-                f"rules are of the {self.alphabet.vocab_size} tokens of the shipped priors, and {prior.name} has {size}"
+                f"rules are of single letters, and the tokens of this prior ({prior.name}) are other pieces"
             )
         return Rules(self.alphabet, self.codes, self.length_of(prior))
 
