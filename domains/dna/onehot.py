@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guidekit.objectives.torch_model import column, load_module
+from guidekit.objectives.torch_model import asked, load_module
 
 from .relaxed import TokenReward
 
@@ -52,4 +52,4 @@ class OneHotModel(TokenReward):
     def relaxed(self, probabilities: Tensor) -> Tensor:
         """The network's output (B,) for letter probabilities."""
         x = probabilities.transpose(1, 2) if self.channels_first else probabilities
-        return column(self._module.to(x.device)(x), x, self.output)
+        return asked(self._module, x, self.output)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from guidekit.classes import class_number
 from guidekit.errors import UnknownNameError
 from guidekit.objectives.of_states import StateReward
-from guidekit.objectives.torch_model import column, load_module
+from guidekit.objectives.torch_model import asked, load_module
 from guidekit.objectives.window import outside, refuse_empty
 
 from .by_reference import REFERENCE_REWARDS
@@ -140,7 +140,7 @@ class ImageModel(StateReward):
     def values(self, states: Tensor) -> Tensor:
         """The network's output (B,)."""
         x = (states + 1) / 2 if self.unit else states
-        return column(self._module.to(x.device)(x), x, self.output)
+        return asked(self._module, x, self.output)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -101,6 +101,8 @@ class Objective(Owner[Memory]):
     def __call__(self, states: Any, t: Number = 0.0, rows: Any = None) -> Tensor:
         """The scores (B,), or `ScoreError` where they are none."""
         found, size = self.scores(states, t, rows), len(states) if self.on == "objects" else batch(states)
+        if size == 1 and isinstance(found, Tensor) and found.ndim == 0:
+            found = found[None]
         if not isinstance(found, Tensor) or found.shape != (size,):
             given = f"scores of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise ScoreError(f"{self.name} gave {given} for {size} states: give one number a state, shape ({size},)")

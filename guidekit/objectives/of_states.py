@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from guidekit.core.objective import Number, Objective
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import GuidanceError
-from guidekit.objectives.torch_model import column
+from guidekit.objectives.torch_model import asked
 
 
 class StateReward(Objective[None]):
@@ -43,15 +43,15 @@ class StateModel(StateReward):
     """A network of the user's own on states, (B, *S) to (B,) or (B, K).
 
     Args:
-        module: torch module; put into evaluation mode.
+        module: torch module; asked in evaluation mode, and left in its own.
         output: which of K columns is the reward.
     """
 
     name = "model"
 
     def __init__(self, module: nn.Module, output: int = 0) -> None:
-        self.module, self.output = module.eval(), output
+        self.module, self.output = module, output
 
     def values(self, states: Tensor) -> Tensor:
         """The network's output (B,)."""
-        return column(self.module.to(states.device)(states), states, self.output)
+        return asked(self.module, states, self.output)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import lightning
 import torch
@@ -55,34 +56,33 @@ class DenoisingModule(lightning.LightningModule):
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.learning_rate, self.warmup, self.decay, self.total_steps = learning_rate, warmup, decay, total_steps
         self.ema, self.gradient_clip, self.label_dropout = ema, gradient_clip, label_dropout
-        self.automatic_optimization = False  # two optimizers step together on one loss
+        self.automatic_optimization = False  # the rate is set by hand
         self.updates, self.seed, self.optimizer = 0, seed, optimizer
 
-    def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
-        """One update of the network and of its moving average."""
-        states, labels = batch
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """One update of the network and of its moving average, on states or (states, labels)."""
+        states, labels = labelled(batch)
         self._reseed("update", self.updates)
         if labels is not None:
             hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
             labels = labels.masked_fill(hidden, -1)
         more = {"average": self.average} if getattr(self.objective, "averaged", False) else {}
         loss = self.objective(self.network, states, labels, **more).mean()
-        optimizers = self.optimizers()
-        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
         self.manual_backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
         rate = self.learning_rate * schedule(self.updates, self.warmup, self.decay, self.total_steps)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
         self.updates += 1
         with torch.no_grad():
             keep = min(self.ema, self.updates / (self.updates + 10))
             for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 slow.lerp_(fast, 1 - keep)
+            for slow, fast in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                slow.copy_(fast)
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/rate", rate)
 
@@ -90,15 +90,15 @@ class DenoisingModule(lightning.LightningModule):
         """The same noise in every validation."""
         self._reseed("validation")
 
-    def validation_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss of the averaged weights on held-out data."""
-        states, labels = batch
+        states, labels = labelled(batch)
         self.log("val/loss", self.objective(self.average, states, labels).mean(), prog_bar=True, batch_size=len(states))
 
     def _reseed(self, *key: object) -> None:
         torch.manual_seed(keyed_generator("cpu", self.seed, *key).initial_seed())
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         """Muon on hidden matrices (2-D weights of linear layers but the head), AdamW on the rest."""
         trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
         head = {id(p) for name, p in trained if "head" in name.split(".")}
@@ -109,9 +109,9 @@ class DenoisingModule(lightning.LightningModule):
         rest = [p for _, p in trained if id(p) not in chosen]
         adam = torch.optim.AdamW(rest, lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
         if not hidden:
-            return [adam]
+            return adam
         muon = torch.optim.Muon(hidden, lr=self.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-        return [muon, adam]
+        return Together([muon, adam])
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Keep the number of updates, which drives the schedule and the average."""
@@ -120,6 +120,49 @@ class DenoisingModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Resume the schedule where the checkpoint left it."""
         self.updates = checkpoint["updates"]
+
+
+class Together(torch.optim.Optimizer):
+    """Several optimizers that step as one, so that who counts steps (`max_steps` of Lightning) counts updates.
+
+    Args:
+        parts: of different parameters.
+    """
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        super().__init__(
+            [{"params": [p for part in parts for group in part.param_groups for p in group["params"]]}], {}
+        )
+        self.parts = list(parts)
+        self._gather()
+
+    def _gather(self) -> None:
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step of each."""
+        loss = None if closure is None else closure()
+        for part in self.parts:
+            part.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Those of the parts."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Those of the parts, as `state_dict` gave them."""
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._gather()
+
+
+def labelled(batch: Any) -> tuple[Tensor, Tensor | None]:
+    """(states, labels) of a batch: a pair, states alone, or a list of states alone as `TensorDataset` gives it."""
+    if isinstance(batch, Tensor):
+        return batch, None
+    states, *labels = batch
+    return states, labels[0] if labels else None
 
 
 def schedule(step: int, warmup: int, decay: float, total: int) -> float:

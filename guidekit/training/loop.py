@@ -70,7 +70,7 @@ def run(
         [AtUpdate(early, lambda: write(place.early, {"updates": early}, f"{early} updates", False))] if early else []
     )
     with quiet():
-        loop = lightning_loop(trainer, made, len(module.configure_optimizers()), callbacks)
+        loop = lightning_loop(trainer, made, callbacks)
         with stop:
             loop.fit(module, *loaders, ckpt_path=place.state if done else None, weights_only=True if done else None)
         loop.save_checkpoint(place.state)
@@ -164,11 +164,11 @@ MOST_SECONDS = 60
 
 
 def lightning_loop(
-    trainer: dict[str, Any], made: dict[str, Any], optimizers: int, callbacks: list[lightning.Callback]
+    trainer: dict[str, Any], made: dict[str, Any], callbacks: list[lightning.Callback]
 ) -> lightning.Trainer:
     """The Lightning trainer of the settings, whose states carry a record."""
     return lightning.Trainer(
-        max_steps=optimizers * trainer["steps"],  # Lightning counts the steps of every optimizer
+        max_steps=trainer["steps"],
         precision=trainer["precision"],
         accelerator=trainer["accelerator"],
         devices=1,

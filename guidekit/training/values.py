@@ -218,7 +218,7 @@ def fit(
     batches = DataLoader(Batches(data, prior.process, edges, schedule.batch_size, seed), batch_size=None)
     with quiet(), StopBetweenUpdates() as stop:
         loop = lightning.Trainer(
-            max_steps=len(module.configure_optimizers()) * schedule.updates,
+            max_steps=schedule.updates,
             accelerator="cpu",
             devices=1,
             logger=False,

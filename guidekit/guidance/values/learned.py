@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior, Time
+from guidekit.core.requirements import Fact
 from guidekit.core.state import column
+from guidekit.io.archives import reason
 from guidekit.processes import DiscreteProcess, GaussianProcess
 from guidekit.registry import register
 
@@ -77,11 +79,23 @@ class LearnedValue(Objective[None]):
         return self._weigh(self.log_law(laws, t))
 
     def check(self, prior: Prior) -> None:
-        """Raise `GuidanceError` where it was trained on other noise than a prior's."""
+        """Raise `GuidanceError` where it was trained on other noise, or states of another shape, than a prior's."""
         if self.process != prior.process:
             raise GuidanceError(
                 f"the value was trained on {self.process}, and this prior ({prior.name}) has {prior.process}"
             )
+
+        if Fact.PARTS in prior.provides:
+            return
+        shape, tokens = (1, *prior.event_shape), isinstance(self.process, DiscreteProcess)
+        try:
+            with torch.no_grad():
+                self.log_law(torch.zeros(shape, dtype=torch.int64 if tokens else torch.float32), 0.5)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise GuidanceError(
+                f"the value was not trained on states of this prior ({prior.name}), {tuple(prior.event_shape)}: "
+                f"{reason(error)}"
+            ) from error
 
     def of_features(self, h: Tensor, x: Tensor) -> Tensor:
         """Value (B,) of features h (B, L, width) of the network's trunk at states x."""

@@ -39,15 +39,21 @@ SCHEDULERS = (*STEPPED, *MULTISTEP, *LEVELS, *KARRAS, *FLOWS)
 MOST_STEPS = 1 << 20
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FolderProcess(GaussianProcess):
-    """A process with the time grid of a model folder where nobody chooses another.
+    """A process with the time grid of a model folder where nobody chooses another; equal to any with its schedule.
 
     Args:
         times: the grid.
     """
 
     times: Grid | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GaussianProcess) and self.schedule == other.schedule
+
+    def __hash__(self) -> int:
+        return hash(self.schedule)
 
     def grid(self, steps: int) -> list[float]:
         """See `GaussianProcess.grid`."""
