@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning
@@ -67,7 +69,8 @@ class DenoisingModule(lightning.LightningModule):
             hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
             labels = labels.masked_fill(hidden, -1)
         more = {"average": self.average} if getattr(self.objective, "averaged", False) else {}
-        loss = self.objective(self.network, states, labels, **more).mean()
+        with full_precision(self.network, self.average):
+            loss = self.objective(self.network, states, labels, **more).mean()
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -80,11 +83,15 @@ class DenoisingModule(lightning.LightningModule):
         with torch.no_grad():
             keep = min(self.ema, self.updates / (self.updates + 10))
             for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                slow.lerp_(fast, 1 - keep)
-            for slow, fast in zip(self.average.buffers(), self.network.buffers(), strict=True):
-                slow.copy_(fast)
+                slow.lerp_(fast.to(slow.dtype), 1 - keep)
+            for kept, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                kept.copy_(now)
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/rate", rate)
+
+    def on_train_start(self) -> None:
+        """The average is kept in float32: half precision (bf16-true) would lose its small steps."""
+        self.average.float()
 
     def on_validation_epoch_start(self) -> None:
         """The same noise in every validation."""
@@ -93,7 +100,9 @@ class DenoisingModule(lightning.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss of the averaged weights on held-out data."""
         states, labels = labelled(batch)
-        self.log("val/loss", self.objective(self.average, states, labels).mean(), prog_bar=True, batch_size=len(states))
+        with full_precision(self.average):
+            loss = self.objective(self.average, states, labels).mean()
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(states))
 
     def _reseed(self, *key: object) -> None:
         torch.manual_seed(keyed_generator("cpu", self.seed, *key).initial_seed())
@@ -159,10 +168,40 @@ class Together(torch.optim.Optimizer):
 
 def labelled(batch: Any) -> tuple[Tensor, Tensor | None]:
     """(states, labels) of a batch: a pair, states alone, or a list of states alone as `TensorDataset` gives it."""
-    if isinstance(batch, Tensor):
-        return batch, None
-    states, *labels = batch
-    return states, labels[0] if labels else None
+    states, *labels = [batch] if isinstance(batch, Tensor) else batch
+    return _wide(states), labels[0] if labels else None
+
+
+HALVES = (torch.bfloat16, torch.float16)
+
+
+@contextlib.contextmanager
+def full_precision(*networks: nn.Module) -> Iterator[None]:
+    """While losses are worked out in float32; networks in half precision are shown theirs, and answer in float32."""
+    usual, hooks = torch.get_default_dtype(), []
+    torch.set_default_dtype(torch.float32 if usual in HALVES else usual)
+    for network in networks:
+        dtype = next((p.dtype for p in network.parameters()), usual)
+        if dtype in HALVES:
+            hooks.append(network.register_forward_pre_hook(functools.partial(_narrowed, dtype), with_kwargs=True))
+            hooks.append(network.register_forward_hook(lambda module, given, output: _wide(output)))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+        for hook in hooks:
+            hook.remove()
+
+
+def _narrowed(dtype: torch.dtype, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def cast(value: Any) -> Any:
+        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return tuple(map(cast, args)), {key: cast(value) for key, value in kwargs.items()}
+
+
+def _wide(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype in HALVES else value
 
 
 def schedule(step: int, warmup: int, decay: float, total: int) -> float:

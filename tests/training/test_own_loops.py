@@ -75,6 +75,16 @@ def test_steps_are_updates_and_averages_follow_buffers():
     assert not torch.equal(module.network.layers[0].weight, module.average.layers[0].weight)
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_half_precision(precision):
+    """Losses and averages stay in float32."""
+    module, _ = fitted(DataLoader(5 + torch.randn(64, 2), 16), 6, precision)
+    weight = module.network.layers[0].weight
+    assert weight.dtype == (torch.bfloat16 if precision == "bf16-true" else torch.float32)
+    assert module.average.layers[0].weight.dtype == torch.float32 and weight.isfinite().all()
+    assert torch.get_default_dtype() == torch.float32
+
+
 def test_optimizers_together_go_on_from_their_state():
     def made():
         torch.manual_seed(0)
