@@ -29,6 +29,7 @@ from guidekit.priors.adapters.latents import LatentCodec, decoded
 from guidekit.priors.adapters.masked_language import load_model, name_of
 from guidekit.priors.adapters.vocabulary import Vocabulary, vocabulary_of
 from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
+from guidekit.priors.tokens import TokenPrior
 from guidekit.reporting.summary import summarised
 from guidekit.rewards import Rewards
 from guidekit.samples import Dataset, Reading, Samples
@@ -268,6 +269,16 @@ class Domain:
             ValueError: unusable data, or a domain whose metrics need no judge.
         """
         raise ValueError(f"domain {self.name} has no judge to train: {self.objects} are judged by formulas")
+
+    def sized(self, prior: Prior, least: int | None = None, most: int | None = None) -> Prior:
+        """The prior with samples of least .. most tokens; None is no limit.
+
+        Raises:
+            ValueError: its samples have no length, or not these.
+        """
+        if not isinstance(prior, TokenPrior):
+            raise ValueError(f"{self.objects} of this prior ({prior.name}) have no length; leave length= out")
+        return prior.of_lengths(least, most)
 
     def keep(self, prior: Prior, **rules: Any) -> Guidance:
         """A guidance under which every sample of a prior keeps some rules, with certainty.

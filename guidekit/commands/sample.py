@@ -18,7 +18,7 @@ from guidekit.running.chunks import load_chunks, sample_on_disk
 from guidekit.running.folder import OutputError, RunFolder
 from guidekit.running.identity import digest, identity
 from guidekit.running.independence import caution, guides_of
-from guidekit.running.keeping import build_keep, keeping
+from guidekit.running.keeping import build_keep, keeping, of_length
 from guidekit.running.machine import use_threads
 from guidekit.running.made import missing
 from guidekit.running.output import report, write
@@ -44,7 +44,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     console = console or Console()
     use_threads(config["threads"])
     domain, _ = configured(config["domain"])
-    prior = domain.load_prior(config["prior"])
+    prior = of_length(domain, config, domain.load_prior(config["prior"]))
     reward = build_reward(domain, config["reward"], prior)
     given = build_task(domain, config["task"], prior, config["num_samples"])
     if given is not None and reward is not None:

@@ -42,6 +42,10 @@ def _counts(value: Any) -> bool:
     return numbers and 2 <= len(value) <= MOST and sum(value) > 0
 
 
+def _lengths(value: Any) -> bool:
+    return _counts(value) or (isinstance(value, list) and len(value) <= MOST and all(one == 0 for one in value))
+
+
 def _shape(value: Any) -> bool:
     whole = isinstance(value, list) and 1 <= len(value) <= 4 and all(_whole(one, 1, MOST_NUMBERS) for one in value)
     return whole and math.prod(value) <= MOST_NUMBERS
@@ -84,6 +88,12 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "vocab_size": (lambda value: _whole(value, 1), f"a whole number from 1 to {MOST:,}"),
     "pad_id": (lambda value: value is None or _whole(value, 0), "null or the id of a token"),
     "length_counts": (_counts, "how often each length occurred, not all 0"),
+    "label_lengths": (
+        lambda value: (
+            isinstance(value, list) and all(isinstance(one, list) and all(map(_lengths, one)) for one in value)
+        ),
+        "for each label and value how often each length occurred",
+    ),
     "event_shape": (_shape, "up to 4 whole numbers from 1"),
     "graph": (_graph, "{most, nodes, edges}: most nodes (to 1,024), types of nodes and of edges"),
     "labels": (lambda value: isinstance(value, list) and all(map(_label, value)), "a list of {name, values}"),
@@ -118,6 +128,12 @@ def _disagreement(made: Mapping[str, Any]) -> str:
     sizes = [len(label["values"]) for label in made.get("labels", ())]
     pairs = [("vocab_size", made.get("vocab_size")), ("labels", sizes if "labels" in made else None)]
     pairs += [("channels", made["event_shape"][0] if "event_shape" in made else None)]
+    lengths = made.get("label_lengths", [])
+    room = len(made.get("length_counts", ()))
+    if lengths and (
+        [len(one) for one in lengths] != sizes or any(len(each) != room for one in lengths for each in one)
+    ):
+        return f"label_lengths in its description needs {room} numbers for every value of its labels"
     graph = made.get("graph")
     if graph is not None:
         pairs += [("nodes", graph["most"]), ("node_types", len(graph["nodes"])), ("edge_types", len(graph["edges"]))]

@@ -42,6 +42,8 @@ class TokenPrior(Prior):
         labels: what a condition may name; none for an unconditional network.
         parametrization: "clean" for a network whose outputs are logits of the clean token, "ratios" for one (SEDD)
             whose outputs are logarithms of the concrete score, see `DiscreteProcess.score`.
+        label_lengths: for each label and each of its values, `length_counts` of the training data that have it; none
+            draws lengths without a look at the condition.
     """
 
     name = "token prior"
@@ -61,12 +63,14 @@ class TokenPrior(Prior):
         process: DiscreteProcess | None = None,
         labels: Sequence[Label] = (),
         parametrization: str = "clean",
+        label_lengths: Sequence[Sequence[Sequence[int]]] = (),
     ) -> None:
         if temperature <= 0:
             raise ValueError(f"temperature={temperature}; it must be above 0")
         self.network = network
         self.process = Masked(vocab_size, pinned=pad_id) if process is None else process
         self.length_counts = torch.as_tensor(length_counts, dtype=torch.float64)
+        self.label_lengths = tuple(torch.as_tensor(table, dtype=torch.float64) for table in label_lengths)
         self.event_shape = (len(self.length_counts) - 1,)
         self.pad_id, self.card, self.temperature = pad_id, card or {}, temperature
         self.labels, self.parametrization = tuple(labels), parametrization
@@ -123,8 +127,42 @@ class TokenPrior(Prior):
         return torch.where(position < lengths[:, None], noise, self.pad_id)
 
     def length_law(self, condition: State | None) -> Tensor:
-        """log-weights of lengths 0 .. L, (1 or rows, L + 1), for conditions (rows, K) or none."""
-        return self.length_counts.log()[None]
+        """log-weights of lengths 0 .. L, (1 or rows, L + 1), for conditions (rows, K) or none.
+
+        Of several labels p(n | y_1 .. y_K) is taken as p(n) times the product of p(n | y_k) / p(n).
+        """
+        base = (self.length_counts / self.length_counts.sum()).log()[None]
+        if not isinstance(condition, Tensor) or condition.ndim != 2 or not self.label_lengths:
+            return base
+        law = base.expand(len(condition), -1)
+        for column, table in zip(condition.T, self.label_lengths, strict=True):
+            table = table.to(law.device)
+            counts = table[column.clamp_min(0)]
+            own = (counts / counts.sum(1, keepdim=True).clamp_min(1)).log()
+            told = (column >= 0) & (counts.sum(1) > 0)
+            law = torch.where(told[:, None] & (base > -torch.inf), law + own - base, law)
+        return torch.where(law.isneginf().all(1, keepdim=True), base, law)
+
+    def of_lengths(self, least: int | None = None, most: int | None = None) -> TokenPrior:
+        """The prior whose samples have least .. most tokens, as often as in the training data, alike where it has none.
+
+        Raises:
+            ValueError: no length that its states have room for, or a prior of one length that is to have another one.
+        """
+        room = self.event_shape[0]
+        low, high = 1 if least is None else least, room if most is None else most
+        if self.pad_id is None and not low <= room <= high:
+            raise ValueError(f"samples of this prior ({self.name}) have {room} tokens, and no other number of them")
+        if not 1 <= low <= high <= room:
+            raise ValueError(
+                f"lengths {low} to {high} are asked for; this prior ({self.name}) has room for 1 to {room}"
+            )
+        inside = torch.arange(room + 1)
+        inside = (inside >= low) & (inside <= high)
+        new = copy.copy(self)
+        kept = self.length_counts.cpu() * inside
+        new.length_counts = (kept if kept.sum() > 0 else inside.double()).to(self.length_counts)
+        return new
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
         """See `Prior.predict`."""
@@ -219,6 +257,7 @@ def made_from(description: Mapping[str, Any], network: nn.Module) -> TokenPrior:
         process_from(description),
         [Label(**label) for label in description.get("labels", ())],
         description.get("parametrization", "clean"),
+        description.get("label_lengths", ()),
     )
     prior.made = description["network"]
     return prior

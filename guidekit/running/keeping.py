@@ -1,4 +1,4 @@
-"""Rules that every sample keeps (keep=), from configuration, beside whatever else guides."""
+"""Rules that every sample keeps (keep=) and its length, from configuration, beside whatever else guides."""
 
 from __future__ import annotations
 
@@ -38,6 +38,22 @@ def build_keep(domain: Domain, rules: Mapping[str, Any] | None, prior: Prior) ->
         raise ValueError(f"keep: {error}") from error
 
 
+def of_length(domain: Domain, config: Mapping[str, Any], prior: Prior) -> Prior:
+    """The prior with samples of `length`, or of `min_length` to `max_length`, where a configuration asks for that.
+
+    Raises:
+        ValueError: length beside a limit, or lengths that the prior's samples cannot have.
+    """
+    exact, least, most = (config.get(name) for name in ("length", "min_length", "max_length"))
+    if exact is least is most is None:
+        return prior
+    if exact is not None:
+        if least is not None or most is not None:
+            raise ValueError(f"length={exact} says all; leave min_length= and max_length= out")
+        least = most = exact
+    return domain.sized(prior, least, most)
+
+
 def keeping(rules: Guidance | None, guidance: Guidance | None) -> Guidance | None:
     """Both guidances: the rules where the last word on a step is had, inside searches and filters.
 
@@ -54,4 +70,4 @@ def keeping(rules: Guidance | None, guidance: Guidance | None) -> Guidance | Non
     return chain(*inside, rules, *outside)
 
 
-__all__ = ["build_keep", "keeping"]
+__all__ = ["build_keep", "keeping", "of_length"]

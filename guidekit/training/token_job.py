@@ -85,6 +85,8 @@ def fit(
         description["process"] = {**description["process"], "options": {"law": law}}
     process = process_from(description)
     counts = [len(label["values"]) for label in description.get("labels", ())]
+    if counts and not description.get("window"):
+        description["label_lengths"] = label_lengths(data, counts, len(description["length_counts"]))
     parametrization = description.get("parametrization", "clean")
     timed = not isinstance(process, Masked) or parametrization == "ratios"
     options = {**made["options"], "vocab_size": description["vocab_size"], "pad_id": description["pad_id"]}
@@ -109,6 +111,17 @@ def fit(
     loaders = _loaders(data, trainer, description, seed, done)
     kept = {key: value for key, value in description.items() if key not in ("window", "complement")}
     return loop.run(module, loaders, trainer, place, made_from, done, kept)
+
+
+def label_lengths(data: Mapping[str, np.ndarray], values: list[int], room: int) -> list[list[list[int]]]:
+    """How often each length 0 .. room - 1 occurs among all sequences with each value of each label."""
+    parts = ("", "val_")
+    sizes = np.concatenate([np.diff(data[f"{part}offsets"].astype(np.int64)) for part in parts])
+    columns = np.concatenate([data[f"{part}labels"] for part in parts]).T
+    return [
+        [np.bincount(sizes[column == value], minlength=room).tolist() for value in range(count)]
+        for column, count in zip(columns, values, strict=True)
+    ]
 
 
 def _loaders(
