@@ -19,7 +19,9 @@ HELP = """guidekit - guided sampling of diffusion priors
   guidekit bench     suite=speed
   guidekit search    domain=images task=superresolution task.input=3 guidance=dps
   guidekit plan      domain=trajectories 'condition={pairs: 4}' num_samples=4
-  guidekit list      domains, guidances, rewards, tasks, samplers, priors
+  guidekit reproduce outputs/run                                    the same run again, compared file by file
+  guidekit extend    outputs/run num_samples=128                    more samples for a finished run
+  guidekit list      domains, guidances, rewards, tasks, samplers, priors; guidekit list rewards domain=molecules
 
 Settings are key=value (Hydra's grammar). `guidekit sample --cfg job` prints all of them,
 `guidekit sample --multirun seed=0,1,2` sweeps, `guidekit sample --help` says more."""
@@ -74,16 +76,25 @@ def _sentence(error: Exception) -> str:
     return plain(" ".join(text.split()))
 
 
+AGAIN = ("reproduce", "extend")
+"""Commands on a finished run."""
+
+
 def _dispatch(command: str, settings: list[str]) -> int:
     from guidekit.errors import UnknownNameError
     from guidekit.running.declared import COMMANDS
+    from guidekit.running.spoken import say
 
     if command == "list":
         from guidekit.commands import listing
 
         return listing.run(settings)
+    if command in AGAIN:
+        again = importlib.import_module("guidekit.commands.again")
+        say(command, settings)
+        return getattr(again, command)(settings)
     if command not in COMMANDS:
-        raise UnknownNameError("command", command, [*COMMANDS, "list"])
+        raise UnknownNameError("command", command, [*COMMANDS, *AGAIN, "list"])
     if command == "bench" and settings and settings[0].isidentifier():
         settings = [f"suite={settings[0]}", *settings[1:]]
     from guidekit.running.machine import keep_memory
@@ -93,6 +104,7 @@ def _dispatch(command: str, settings: list[str]) -> int:
         return _hydra(command, settings)
     from guidekit.cli.compose import compose
 
+    say(command, settings)
     config = compose(command, settings)  # before torch is loaded: mistakes are answered at once
     _job(command)(config)
     return 0
@@ -128,16 +140,22 @@ def _hydra(command: str, settings: list[str]) -> int:
     with tempfile.TemporaryDirectory() as refused:
         job = functools.partial(_one_of_several, command, settings, refused)
         hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base=None)(job)()
+        if {"--multirun", "-m"} & set(settings) and command == "sample":
+            from guidekit.commands.sweep import summarize
+
+            summarize(settings)
         return 2 if os.listdir(refused) else 0
 
 
 def _one_of_several(command: str, settings: list[str], refused: str, config: Any) -> None:
     """A job of Hydra, in this process or another; where one is refused the others go on, and a file tells of it."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     from guidekit.cli.compose import refuse_added, refuse_classes
     from guidekit.running.declared import of_command
     from guidekit.running.groups import check_registered, check_types, flat_keys, load_command, plain
+    from guidekit.running.spoken import say
 
     given = plain(config)
     try:
@@ -146,6 +164,11 @@ def _one_of_several(command: str, settings: list[str], refused: str, config: Any
         check_types(usual, given, of_command(command))
         refuse_classes(given)
         check_registered(given)
+        if command == "sample" and HydraConfig.get().mode == RunMode.MULTIRUN:
+            from guidekit.commands.sweep import folder_of_job
+
+            given["output"] = folder_of_job(given["output"], settings, HydraConfig.get().overrides.task)
+        say(command, HydraConfig.get().overrides.task)
         _job(command)(given)
     except (ValueError, ImportError, OSError) as error:
         if os.environ.get("GUIDEKIT_TRACEBACK"):

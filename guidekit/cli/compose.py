@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from guidekit.errors import UnknownNameError
@@ -101,7 +102,18 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
             check_types(usual, config, of_command(command))
             refuse_classes(config)
         check_registered(config)
+        refuse_prior(config)
         return config
+
+
+def refuse_prior(config: Mapping[str, Any]) -> None:
+    """Raise UnknownNameError where `prior` is no shipped one of the domain and no path, before anything is loaded."""
+    name, domain = config.get("prior"), shipped()["domains"].get((config.get("domain") or {}).get("name"))
+    if not isinstance(name, str) or domain is None or not domain["priors"]:
+        return
+    known = ["default", *domain["priors"]]
+    if name not in known and not Path(name).suffix and not Path(name).expanduser().exists():
+        raise UnknownNameError("prior", name, [*dict.fromkeys(known), "a path ending in .safetensors"])
 
 
 def refuse_added(command: str, settings: Sequence[str], known: Sequence[str]) -> None:

@@ -20,12 +20,28 @@ GROUPS = {"guidance": "guidance", "sampler": "samplers"}
 SECTIONS = ("domains", "guidance", "rewards", "tasks", "samplers", "priors")
 
 
+OF_DOMAINS = ("domains", "rewards", "tasks", "priors")
+"""Sections that a domain can be chosen of."""
+
+
 def run(settings: Sequence[str]) -> int:
-    """Print all sections, those named, or all that is known of a guidance or sampler."""
+    """Print all sections, those named, or all that is known of a guidance or sampler; domain=NAME shows one's alone."""
+    content = catalog()
+    chosen = [setting.removeprefix("domain=") for setting in settings if setting.startswith("domain=")]
+    settings = [setting for setting in settings if not setting.startswith("domain=")]
     for name in settings:
         if name not in SECTIONS and not _groups_of(name):
             raise UnknownNameError("section, guidance or sampler", name, [*SECTIONS, *_names()], most=12)
-    console, content = Console(), catalog()
+    if chosen:
+        for name in chosen:
+            if name not in content["domains"]:
+                raise UnknownNameError("domain", name, content["domains"])
+        for name in settings:
+            if name not in OF_DOMAINS:
+                raise ValueError(f"{name} is of no domain: domain= is for {', '.join(OF_DOMAINS)}")
+        settings = settings or list(OF_DOMAINS)
+        content = {**content, "domains": {name: content["domains"][name] for name in chosen}}
+    console = Console()
     for section in settings or SECTIONS:
         if section in SECTIONS:
             console.print(globals()[f"_{section}"](content))
@@ -107,16 +123,25 @@ def _samplers(content: dict[str, Any]) -> Table:
 
 
 def _rewards(content: dict[str, Any]) -> Table:
-    table = _table("rewards", "reward=", "domain=", "what it is", "settings")
+    one = len(content["domains"]) == 1
+    table = _table("rewards", "reward=", *([] if one else ["domain="]), "what it is", "settings")
+    table.caption = (
+        "settings: reward.smarts=...; a text with signs such as [ ] = # ( ) in double quotation marks within single "
+        "ones: 'reward.smarts=\"[#7]c1ccccc1\"'"
+    )
+
+    def row(name: str, domain: str, what: str, settings: str) -> None:
+        table.add_row(name, *([] if one else [domain]), what, settings)
+
     for domain, told in content["domains"].items():
-        for name, one in told["rewards"].items():
-            table.add_row(name, domain, one["what"], _settings(one["settings"]))
+        for name, found in told["rewards"].items():
+            row(name, domain, found["what"], _settings(found["settings"]))
     for name, what in content["rewards"].items():
-        table.add_row(name, "any", what, _of_file("reward", name))
+        row(name, "any", what, _of_file("reward", name))
     function = _of_file("reward", "function").partition(", ")[2]
-    table.add_row("module:function", "any", "A function of your own: object -> number, higher is better.", function)
+    row("module:function", "any", "A function of your own: object -> number, higher is better.", function)
     for name in ("sum", "product", "negation"):
-        table.add_row(name, "any", "Combination of other rewards.", _of_file("reward", name))
+        row(name, "any", "Combination of other rewards.", _of_file("reward", name))
     return table
 
 

@@ -24,6 +24,7 @@ from guidekit.priors.labels import several
 from guidekit.reporting.console import Console
 from guidekit.reporting.table import comparison
 from guidekit.running.posterior import figures_of, posterior, write_posterior
+from guidekit.running.spoken import spoken, versions
 from guidekit.running.tasks import Given
 from guidekit.samples import Samples
 from guidekit.sampling import Result
@@ -84,7 +85,10 @@ def write(
             figures[name]["written"] = len(kept)
             rows, scored = [rows[i] for i in kept], [scored[i] for i in kept]
             extra = {key: [column[i] for i in kept] for key, column in extra.items()}
-            shown = Samples(take(shown.states, torch.tensor(kept, dtype=torch.long)), prior, config["condition"])
+            told = shown.condition
+            if several(config["condition"], getattr(prior, "labels", ())) is not None:
+                told = [told[i] for i in kept]
+            shown = Samples(take(shown.states, torch.tensor(kept, dtype=torch.long)), prior, told)
         write_csv(folder / ("samples.csv" if main else "unguided.csv"), rows)
         if not main or not rows:
             continue
@@ -103,7 +107,13 @@ def write(
         "remark": remarks(reward, domain.objects),
         "ledger": {name: dataclasses.asdict(result.ledger) for name, result in results.items()},
         "log_normalizer": {name: result.log_normalizer.tolist() for name, result in results.items()},
-        "versions": {"guidekit": guidekit.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "command": spoken(),
+        "versions": {
+            "guidekit": guidekit.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            **versions(),
+        },
         "threads": torch.get_num_threads(),
         "machine": platform.processor() or platform.machine(),
     }

@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from guidekit import registry
+from guidekit.cli import main
+from guidekit.cli.compose import compose
 from guidekit.core.requirements import Layer
 from guidekit.running import catalog
 
@@ -27,6 +29,46 @@ def test_what_is_not_imported(code, absent):
     code += f"\nimport sys\nprint('loaded:', [name for name in {absent!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "loaded: []" in done.stdout.splitlines(), done.stdout[-500:] + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("smaple", "sample"),
+        ("list rewards domain=molecule", "molecules"),
+        ("list gudance", "guidance"),
+        ("sample domian=molecules", "domain"),
+        ("sample domain=molecules prior=defualt", "default"),
+        ("sample domain=molecules sampler=maskgitt", "maskgit"),
+        ("sample domain=molecules guidance=svd", "svdd"),
+    ],
+)
+def test_typos_are_answered_before_anything_large_is_loaded(typo, meant):
+    code = f"from guidekit.cli import main; print('code:', main({typo.split()!r}))\nimport sys"
+    code += (
+        "\nprint('loaded:', [name for name in ('torch', 'rdkit', 'lightning', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "code: 2" in done.stdout and "loaded: []" in done.stdout and done.stderr.count("\n") == 1
+    assert f"(did you mean '{meant}'" in done.stderr
+
+
+def test_lists_of_one_domain_fit_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list", "rewards", "domain=molecules"]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    first = {line.split()[1] for line in printed.splitlines() if line.startswith("│ ") and line[2] != " "}
+    assert {"qed", "similarity_window", "module:function", "sum"} <= first and not {"gc", "classifier"} & first
+    assert """'reward.smarts="[#7]c1ccccc1"'""" in " ".join(printed.split())  # how it is quoted
+    assert compose("sample", ["domain=molecules", "reward=smarts", 'reward.smarts="[#7]c1ccccc1"'])["reward"][
+        "smarts"
+    ] == ("[#7]c1ccccc1")
+    assert main(["list", "domain=dna"]) == 0
+    printed = capsys.readouterr().out
+    assert "motif_pair" in printed and "qed" not in printed
+    assert main(["list", "samplers", "domain=dna"]) == 2
+    assert "samplers is of no domain" in capsys.readouterr().err
 
 
 def test_names_that_are_not_there():
