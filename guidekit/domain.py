@@ -383,6 +383,10 @@ class Domain:
         figures, _ = summarised([{**row, "row": i} for i, row in enumerate(rows)], values, "row")
         return {name: value for name, value in figures.items() if name != "unique"}
 
+    def remark(self, samples: Samples) -> str:
+        """A sentence on samples that are not where real objects are; empty where there is nothing to say."""
+        return ""
+
     def mark(self, one: Any) -> Hashable:
         """What equal objects share, by which samples are told apart."""
         return digest(one) or id(one)

@@ -22,15 +22,20 @@ from guidekit.priors.adapters.masked_language import masked_prior
 from guidekit.priors.adapters.vocabulary import Vocabulary
 from guidekit.priors.tokens import lengths_of
 from guidekit.processes.automata import Automaton
+from guidekit.reporting.ranges import leaving
 from guidekit.reporting.summary import STATISTICS, means, ranked, summarised
 from guidekit.samples import Dataset, Samples
 
 from .alphabet import Alphabet
 from .codec import PieceCodec, SequenceCodec
+from .complexity import longest_run, word_entropy
 from .figures import sheet
 from .files import read, write_fasta
 from .keeping import Rules
 from .relaxed import OfLetters, TokenReward
+
+COMPARED = 500
+"""Real sequences that samples are compared with for remarks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +192,22 @@ class SequenceDomain(Domain):
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
         figures, kept = summarised(rows, values, "sequence", tuple(STATISTICS))
         return figures | means(kept, ("length", *self.properties))
+
+    def complexities(self, sequences: Sequence[str]) -> dict[str, list[float]]:
+        """Numbers of sequences by which samples are compared with real ones."""
+        found = {"longest run": [float(longest_run(one)) for one in sequences]}
+        found["entropy of words"] = [word_entropy(one, self.alphabet) for one in sequences]
+        found["length"] = [float(len(one)) for one in sequences]
+        return found | {name: [measure(one) for one in sequences] for name, measure in self.properties.items()}
+
+    def remark(self, samples: Samples) -> str:
+        """See `Domain.remark`: lengths, runs, words and properties outside of those of real sequences."""
+        real = self.compared_with(samples.prior, samples.condition)
+        real = real[:: -(-len(real) // COMPARED)] if real else []
+        valid = [one for one in samples.objects if one]
+        if not real or not valid or isinstance(samples.prior.codec, PieceCodec):
+            return ""
+        return leaving(self.complexities(valid), self.complexities(real), self.objects)
 
     def figure(
         self,

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from guidekit.evaluation.checks import check_sets
+from guidekit.reporting.ranges import limits
 
 from .alphabet import DNA, Alphabet
+from .complexity import longest_run, word_entropy
 from .kmers import copied, js_distance, kmer_frequencies, pearson
 from .motifs import Motif, hit_counts, load_motif
 
@@ -53,6 +55,10 @@ def evaluate(
         js_k, js_k_floor: Jensen-Shannon distance of these frequencies, square root of the divergence in bits, 0 to 1.
         mean_P, w1_P, w1_P_floor: mean of a property (gc) over valid sequences, and the Wasserstein-1 distance of its
             distribution to the reference's, in its own unit.
+        longest_run, word_entropy: means of the longest run of one letter, and of the entropy of words of 3 bases (2
+            residues) as a share of the largest for the length; with _reference those of the reference.
+        low_complexity: share of sequences with a longer run than 99 % of the reference, or a lower entropy of words;
+            low_complexity_reference: that of the reference, 1 to 2 %.
         hits_M, hits_M_reference: sites a sequence of motif M with p < 1e-4, both strands.
         diversity, diversity_reference: mean edit distance over the longer length, of 100 random pairs (seed 0).
         copied: mean share of a sequence's 20-mers (8-mers of proteins) that occur anywhere in `training`, on either
@@ -92,6 +98,14 @@ def evaluate(
             first, second = [measure(s) for s in drawn], [measure(s) for s in rest]
             result[f"w1_{name}"] = wasserstein(values, first + second)
             result[f"w1_{name}_floor"] = wasserstein(first, second)
+    runs, words = _complexity(valid, alphabet)
+    result |= {"longest_run": _mean(runs), "word_entropy": _mean(words)}
+    if reference is not None:
+        real_runs, real_words = _complexity(reference, alphabet)
+        most, least = limits(real_runs.tolist())[1], limits(real_words.tolist())[0]
+        result |= {"longest_run_reference": _mean(real_runs), "word_entropy_reference": _mean(real_words)}
+        result["low_complexity"] = float(np.mean((runs > most) | (words < least))) if valid else math.nan
+        result["low_complexity_reference"] = float(np.mean((real_runs > most) | (real_words < least)))
     for motif in known:
         result[f"hits_{motif.name}"] = _mean(hit_counts(motif, valid))
         if reference is not None:
@@ -108,6 +122,12 @@ def evaluate(
     if notes:
         result["note"] = "; ".join(notes)
     return result
+
+
+def _complexity(sequences: Sequence[str], alphabet: Alphabet) -> tuple[np.ndarray, np.ndarray]:
+    """Longest runs (n,) and entropies of words (n,) of sequences."""
+    runs = np.array([longest_run(one) for one in sequences], float)
+    return runs, np.array([word_entropy(one, alphabet) for one in sequences], float)
 
 
 def wasserstein(first: Sequence[float], second: Sequence[float]) -> float:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -17,14 +16,10 @@ from guidekit.errors import UnknownNameError
 from guidekit.extras import require
 from guidekit.objectives.window import Window
 
+from .complexity import longest_run
 from .iupac import COMPLEMENT, IUPAC
 from .onehot import OneHotModel
 from .relaxed import GC, CpG, MotifCount, MotifPair, SoftMotif
-
-
-def longest_run(sequence: str) -> int:
-    """Length of the longest run of one letter; 0 for an empty string."""
-    return max((sum(1 for _ in run) for _, run in itertools.groupby(sequence)), default=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,7 +104,7 @@ def write(
         "config": config,
         "prior": config["prior"],
         "figures": figures,
-        "remark": remarks(reward, domain.objects),
+        "remark": "; ".join(filter(None, [remarks(reward, domain.objects), domain.remark(next(iter(drawn.values())))])),
         "ledger": {name: dataclasses.asdict(result.ledger) for name, result in results.items()},
         "log_normalizer": {name: result.log_normalizer.tolist() for name, result in results.items()},
         "command": spoken(),
