@@ -19,7 +19,7 @@ from guidekit.io.contents import brief
 from guidekit.priors.adapters.masked_language import masked_prior
 from guidekit.priors.adapters.vocabulary import Vocabulary
 from guidekit.reporting.summary import means, ranked, summarised
-from guidekit.samples import Dataset, Samples
+from guidekit.samples import Dataset, Reading, Samples
 
 from .codec import MoleculeCodec, shipped
 from .data import ASSETS, SETS, is_shipped, reference_smiles, training_smiles
@@ -123,9 +123,10 @@ class Molecules(Domain):
         gone = [one for part in parts for one in part.rejected]
         return Dataset([one for part in parts for one in part], notes=notes, rejected=gone)
 
-    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
+    def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> Reading:
         """Write what `guidekit.training.token_job` trains from; see `preparation.prepare`."""
-        prepare(path, data, trainer, cast(SmilesTokenizer, self.codec.tokenizer))
+        first: Any = self.codec if trainer.get("init") is None else self.load_prior(trainer["init"]).codec
+        return prepare(path, data, trainer, cast(SmilesTokenizer, first.tokenizer))
 
     def evaluate(
         self,

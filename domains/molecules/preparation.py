@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,25 +10,33 @@ from typing import Any
 import numpy as np
 
 from guidekit.errors import UnknownNameError
+from guidekit.samples import Reading
 
 from .data import is_shipped, shuffled_training_smiles
+from .files import read
+from .fitting import fitted
 from .labels import LABELS, label_of, label_table
 from .notation import expressible
 from .selfies_tokenizer import TOKENIZERS
 from .tokenizer import SmilesTokenizer
 
 SAMPLE = 300_000  # molecules that merges are learned from
+LEAST = 10  # molecules to train on from a prior
 MOST_LEFT_OUT = 0.1  # share of the molecules
 
 
-def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: SmilesTokenizer) -> None:
+def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: SmilesTokenizer) -> Reading:
     """Write the token arrays and the description that `guidekit.training.token_job` trains from.
 
     Args:
         path: npz file to write.
         data: "moses" (None), "qm9", or training molecules in any format `read` accepts.
-        trainer: settings of configs/trainer/molecules.yaml.
-        shipped: codec used where `trainer.merges` is null, for SMILES other than QM9.
+        trainer: settings of configs/trainer/molecules.yaml; `column` of a table; `init`, where training starts from a
+            prior: then molecules are spelled as it does, see `fitting.fitted`.
+        shipped: codec, of that prior, used where `trainer.merges` is null, for SMILES other than QM9.
+
+    Returns:
+        What is to be said of the data, and what was left out.
 
     Raises:
         UnknownNameError: no notation or label of that name.
@@ -43,7 +52,18 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
     for name in labels:
         if name not in LABELS:
             raise UnknownNameError("label of molecules", str(name), LABELS)
-    smiles, held = shuffled_training_smiles(data), trainer["validation"]
+    shipped_data = is_shipped(data) or str(data).endswith(".front.xz")
+    smiles, held, told = shuffled_training_smiles(data) if shipped_data else [], trainer["validation"], Reading()
+    if not shipped_data:
+        smiles, told = of_file(str(data), trainer.get("column"))
+        if trainer.get("init"):
+            smiles, fit = fitted(smiles, shipped, trainer["max_tokens"], trainer["unfit"])
+            if len(smiles) < LEAST:
+                raise ValueError(f"{Path(str(data)).name}: {fit.notes}; at least {LEAST} are needed")
+            random.Random(0).shuffle(smiles)
+            held = min(held, len(smiles) // 10)
+            notes = "; ".join(filter(None, (told.notes, fit.notes)))
+            told = Reading(notes, [*told.rejected, *fit.rejected])
     texts, refused = expressible(smiles, kind.notation)
     merges = trainer["merges"]
     if merges is None and (data == "qm9" or kind is not type(shipped)):
@@ -82,6 +102,21 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
         rest = [label_of(s, description["labels"]) for s in kept[cut:]]
         train, validation = (*train, numbers), (*validation, np.array(rest, np.int8).reshape(held, -1))
     save_prepared(path, train, validation, description)
+    return told
+
+
+def of_file(data: str, column: str | None) -> tuple[list[str], Reading]:
+    """SMILES of a user's file as they are written there, and what is to be said of it.
+
+    Raises:
+        ValueError: more than a tenth of its molecules cannot be read, or see `files.read`.
+    """
+    result = read(data, column, on_error="skip")
+    gone = result.rejected
+    if len(gone) > MOST_LEFT_OUT * (len(gone) + len(result.smiles)):
+        read(data, column)  # says what is wrong with the first of them
+    told = [f"{len(gone)} lines cannot be read; the first: {gone[0].place}, {gone[0].reason}"] if gone else []
+    return result.smiles, Reading("; ".join([*result.notes, *told]), gone)
 
 
 def shorter(tokens: np.ndarray, offsets: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,12 +108,13 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def refuse_prior(config: Mapping[str, Any]) -> None:
-    """Raise UnknownNameError where `prior` is no shipped one of the domain and no path, before anything is loaded."""
+    """Raise UnknownNameError where `prior` is nearly a shipped one of the domain and no path."""
     name, domain = config.get("prior"), shipped()["domains"].get((config.get("domain") or {}).get("name"))
     if not isinstance(name, str) or domain is None or not domain["priors"]:
         return
     known = ["default", *domain["priors"]]
-    if name not in known and not Path(name).suffix and not Path(name).expanduser().exists():
+    near = difflib.get_close_matches(name, known, 1)
+    if near and name not in known and not Path(name).suffix and not Path(name).expanduser().exists():
         raise UnknownNameError("prior", name, [*dict.fromkeys(known), "a path ending in .safetensors"])
 
 

@@ -56,6 +56,7 @@ def run(config: dict[str, Any]) -> None:
             )
     refuse_settings(config["trainer"], domain.job)
     if config["init"] is not None:
+        config = {**config, "init": str(domain.checkpoint(config["init"]))}
         refuse_other_network(read_description(config["init"], domain.name)["network"], config["trainer"]["network"])
     if config["prepare"]:
         return prepare(config, domain, console)
@@ -86,11 +87,12 @@ def told_of(config: dict[str, Any], domain: Domain) -> dict[str, Any]:
     Raises:
         ValueError: a column for data that are no tables.
     """
+    trainer = {**config["trainer"], "init": config["init"]}
     if config["column"] is None:
-        return config["trainer"]
+        return trainer
     if not domain.tables:
         raise ValueError(f"column={config['column']} is for tables, and domain {domain.name} is trained from none")
-    return {**config["trainer"], "column": str(config["column"])}
+    return {**trainer, "column": str(config["column"])}
 
 
 def tell(console: Console, reading: Reading | None, beside: Path) -> None:

@@ -200,6 +200,7 @@ TRAINER = {
     "both_strands": SWITCH,
     "notation": choice("smiles", "selfies"),
     "merges": whole(0) | NULL,
+    "unfit": choice("skip", "flatten"),
     "labels": NAMES | NULL,
     "max_tokens": whole(1),
     "network": MAPPING | TEXT | NULL,

@@ -15,6 +15,8 @@ from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here, TimedSampler, at_least
 from guidekit.samplers.remasking import Revealed, remembered
 
+PER_TOKEN = 25.0
+"""Tokens by unit of the temperature where none is given: 10 for 256 residues, 1 for short sequences."""
 Planner = Callable[[Tensor, Tensor, float], Tensor]
 """(present tokens (B, L), all of them filled in (B, L), t) -> score of every token (B, L); the highest are kept."""
 
@@ -30,7 +32,7 @@ class PathPlanning(TimedSampler[Revealed]):
 
     Args:
         keep: eta, weight of the score of tokens revealed before; 0 keeps them always, larger values revise them sooner.
-        temperature: of the Gumbel noise on new tokens; 0 always takes the surest.
+        temperature: of the Gumbel noise on new tokens; 0 always takes the surest, None is that of `MaskGIT`.
         schedule: "cosine" or "linear".
         planner: scores of another model in place of both, for use from Python.
         times: see `TimedSampler`.
@@ -42,7 +44,7 @@ class PathPlanning(TimedSampler[Revealed]):
     """
 
     keep: float = 1.0
-    temperature: float = 1.0
+    temperature: float | None = 1.0
     schedule: str = "cosine"
     planner: Planner | None = None
     requires = frozenset({Fact.MASKED})
@@ -54,7 +56,12 @@ class PathPlanning(TimedSampler[Revealed]):
         if self.schedule not in ("cosine", "linear"):
             raise ValueError(f"schedule={self.schedule!r}; accepted: cosine, linear")
         at_least(self.keep, 0, "keep")
-        at_least(self.temperature, 0, "temperature")
+        if self.temperature is not None:
+            at_least(self.temperature, 0, "temperature")
+
+    def noise(self, length: int) -> float:
+        """The temperature for sequences of so many tokens."""
+        return max(1.0, length / PER_TOKEN) if self.temperature is None else self.temperature
 
     def share(self, u: float) -> float:
         """Share of tokens still masked at time u."""
@@ -72,16 +79,17 @@ class PathPlanning(TimedSampler[Revealed]):
         elif self.keep:
             memory = remembered(prediction, memory, process.mask_id)
             old = self.keep * memory.confidence.clamp_min(1e-300).log()
-        temperature = self.temperature * t
+        temperature = self.noise(z.shape[1]) * t
         return PlannedKernel(prediction.log_probs, z, hidden, real, old, temperature, process.mask_id, score), memory
 
 
 @register("sampler", "maskgit")
-def MaskGIT(temperature: float = 1.0, schedule: str = "cosine") -> PathPlanning:  # noqa: N802 - a preset
+def MaskGIT(temperature: float | None = None, schedule: str = "cosine") -> PathPlanning:  # noqa: N802 - a preset
     """Tokens are revealed in the order of their confidence (plus noise) and never revised.
 
     Args:
-        temperature: of the Gumbel noise on the confidence, falling to zero with t; 0 is greedy.
+        temperature: of the Gumbel noise on the confidence, falling to zero with t; 0 is greedy, and long sequences then
+            repeat one letter. None is a 25th of the number of tokens, at least 1, see docs/discrete.md.
         schedule: "cosine" or "linear".
 
     Source: Chang et al. 2022, arXiv:2202.04200, section 3.2.

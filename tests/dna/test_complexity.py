@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 
+import guidekit as gk
 from guidekit.domains.dna import DNA, PROTEIN, Dna, Proteins
 from guidekit.domains.dna.complexity import longest_run, word_entropy
 from guidekit.domains.dna.metrics import evaluate
 from guidekit.reporting.ranges import leaving, share_outside
+from guidekit.samplers.path_planning import MaskGIT, PathPlanning
 from guidekit.samples import Samples
 
 
@@ -34,6 +36,18 @@ def test_ranges():
         "proteins leave the range of 98 % of real ones: length of 100% (0.99 to 98)"
     )
     assert not leaving({"length": [50.0] * 10}, real, "x") and not leaving({"length": [300.0] * 3}, real, "x")
+
+
+def test_the_default_noise_of_maskgit_follows_the_length():
+    assert MaskGIT().noise(256) == 10.24 and MaskGIT().noise(18) == 1 and MaskGIT(2.0).noise(256) == 2
+    assert PathPlanning().noise(256) == 1 and PathPlanning(temperature=None).noise(256) == 10.24
+    prior = Proteins().load_prior("default")
+
+    def run(sampler):
+        found = gk.sample(prior, num_samples=8, steps=12, sampler=sampler, seed=0).objects()
+        return sum(longest_run(one) >= 6 for one in found if one)
+
+    assert run(MaskGIT(1.0)) >= 3 and run(MaskGIT()) <= 1
 
 
 @pytest.mark.parametrize("domain", [Dna(), Proteins()], ids=["dna", "proteins"])

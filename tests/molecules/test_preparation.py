@@ -137,3 +137,36 @@ def test_raw_strings_come_from_the_file_but_not_from_sdf(tmp_path, shown):
     write_smi(tmp_path / "r.smi", reference_smiles(3))
     assert list(domain.read_reference(tmp_path / "r.smi")) == reference_smiles(3)
     assert list(domain.read_training(f"{tmp_path / 'r.smi'},{tmp_path / 'r.smi'}")) == reference_smiles(3) * 2
+
+
+def test_a_family_is_spelled_as_the_prior_that_is_trained_on(tmp_path):
+    """Canonical, each once; stereo, charges and long ones are counted and listed, or flattened."""
+    family = reference_smiles(30)
+    odd = ["C[C@H](N)C(=O)O", "CC[N+](C)(C)C", "N(C)CCO" * 12, "OCC", "CCO", "[13CH3]NC.Cl"]
+    (tmp_path / "a.csv").write_text(
+        "\n".join(["id,smiles", *(f"{i},{s}" for i, s in enumerate([*family, *odd]))]) + "\n"
+    )
+    trainer = TRAINER | {"init": "default", "max_tokens": 18, "validation": 8000}
+
+    def run(unfit):
+        reading = Molecules().prepare_training(tmp_path / "p.npz", str(tmp_path / "a.csv"), trainer | {"unfit": unfit})
+        with np.load(tmp_path / "p.npz") as file:
+            arrays = dict(file)
+        description = json.loads(str(arrays["description"]))
+        assert tokenizer_from_text(description["codec"]).symbols == Molecules().codec.tokenizer.symbols
+        held = decoded(description, arrays["val_tokens"], arrays["val_offsets"])
+        return {*decoded(description, arrays["tokens"], arrays["offsets"]), *held}, len(held), reading
+
+    texts, held, reading = run("skip")
+    assert texts == {*family, "CCO"} and held == 3
+    assert reading.notes.startswith("31 of 36 molecules are trained on; 1 are the same as others; 4 do not fit")
+    assert [one.text for one in reading.rejected] == [odd[0], odd[1], odd[2], odd[5]]
+    assert "no token for" in reading.rejected[0].reason and "tokens, at most 18" in reading.rejected[2].reason
+    texts, _, reading = run("flatten")
+    assert texts == {*family, "CCO", "CC(N)C(=O)O", "CCN"} and [one.text for one in reading.rejected] == [
+        odd[1],
+        odd[2],
+    ]
+    (tmp_path / "a.csv").write_text("smiles\nCCO\nCCN\n")
+    with pytest.raises(ValueError, match="2 of 2 molecules are trained on; at least 10 are needed"):
+        run("skip")
