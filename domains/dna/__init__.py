@@ -19,7 +19,16 @@ from guidekit.samples import Dataset, Reading
 
 from .alphabet import DNA, PROTEIN, Alphabet, AlphabetError
 from .codec import SequenceCodec
-from .data import ASSETS, SPLIT_AT, protein_sequences, refuse_missing, strings, training_blocks, windows
+from .data import (
+    ASSETS,
+    SPLIT_AT,
+    antimicrobial_peptides,
+    protein_sequences,
+    refuse_missing,
+    strings,
+    training_blocks,
+    windows,
+)
 from .domain import SequenceDomain
 from .keeping import texts
 from .metrics import evaluate, gc_content
@@ -260,6 +269,14 @@ class Proteins(SequenceDomain):
         """Held-out UniProt sequences of at most L residues (705 for L = 256); for training all of them."""
         found = list(protein_sequences(split))
         return found if split == "train" else [s for s in found if len(s) <= self.length_of(prior)]
+
+    def compared_with(self, prior: Prior | None, condition: Any) -> list[str]:
+        """Held-out proteins, or antimicrobial peptides where the samples are to be some."""
+        named = condition.get("kind") if isinstance(condition, Mapping) else condition
+        if named != "antimicrobial":
+            return self.reference(prior=prior)
+        peptides, active = antimicrobial_peptides()
+        return [one for one, is_active in zip(peptides, active, strict=True) if is_active]
 
     def evaluate(
         self,

@@ -8,6 +8,7 @@ import torch
 import guidekit as gk
 from guidekit.domains.dna import DNA, PROTEIN, Dna, Proteins
 from guidekit.domains.dna.complexity import longest_run, word_entropy
+from guidekit.domains.dna.data import antimicrobial_peptides
 from guidekit.domains.dna.metrics import evaluate
 from guidekit.reporting.ranges import leaving, share_outside
 from guidekit.samplers.path_planning import MaskGIT, PathPlanning
@@ -59,3 +60,13 @@ def test_runs_say_so(domain):
     told = domain.remark(Samples(prior.encode(poor), prior))
     assert told.startswith(f"{domain.objects} leave the range") and "longest run of 100%" in told
     assert domain.remark(Samples(torch.full((12, prior.event_shape[0]), prior.process.mask_id), prior)) == ""
+
+
+def test_peptides_are_compared_with_peptides():
+    """Their lengths are no fault of samples that were asked to be some."""
+    domain, (peptides, active) = Proteins(), antimicrobial_peptides()
+    prior = domain.load_prior("default")
+    states = prior.encode([one for one, is_active in zip(peptides, active, strict=True) if is_active][:40])
+    assert "length" in domain.remark(Samples(states, prior))
+    for condition in ("antimicrobial", {"kind": "antimicrobial"}):
+        assert domain.remark(Samples(states, prior, condition)) == ""
