@@ -18,6 +18,8 @@ from guidekit.io.contents import ordinary
 
 RADIUS = 0.1
 """Of the ball that runs through mazes, in cells."""
+TOUCH = 1e-3
+"""Cells by which a ball that touches a wall may seem to be inside, once it was simulated."""
 RESOLUTION = 25
 """Points a cell at which the distance to the walls is tabulated."""
 MAPS = {
@@ -176,7 +178,7 @@ class Maze:
         for x, y in np.asarray(points, dtype=float).reshape(-1, 2):
             if not (0 <= x <= width and 0 <= y <= height):
                 raise MazeError(f"{what} ({x:g}, {y:g}) lies outside maze {self.name} of {width} x {height} cells")
-            if self.distance(np.array([x, y])) < RADIUS:
+            if self.distance(np.array([x, y])) < RADIUS - TOUCH:
                 near = self.cells[np.linalg.norm(self.cells - [x, y], axis=1).argmin()]
                 raise MazeError(
                     f"{what} ({x:g}, {y:g}) lies in a wall of maze {self.name}, or closer to one than the ball's "

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import guidekit as gk
 from guidekit.cli import main
 from guidekit.domains.trajectories import Drive, MazeError, Trajectories, drive
 from guidekit.domains.trajectories.files import read_paths
+from guidekit.domains.trajectories.mazes import RADIUS, maze
 from guidekit.domains.trajectories.planning import NEAR
 from guidekit.testing import check_domain
 
@@ -105,18 +107,22 @@ def test_plan_writes_what_was_run(tmp_path):
         (["condition={start: [1.5, 1.5], goal: [2.5, 2.5]}"], "goal (2.5, 2.5) lies in a wall"),
         (["condition={pairs: none}"], "a whole number, with seed and apart, is expected"),
         (["condition={pairs: 2}", "every=0"], "every=0; a whole number of at least 1 or null"),
-        (
-            ["condition={pairs: 2}", "domain.maze=giant"],
-            "no prior of maze giant ships: guidekit train domain=trajectories domain.maze=giant",
-        ),
     ],
 )
 def test_plan_refuses_in_one_line(words, told, capsys, tmp_path):
-    settings = [] if any("maze" in word for word in words) else ["domain.maze=u"]
-    assert main(["plan", "domain=trajectories", *settings, *words, f"output={tmp_path / 'run'}"]) == 2
+    assert main(["plan", "domain=trajectories", "domain.maze=u", *words, f"output={tmp_path / 'run'}"]) == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_maze_without_a_prior(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.txt").write_text("\n".join(gk_maze().rows))
+    assert main(["plan", "domain=trajectories", "domain.maze=mine.txt", "condition={pairs: 2}", "output=run"]) == 2
+    error = capsys.readouterr().err
+    assert "guidekit train domain=trajectories domain.maze=mine.txt output=mine.safetensors" in error
+    assert error.count("\n") == 1 and not Path("run").exists()
 
 
 def test_a_goal_behind_walls_is_said_at_once(prior):
@@ -194,3 +200,10 @@ def test_members_of_a_chain_may_obey_a_reward_of_their_own():
         build_guidance({"name": "path", "reward": "clearance"}, None)
     with pytest.raises(ValueError, match="no setting of guidance=cfg named 'reward'"):
         build_guidance({"name": "cfg", "reward": "clearance"}, None, reward=partial(build_reward, U))
+
+
+def test_a_ball_that_touches_a_wall_may_go_on():
+    ground = maze("u")
+    ground.check(np.array([1.0 + RADIUS - 1e-4, 1.5]), "start")
+    with pytest.raises(MazeError, match="closer to one than the ball's radius"):
+        ground.check(np.array([1.0 + RADIUS - 1e-2, 1.5]), "start")
