@@ -152,7 +152,7 @@ class Images(Domain):
         if not result.images:
             raise ValueError(f"{path}: none of {len(result.skipped)} files is an image: {result.skipped[0][1]}")
         labels = None if result.labels is None else [*result.labels.tolist(), *[-1] * len(result.skipped)]
-        told = note(path, result.skipped, "count as invalid", "pictures")
+        told = note(path, result.skipped, "count as invalid", "pictures", result.notes)
         return Dataset([*result.images, *[None] * len(result.skipped)], labels, result.classes, notes=told)
 
     def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
@@ -164,7 +164,7 @@ class Images(Domain):
         if known is not None:
             return Dataset(list(pictures(*known).images))
         result = read(path, self._shape(prior), on_error)
-        return Dataset(result.images, notes=note(path, result.skipped, "are left out", "pictures"))
+        return Dataset(result.images, notes=note(path, result.skipped, "are left out", "pictures", result.notes))
 
     def read_values(self, path: str | Path, shape: tuple[int, ...]) -> Tensor:
         """See `Domain.read_values`: pixels in [0, 1] of pictures of another size than states."""

@@ -32,12 +32,14 @@ class ReadResult(NamedTuple):
         labels: class numbers (n,) int64, -1 where unknown; None where there are none.
         classes: their names, where the files have some (sub-folders, the array `classes`); else empty.
         skipped: (name, reason) of what could not be read.
+        notes: what is to be said of what was read.
     """
 
     images: list[np.ndarray]
     labels: np.ndarray | None
     classes: tuple[str, ...]
     skipped: list[tuple[str, str]]
+    notes: list[str] = []  # noqa: RUF012 - of a tuple, never changed
 
 
 def read(path: str | Path, shape: Sequence[int] | None = None, on_error: str = "raise") -> ReadResult:
@@ -56,11 +58,20 @@ def read(path: str | Path, shape: Sequence[int] | None = None, on_error: str = "
         return _folder(path, shape, on_error)
     if path.suffix.lower() == ".npz":
         return _npz(path, shape)
-    return ReadResult([check(picture(path), shape, path.name)], None, (), [])
+    image, deep = picture(path)
+    return ReadResult([check(image, shape, path.name)], None, (), [], told_of(deep))
 
 
-def picture(path: str | Path) -> np.ndarray:
-    """One picture file as (H, W) or (H, W, 3) uint8; palettes become RGB, an alpha channel must be opaque.
+def told_of(deep: int) -> list[str]:
+    """The note on pictures of 16 bits; none without one."""
+    many = f"{int(deep)} picture{'s' * (deep > 1)}"
+    return [f"{many} of 16 bits, 0 to 65,535, read as 8 bits, 0 to 255"] if deep else []
+
+
+def picture(path: str | Path) -> tuple[np.ndarray, bool]:
+    """One picture file as (H, W) or (H, W, 3) uint8, and whether it had 16 bits, of which the upper 8 are kept.
+
+    Palettes become RGB, an alpha channel must be opaque.
 
     Raises:
         ImageError: a damaged file, one of another kind, or a transparent picture.
@@ -83,9 +94,11 @@ def picture(path: str | Path) -> np.ndarray:
                     if np.asarray(image.getchannel("A")).min() < 255:
                         raise ImageError(f"{name} is transparent in places; lay it on a background first")
                     image = image.convert("L" if image.mode == "LA" else "RGB")
-                if image.mode in ("I", "F") or image.mode.startswith("I;"):
-                    raise ImageError(f"{name} has more than 8 bits a channel ({image.mode}); 8 are expected")
-                return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+                if image.mode == "I" or image.mode.startswith("I;16"):
+                    return np.rint(np.asarray(image, np.float64).clip(0, 65535) / 257).astype(np.uint8), True
+                if image.mode == "F" or image.mode.startswith("I;"):
+                    raise ImageError(f"{name} has more than 16 bits a channel ({image.mode}); 8 or 16 are expected")
+                return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB")), False
         except ImageError:
             raise
         except Exception as error:  # Pillow says by many kinds that it cannot go on
@@ -95,11 +108,13 @@ def picture(path: str | Path) -> np.ndarray:
 def _folder(path: Path, shape: Sequence[int] | None, on_error: str) -> ReadResult:
     """All pictures below a folder, in the order of their paths."""
     found = files_below(path, PICTURES, "pictures")
-    images, kept, skipped = [], [], []
+    images, kept, skipped, deep = [], [], [], 0
     for i, file in enumerate(found):
         name = file.relative_to(path)
         try:
-            images.append(check(picture(file), shape, str(name)))
+            image, whether = picture(file)
+            images.append(check(image, shape, str(name)))
+            deep += whether
         except ImageError as error:
             if on_error == "raise":
                 raise ImageError(f"{path.name}: {error}") from error
@@ -108,7 +123,7 @@ def _folder(path: Path, shape: Sequence[int] | None, on_error: str) -> ReadResul
         shape = shape or state_shape(images[0])
         kept.append(i)
     labels, classes = folder_classes(path, found)
-    return ReadResult(images, None if labels is None else labels[kept], classes, skipped)
+    return ReadResult(images, None if labels is None else labels[kept], classes, skipped, told_of(deep))
 
 
 def _npz(path: Path, shape: Sequence[int] | None) -> ReadResult:

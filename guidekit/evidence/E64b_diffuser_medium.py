@@ -19,5 +19,5 @@ CLAIM = Claim(
     checks=checks(PLAIN, GUIDED),
     measure=partial(measured, MAZE),
     oracles=("tests/oracles/test_path_guidance.py::test_the_last_estimate_moves_by_smoothed_steps",),
-    longer="three training seeds, an hour of a core; giant has no prior",
+    longer="three training seeds, an hour of a core",
 )

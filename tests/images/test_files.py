@@ -59,9 +59,18 @@ def test_palettes_and_opaque_alpha_are_read_and_transparency_is_not(tmp_path):
     Image.fromarray(opaque).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match="a.png is transparent in places"):
         read(tmp_path / "a.png")
-    Image.fromarray(RNG.integers(0, 9999, (8, 8)).astype(np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ImageError, match="more than 8 bits"):
-        read(tmp_path / "deep.png")
+
+
+def test_sixteen_bits_are_read_as_eight_and_said(tmp_path):
+    levels = np.array([[0, 128, 129, 256], [257, 32896, 65406, 65535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    found = read(tmp_path / "deep.png")
+    assert found.images[0].tolist() == [[0, 0, 1, 1], [1, 128, 254, 255]]
+    assert found.notes == ["1 picture of 16 bits, 0 to 65,535, read as 8 bits, 0 to 255"]
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "real.tiff")
+    (tmp_path / "real.tiff").rename(tmp_path / "real.png")
+    with pytest.raises(ImageError):
+        read(tmp_path / "real.png")
 
 
 def bad_files(folder):
