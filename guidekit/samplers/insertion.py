@@ -50,7 +50,7 @@ class Insertion(Sampler[Waiting]):
     """
 
     constraints: Sequence[Constraint | str] = ()
-    last: float = 1e-3
+    last: float = 1e-5
     margin: float = 1.0
     requires = frozenset({Fact.ABSORBING})
     provides = frozenset({Fact.NOISE, Fact.TILTS, Fact.JUMPS})
