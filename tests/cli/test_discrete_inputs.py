@@ -205,7 +205,7 @@ def test_a_sweep_answers_in_one_line_a_run_and_goes_on(made, here, capsys):
     assert main([*sweep, "steps=4", "output=run", "condition=mouse,human"]) == 2
     errors = capsys.readouterr().err.strip().split("\n")
     assert errors == ["guidekit: no value of label species named 'mouse'; accepted: ecoli, human"]
-    assert (here / "run" / "samples.csv").exists()
+    assert [path.parent.name for path in (here / "run").glob("*/samples.csv")] == ["condition=human"]
     assert main([*sweep, "steps=four"]) == 2 and "steps='four'; a whole number" in capsys.readouterr().err
     assert main([*sweep, "reward=gc,cgp"]) == 2 and "did you mean 'cpg'" in capsys.readouterr().err
 

@@ -29,7 +29,7 @@ def results(folder):
     record = json.loads((folder / "run.json").read_text())
     for ledger in record["ledger"].values():
         del ledger["seconds"]
-    del record["config"]["output"]
+    del record["config"]["output"], record["command"]
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}, record
 
 

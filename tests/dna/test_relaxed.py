@@ -72,7 +72,7 @@ def test_relaxed_equals_hard_where_it_is_exact():
 
 def test_unknown_motif_and_impossible_p():
     with pytest.raises(UnknownNameError, match="CTCF"):
-        SoftMotif("CTCV")
+        SoftMotif("CTCQ")
     with pytest.raises(ValueError, match="give a larger p or a longer motif"):
         MotifCount("MAX")
     with pytest.raises(ValueError, match="sharpness=0"):

@@ -84,7 +84,7 @@ def test_a_domain_is_one_package(files, capsys):
     assert main([*command.split()[1:], "output=run"]) == 0
     record = json.loads(Path("run/run.json").read_text())
     guided, unguided = (record["figures"][name] for name in ("guided", "unguided"))
-    assert guided["reward"] > unguided["reward"] and guided["valid"] == 1
+    assert guided["reward"] > unguided["reward"] and guided["valid"] > unguided["valid"]
     capsys.readouterr()
     assert main(["list", "domains"]) == 0
     assert "hairpins" in capsys.readouterr().out

@@ -168,7 +168,7 @@ def test_particle_filter_around_tilted_proposals_is_unbiased_with_less_variance(
     for inside in (None, g.DCBG(value=ExactValue(chain, chain_a.rewards.exp()))):
         guidance = g.chain(inside, g.FKSteering(chain_a.reward, **options))
         evidence = gk.sample(chain, guidance, runs, 4, sampler=sampler).log_normalizer.exp()
-        assert abs(float(evidence.mean()) - z) < 4 * float(evidence.std()) / math.sqrt(runs)
+        assert abs(float(evidence.mean()) - z) < 4 * float(evidence.std()) / math.sqrt(runs) + 1e-12  # and rounding
         spreads.append(float(evidence.std()))
     assert spreads[1] < 0.75 * spreads[0]
 

@@ -47,7 +47,14 @@ def sequences(window=None):
     rng = np.random.default_rng(0)
     offsets = np.cumsum([0, *rng.integers(3, 7, 64)])
     tokens, labels = rng.integers(1, 5, offsets[-1]), rng.integers(2, size=(64, 1))
-    description = {"domain": "toy", "vocab_size": 5, "pad_id": 0, "length_counts": [0, 1], "codec": "", "card": {}}
+    description = {
+        "domain": "toy",
+        "vocab_size": 5,
+        "pad_id": 0,
+        "length_counts": [0] * 6 + [1],
+        "codec": "",
+        "card": {},
+    }
     description |= {"labels": [{"name": "kind", "values": ["a", "b"]}], "window": window, "complement": None}
     parts = {"tokens": tokens, "offsets": offsets, "labels": labels}
     parts |= {f"val_{name}": value for name, value in parts.items()}

@@ -14,6 +14,7 @@ from guidekit.core.prior import Prior, Time
 from guidekit.core.requirements import Fact
 from guidekit.core.state import column
 from guidekit.io.archives import reason
+from guidekit.networks.value_network import ValueNetwork
 from guidekit.processes import DiscreteProcess, GaussianProcess
 from guidekit.registry import register
 
@@ -85,8 +86,8 @@ class LearnedValue(Objective[None]):
                 f"the value was trained on {self.process}, and this prior ({prior.name}) has {prior.process}"
             )
 
-        if Fact.PARTS in prior.provides:
-            return
+        if Fact.PARTS in prior.provides or not isinstance(self.network, ValueNetwork):
+            return  # what a network of others can read is not known
         shape, tokens = (1, *prior.event_shape), isinstance(self.process, DiscreteProcess)
         try:
             with torch.no_grad():
