@@ -40,7 +40,8 @@ class Insertion(Sampler[Waiting]):
     Args:
         constraints: what must hold at all times, see `guidekit.samplers.constraints`: objects or names (acyclic,
             planar, connected, degree=3). Insertions that would break one are drawn again among the others.
-        last: share of what was lost, below which a row is complete but for the end.
+        last: share of what was lost, below which a row is complete but for the end. Trees and molecules need the small
+            one; where edges are noise (communities), stay where the prior was trained, at 1e-3.
         margin: proposals are so many times as frequent as the rate they are made at, at as many times the calls. Where
             insertions make others more probable (edges of communities), or guidance raises rates, several elements are
             inserted at once instead, which is a bias; a margin takes it away.
