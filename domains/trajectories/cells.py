@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse.csgraph import shortest_path
 from torch import Tensor
 
 from guidekit.processes.automata import Automaton
@@ -61,10 +62,20 @@ class CellCodec:
     @functools.cached_property
     def automaton(self) -> Automaton:
         """Accepts the sequences whose cells follow each other, without cells that obstacles fill."""
+        return Automaton.of_pairs(torch.from_numpy(self.adjacent)).without(np.flatnonzero(self.filled).tolist())
+
+    @functools.cached_property
+    def filled(self) -> np.ndarray:
+        """(V,) bool, cells in which obstacles leave no room for a ball."""
         place = (np.arange(GRID) + 0.5) / GRID
         inner = np.stack(np.meshgrid(place, place), -1).reshape(-1, 2) - 0.5
-        room = self.maze.distance(self.maze.cells[:, None] + inner).max(1)
-        return Automaton.of_pairs(torch.from_numpy(self.adjacent)).without(np.flatnonzero(room < ROOMS[-1]).tolist())
+        return self.maze.distance(self.maze.cells[:, None] + inner).max(1) < ROOMS[-1]
+
+    @functools.cached_property
+    def steps(self) -> np.ndarray:
+        """(V, V), the fewest steps from one cell to another around filled ones, inf where none lead there."""
+        free = ~self.filled
+        return shortest_path(sparse.csr_array(self.adjacent & free & free[:, None]), unweighted=True)
 
     def id_at(self, point: Sequence[float] | np.ndarray) -> int:
         """The id of the cell around a point (x, y); -1 in walls and outside."""
@@ -149,9 +160,14 @@ class CellCodec:
         return bool(getattr(self.maze, "obstacles", ()))
 
     def blocked_at(self, ids: np.ndarray) -> int:
-        """Place of the first cell of a sequence (L,) that cannot be reached through those before it; -1 without one."""
+        """Place of the first cell of a sequence (L,) that is wrong; -1 without one.
+
+        Wrong are cells that cannot be reached through those before them, and those from which the last cell is too far
+        for the places that are left: a repair there would be a dead end.
+        """
+        far = self.steps[ids, ids[-1]] > np.arange(len(ids))[::-1]
         for place in range(1, len(ids)):
-            if not self.adjacent[ids[place - 1], ids[place]]:
+            if far[place] or not self.adjacent[ids[place - 1], ids[place]]:
                 return place
         if not self.obstacles:
             return -1
@@ -163,7 +179,7 @@ class CellCodec:
 
 @dataclasses.dataclass(frozen=True)
 class Passable:
-    """A verifier of cells: the first that does not follow the one before it, or that obstacles cut off from the start.
+    """A verifier of cells: the first that does not follow the one before it, or that is cut off from start or end.
 
     Args:
         codec: of the cells, with the obstacles in its maze.

@@ -136,6 +136,14 @@ def test_cells_that_obstacles_cut_off_are_found():
             assert least_clearance(string[None], codec.maze.distance, 40)[0] >= RADIUS
 
 
+def test_cells_from_which_the_end_is_out_of_reach_are_found():
+    """In the room of 2 rows, free cells 0 1 2 3 above 4 5 6 7; from 3 the end 4 takes 3 steps, around a box at 6 also 3."""
+    codec = CellCodec(obstructed(ROOM, [[3.0, 2.0, 4.0, 3.0]]), 5)
+    assert codec.steps[3, 4] == 3 and np.isinf(codec.steps[6, 4])
+    ids = torch.tensor([[0, 1, 2, 3, 4], [0, 1, 5, 4, 4], [0, 1, 2, 3, 3]])
+    assert Passable(codec)(ids)[0].tolist() == [3, -1, -1]  # at place 3 one step is left, three are needed
+
+
 def test_the_automaton_leaves_out_cells_that_obstacles_fill():
     codec = CellCodec(obstructed(maze("u"), [[3.0, 2.0, 4.0, 3.0]]), 8)
     ids = torch.tensor([[0, 1, 2, 2, 1, 1, 0, 0], [0, 1, 2, 3, 6, 5, 4, 4]])
