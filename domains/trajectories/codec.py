@@ -52,6 +52,14 @@ class PathCodec:
         """Points (B, K, 2) in cells of states (B, 2, K), differentiable."""
         return states.transpose(1, 2) * self.scale + states.new_tensor(self.center)
 
+    def way(self, points: np.ndarray) -> np.ndarray:
+        """The way (n, 2) that is run where a plan has points (K, 2): all of them."""
+        return points
+
+    def ways(self, states: Tensor) -> list[np.ndarray]:
+        """The way (n, 2) in cells of each state (B, 2, K), also where it leaves the maze."""
+        return [self.way(points) for points in self.cells(states.detach().double().cpu()).numpy()]
+
     def encode(self, objects: Sequence[np.ndarray]) -> Tensor:
         """States (B, 2, K) float32 of paths, each resampled to K knots unless it has K points.
 

@@ -8,10 +8,12 @@ import numpy as np
 
 from .mazes import Maze, evenly
 from .routes import Roadmap
-from .tracking import track
+from .tracking import Execution, track
 
 COUNTS = {"u": 8_000, "medium": 20_000, "large": 40_000, "giant": 40_000}
 """Demonstrations of the shipped mazes."""
+STRIDES = {"u": 1, "medium": 2, "large": 2, "giant": 4}
+"""Control steps from knot to knot of windows of 128 knots, so that nearly all drives fit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,62 @@ class Demonstrations:
     dropped: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Drives:
+    """Runs of the planner's ball.
+
+    Args:
+        run: what happened.
+        ends: (B, 2, 2), start and goal of each, in cells.
+        arrived: (B,) control steps from which on the ball is within .12 cells of its goal.
+        good: (B,) bool, whether it stayed there and touched no wall.
+    """
+
+    run: Execution
+    ends: np.ndarray
+    arrived: np.ndarray
+    good: np.ndarray
+
+
 def demonstrate(maze: Maze, count: int, knots: int = 64, seed: int = 0, noise: float = 0.12) -> Demonstrations:
+    """Paths of `count` drives from a random start to a random goal, see `drives`; knots of a path, spaced evenly."""
+    made = drives(maze, count, seed, noise)
+    positions, ends = made.run.positions, made.ends
+    paths = np.stack(
+        [
+            evenly(np.concatenate([positions[i, : made.arrived[i] + 1], ends[i, 1:]]), knots)
+            for i in np.flatnonzero(made.good)
+        ]
+    )
+    paths[:, 0], paths[:, -1] = ends[made.good, 0], ends[made.good, 1]
+    return Demonstrations(paths.astype(np.float32), float(1 - made.good.mean()))
+
+
+def windows(maze: Maze, count: int, knots: int, stride: int, seed: int = 0, noise: float = 0.12) -> Demonstrations:
+    """Windows (n, knots, 6) of such drives: x, y, velocity, and the mean acceleration since the last knot as a share.
+
+    Knots are `stride` control steps apart. A window begins at the start of a drive or, half of the time, anywhere
+    before the ball arrives, and ends at rest at the goal; drives that take longer are left out, of the rest too.
+    """
+    made = drives(maze, count, seed, noise)
+    generator, span = np.random.default_rng((seed, 1)), stride * (knots - 1)
+    halfway = generator.random(count) < 0.5
+    first = np.where(halfway, (generator.random(count) * made.arrived).astype(int), 0)
+    good = np.flatnonzero(made.good & (made.arrived - first < span))
+    steps = first[good, None] + stride * np.arange(knots)
+    last = made.run.positions.shape[1] - 1
+    actions = np.concatenate([np.zeros_like(made.run.actions[:, :1]), made.run.actions.cumsum(1)], 1)
+    at, before = steps.clip(max=last), (steps - stride).clip(0, last)
+    rows = good[:, None]
+    pushed = (actions[rows, at] - actions[rows, before]) / stride
+    whole = np.concatenate([made.run.positions[rows, at], made.run.velocities[rows, at], pushed], -1)
+    whole[steps[:, :1].repeat(knots, 1) + stride * np.arange(knots) > last, 2:] = 0.0
+    whole[:, -1, :2], whole[:, -1, 2:] = made.ends[good, 1], 0.0
+    whole[first[good] == 0, 0, 2:] = 0.0
+    return Demonstrations(whole.astype(np.float32), float(1 - len(good) / count))
+
+
+def drives(maze: Maze, count: int, seed: int = 0, noise: float = 0.12) -> Drives:
     """Drive `count` times from a random start to a random goal.
 
     Way points are wall corners with a clearance of .14 to .26 cells, routes are shortest for lengths that are 6 % off,
@@ -35,8 +92,7 @@ def demonstrate(maze: Maze, count: int, knots: int = 64, seed: int = 0, noise: f
 
     Args:
         maze: where.
-        count: of the runs, before those with contact are dropped.
-        knots: of a path.
+        count: of the runs.
         seed: of everything.
         noise: see `track`.
     """
@@ -58,9 +114,4 @@ def demonstrate(maze: Maze, count: int, knots: int = 64, seed: int = 0, noise: f
     near = np.linalg.norm(run.positions - ends[:, 1:], axis=-1) < 0.12
     arrived = near.shape[1] - np.cumprod(near[:, ::-1], 1).sum(1)  # from here on always near
     good = near[:, -1] & ~run.touched & np.array([route is not None for route in routes])
-    driven = [
-        evenly(np.concatenate([run.positions[i, : arrived[i] + 1], ends[i, 1:]]), knots) for i in np.flatnonzero(good)
-    ]
-    made = np.stack(driven)
-    made[:, 0], made[:, -1] = ends[good, 0], ends[good, 1]
-    return Demonstrations(made.astype(np.float32), float(1 - good.mean()))
+    return Drives(run, ends, arrived, good)

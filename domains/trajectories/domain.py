@@ -27,11 +27,12 @@ from .demonstrations import demonstrate
 from .mazes import Maze, maze
 from .obstacles import obstructed
 from .planning import drive
-from .preparation import prepare
+from .preparation import prepare, prepare_windows
 from .prior import PathPrior
 from .rewards import REWARDS, PathReward
 from .tables import Layout
 from .tracking import TIME_STEP
+from .windows import WindowCodec, WindowPrior
 
 ASSETS = Path(__file__).parent / "assets"
 FIRST = "medium"
@@ -110,6 +111,8 @@ class Trajectories(Domain):
         """See `Domain.codec_for`: as many knots as the prior's states have."""
         found = tuple(description.get("maze", ()))
         through = obstructed(Maze(description["dataset"], found), self.obstacles) if found else self.ground
+        if "stride" in description:
+            return WindowCodec(through, prior.event_shape[-1], description["stride"])
         return PathCodec(through, prior.event_shape[-1])
 
     def priors(self) -> dict[str, str]:
@@ -129,7 +132,8 @@ class Trajectories(Domain):
         path = self.checkpoint(name)
         made: Any = load_gaussian_prior(path, self.name)
         found = read_description(path, self.name)
-        prior = PathPrior(
+        kind = WindowPrior if "stride" in found else PathPrior
+        prior = kind(
             made.network, made.process, made.event_shape, made.parametrization, made.sigma_data, card=made.card
         )
         prior.name, prior.dataset, prior.made = made.name, made.dataset, made.made
@@ -164,8 +168,11 @@ class Trajectories(Domain):
         return Dataset(files.read_paths(path, self.layout))
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
-        """See `preparation.prepare`."""
-        prepare(path, data, trainer, self.ground, self.layout)
+        """See `preparation.prepare`, and `preparation.prepare_windows` for trainer=windows."""
+        if "stride" in trainer:
+            prepare_windows(path, data, trainer, self.ground)
+        else:
+            prepare(path, data, trainer, self.ground, self.layout)
 
     def evaluate(
         self,

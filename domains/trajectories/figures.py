@@ -14,7 +14,7 @@ from guidekit.io.files import write_atomic
 from guidekit.reporting.panels import DPI, FAINT, INK, LITERAL
 
 from .mazes import Maze
-from .metrics import executed
+from .metrics import executed, way
 
 GOOD, BAD, WALLS, OBSTACLES = "#2f6fb3", "#c0392b", "#d9d9d9", "#e0a84a"
 MOST = 40
@@ -43,7 +43,7 @@ def draw(maze: Maze, panels: Sequence[tuple[str, Sequence[np.ndarray], Sequence[
             axes.imshow(maze.walls, cmap="Greys", vmin=0, vmax=3, extent=(0, width, height, 0), interpolation="nearest")
             for each in getattr(maze, "obstacles", ()):
                 axes.add_patch(_patch(each))
-            shown = list(zip(paths, clean, strict=True))[:MOST]
+            shown = list(zip(map(way, paths), clean, strict=True))[:MOST]
             runs: Any = executed(maze, [each for each, _ in shown]).positions if shown else []
             for (each, good), run in zip(shown, runs, strict=True):
                 axes.plot(each[:, 0], each[:, 1], color=GOOD if good else BAD, lw=1.0, alpha=0.7)

@@ -52,18 +52,18 @@ def read_paths(path: str | Path, layout: Layout = PLAIN) -> list[np.ndarray]:
 
 
 def write_paths(folder: Path, paths: Sequence[np.ndarray], numbers: Sequence[int]) -> list[str]:
-    """Write samples.npz, samples.csv (points) and samples.geojson; numbers are the rows of the table of samples."""
+    """Write points.csv and samples.geojson of paths (K, 2 or more); numbers are the rows of the table of samples."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(["path", "x", "y"])
     for number, points in zip(numbers, paths, strict=True):
-        table.writerows([number, f"{x:.4f}", f"{y:.4f}"] for x, y in points)
+        table.writerows([number, f"{x:.4f}", f"{y:.4f}"] for x, y in points[:, :2])
     write_atomic(folder / "points.csv", stream.getvalue().encode())
     features = [
         {
             "type": "Feature",
             "properties": {"path": int(number)},
-            "geometry": {"type": "LineString", "coordinates": np.round(points, 4).tolist()},
+            "geometry": {"type": "LineString", "coordinates": np.round(points[:, :2], 4).tolist()},
         }
         for number, points in zip(numbers, paths, strict=True)
     ]

@@ -16,6 +16,20 @@ STAY = 20
 """Control steps for which a ball must stay at the goal to have arrived."""
 FINE = 256
 """Points of a path that is executed: fewer would cut corners."""
+NEAR = 0.1
+"""Cells from its end within which a ball has come near it."""
+
+
+def way(plan: np.ndarray) -> np.ndarray:
+    """The path (n, 2) of a plan: its points (K, 2), and of a window (K, 6) without the rest at its end."""
+    points = np.asarray(plan, float)
+    return points if points.shape[1] == 2 else until_near(points[:, :2])
+
+
+def until_near(points: np.ndarray) -> np.ndarray:
+    """Points (K, 2) until they first come within .1 cells of the last one, and that one."""
+    near = np.linalg.norm(points - points[-1], axis=1) < NEAR
+    return np.concatenate([points[: max(int(near.argmax()), 1)], points[-1:]])
 
 
 def executed(maze: Maze, paths: Sequence[np.ndarray]) -> Execution:
@@ -30,7 +44,7 @@ def arrived(run: Execution, goals: np.ndarray, radius: float) -> np.ndarray:
 
 def until_arrival(run: Execution, goals: np.ndarray) -> np.ndarray:
     """Length of what was run until the ball first came within .1 cells of its goal, (B,)."""
-    near = np.linalg.norm(run.positions - goals[:, None], axis=-1) < 0.1
+    near = np.linalg.norm(run.positions - goals[:, None], axis=-1) < NEAR
     last = np.where(near.any(1), near.argmax(1), run.positions.shape[1] - 1)
     pieces = np.linalg.norm(np.diff(run.positions, axis=1), axis=-1)
     return np.where(np.arange(pieces.shape[1]) < last[:, None], pieces, 0.0).sum(1)
@@ -41,7 +55,7 @@ def judged(maze: Maze, paths: Sequence[np.ndarray | None], radius: float = 0.3) 
 
     Args:
         maze: with its walls.
-        paths: (K, 2) in cells, None = invalid.
+        paths: (K, 2) in cells, or windows (K, 6), see `way`; None = invalid.
         radius: cells from the goal within which a run has arrived.
 
     Returns:
@@ -53,7 +67,7 @@ def judged(maze: Maze, paths: Sequence[np.ndarray | None], radius: float = 0.3) 
     good = [i for i, path in enumerate(paths) if path is not None]
     if not good:
         return rows
-    plans = [np.asarray(paths[i], float) for i in good]
+    plans = [way(path) for path in paths if path is not None]
     run, goals, roadmap = executed(maze, plans), np.stack([plan[-1] for plan in plans]), Roadmap(maze)
     success, length = arrived(run, goals, radius), until_arrival(run, goals)
     shortest = [_shortest(roadmap, plan) for plan in plans]
@@ -90,7 +104,7 @@ def evaluate(maze: Maze, paths: Sequence[np.ndarray | None], radius: float = 0.3
     for key in ("length", "ratio", "roughness"):
         values = [row[key] for row in rows if math.isfinite(row[key])]
         found[key] = float(np.mean(values)) if values else math.nan
-    return {**found, "diversity": diversity([path for path in paths if path is not None])}
+    return {**found, "diversity": diversity([way(path) for path in paths if path is not None])}
 
 
 def diversity(paths: Sequence[np.ndarray], knots: int = 64) -> float:

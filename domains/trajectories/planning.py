@@ -94,11 +94,12 @@ def drive(
     plans: list[list[tuple[int, np.ndarray]]] = [[] for _ in position]
     touched, rows, now = np.zeros(len(position), bool), np.arange(len(position)), 0
     while len(rows):
-        made = planned(prior, position[rows], goals[rows], guidance, seed, steps, sampler)
+        made = planned(prior, position[rows], velocity[rows], goals[rows], guidance, seed, steps, sampler)
         seed += 1
         for row, path in zip(rows, made, strict=True):
             plans[row].append((now, path))
-        last = np.full(len(rows), every is None or now + 2 * every > MOST) | (lengths(made) <= near)
+        short = np.array([lengths(path[None])[0] <= near for path in made])
+        last = short | (every is None or now + 2 * every > MOST)
         for these, steps_run in ((rows[last], None), (rows[~last], every)):
             if not len(these):
                 continue
@@ -115,13 +116,14 @@ def drive(
 def planned(
     prior: PathPrior,
     starts: np.ndarray,
+    velocities: np.ndarray,
     goals: np.ndarray,
     guidance: Guidance | None,
     seed: int,
     steps: int,
     sampler: Sampler | str | None,
-) -> np.ndarray:
-    """One plan for each pair, (B, K, 2) in cells, also where it leaves the maze."""
-    conditions = prior.between(starts, goals)
+) -> list[np.ndarray]:
+    """One plan for each pair, (n, 2) in cells, also where it leaves the maze."""
+    conditions = prior.between(starts, goals, velocities)
     found = sample(prior, guidance, len(starts), steps, seed, sampler, condition=conditions)
-    return prior.codec.cells(found.samples.double().cpu()).numpy()
+    return prior.codec.ways(found.samples)

@@ -33,7 +33,7 @@ class PathPrior(NeuralGaussian):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
-        self.null_condition = torch.zeros(3, self.event_shape[-1])
+        self.null_condition = torch.zeros(1 + self.event_shape[0], self.event_shape[-1])
 
     def condition(self, value: Any) -> Tensor | None:
         """The points that are known, (rows, 3, K), from what users write; a list has one condition a path.
@@ -73,7 +73,7 @@ class PathPrior(NeuralGaussian):
         return points[:, 0], points[:, -1]
 
     def _known(self, points: Mapping[Any, Any]) -> Tensor:
-        known, ways = torch.zeros(3, self.event_shape[-1]), []
+        known, ways = self.null_condition.clone(), []
         for key, point in points.items():
             knot = self._knot(key)
             try:
@@ -83,14 +83,17 @@ class PathPrior(NeuralGaussian):
             if at.shape != (2,) or not np.isfinite(at).all():
                 raise ValueError(f"condition {key}: {point!r}; a point [x, y] in cells is expected")
             self.codec.maze.check(at, str(key) if key in ENDS else f"the point of knot {key}")
-            known[0, knot], known[1:, knot] = 1.0, torch.from_numpy(self.codec.unit(at))
+            known[0, knot], known[1:3, knot] = 1.0, torch.from_numpy(self.codec.unit(at))
             ways.append(at)
         for at in ways[1:]:
             self.codec.maze.check_way(ways[0], at)
         return known
 
-    def between(self, starts: np.ndarray, goals: np.ndarray) -> Tensor:
-        """The condition (B, 3, K) of paths from starts to goals (B, 2), in cells; raises as `condition`."""
+    def between(self, starts: np.ndarray, goals: np.ndarray, velocities: np.ndarray | None = None) -> Tensor:
+        """The condition (B, 3, K) of paths from starts to goals (B, 2), in cells; raises as `condition`.
+
+        Velocities (B, 2), in cells / s, are for priors that know of them.
+        """
         return self.condition([{"start": a, "goal": b} for a, b in zip(starts, goals, strict=True)])  # type: ignore[return-value]
 
     def _knot(self, key: Any) -> int:

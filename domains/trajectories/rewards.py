@@ -202,10 +202,11 @@ class Executed(PathReward):
     def values(self, points: Tensor) -> Tensor:
         """See the class."""
         assert self.codec is not None
-        paths = points.detach().double().cpu().numpy()
-        paths = np.clip(np.nan_to_num(paths), 0, self.codec.maze.size)
-        run = executed(self.codec.maze, paths)
-        found = arrived(run, paths[:, -1], self.radius) - 0.5 * run.touched - 0.01 * lengths(paths)
+        inside = np.clip(np.nan_to_num(points.detach().double().cpu().numpy()), 0, self.codec.maze.size)
+        paths = [self.codec.way(path) for path in inside]
+        run, ends = executed(self.codec.maze, paths), inside[:, -1]
+        found = arrived(run, ends, self.radius) - 0.5 * run.touched
+        found = found - 0.01 * np.array([lengths(path[None])[0] for path in paths])
         return torch.from_numpy(found).to(points)
 
 
