@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from torch import Tensor
 
 from guidekit.io.archives import npz
@@ -98,7 +97,7 @@ def _write(path: Path, states: Tensor, held: int, source: str, maze: Maze, **mor
             f"{len(states):,} paths are too few to hold out trainer.validation={held} of them; hold out at most "
             f"{len(states) // 10}"
         )
-    units = states.numpy()[np.random.default_rng(0).permutation(len(states))]
+    units = states.numpy().swapaxes(1, 2)[np.random.default_rng(0).permutation(len(states))]
     description = {
         "domain": "trajectories",
         "event_shape": list(states.shape[1:]),

@@ -19,7 +19,7 @@ from .prior import ENDS, PathPrior
 from .tracking import MOST_ACCELERATION, Execution, advance
 
 SPEED, PUSH = 1.5, 0.5
-"""Cells / s, and share of the largest acceleration, of one unit of a state: all of its numbers are of about one size."""
+"""Cells / s, and share of the largest acceleration, of one unit of a state: its numbers are of about one size."""
 
 
 @dataclasses.dataclass(frozen=True)
