@@ -81,8 +81,8 @@ def sample(
         num_samples: number of groups P. A guidance that reduces its group hands back one sample each.
         steps: steps of the time grid (first-hitting samplers never take more than there are tokens).
         seed: of all randomness. A sample is a function of the seed and its index, not of the batch.
-        sampler: one, or its name; None is what the guidance asks for, or first-hitting for masked priors and ancestral
-            for all others.
+        sampler: one, or its name; None is what the guidance asks for, or the prior, or first-hitting for masked priors,
+            insertion for other absorbing ones and ancestral for all others.
         particles: K per group; None is what the guidance asks for.
         condition: one for all groups, or several in a list, for one group each and then from the first again: numbers
             or names of classes, or what `prior.condition` takes.
@@ -277,6 +277,8 @@ def chosen_sampler(sampler: Sampler | str | None, prior: Prior, members: tuple[G
     wanted = [choice for choice in wanted if suits(choice, prior)]
     if wanted:
         return wanted[-1]
+    if prior.default_sampler is not None:
+        return prior.default_sampler
     if Fact.PARTS in prior.provides or Fact.ABSORBING not in prior.provides:
         return Ancestral()
     return FirstHitting() if Fact.MASKED in prior.provides else Insertion()

@@ -11,6 +11,7 @@ import networkx as nx
 import numpy as np
 
 from guidekit.extras import require
+from guidekit.training.graph_losses import EARLIEST
 
 from . import labels, preparation
 from .codec import GraphCodec, codec_of
@@ -22,12 +23,16 @@ QM9 = "qm9"
 MANY = 5_000
 """Graphs to train on of sets whose graphs are drawn as often as one likes; the others have their standard number."""
 PLENTY = ("planar", "tree")
+NOISY = ("community", "sbm")
+"""Sets whose edges are noise in part, so that nothing tells when a graph is complete."""
+WHERE_NOISY = {"name": "insertion", "options": {"last": EARLIEST, "margin": 2.0}}
+"""The sampler that suits them: it stays where the prior was trained."""
 HELD = 0.1
 """Share of a file's graphs that is held out, where `trainer.validation` is more."""
 
 
 class Given(NamedTuple):
-    """Graphs to train on and to hold out, their codec, labels in the file, and where they come from."""
+    """Graphs to train on and to hold out, their codec, labels in the file, where they come from, a noisy set or not."""
 
     train: Sequence[nx.Graph]
     held: Sequence[nx.Graph]
@@ -35,6 +40,7 @@ class Given(NamedTuple):
     own: list[str] | None
     source: str
     dataset: str
+    noisy: bool = False
 
 
 def training(kind: str, split: int, data: str | None, trainer: Mapping[str, Any], reading: Mapping[str, str]) -> Given:
@@ -62,7 +68,7 @@ def training(kind: str, split: int, data: str | None, trainer: Mapping[str, Any]
     if wanted and head in PLENTY and len(rest) < held:
         rest = rest + generate(name, held - len(rest), split, first=FAMILIES[head].count + wanted)
     codec = codec_of(train, max(nodes if head in ("community", "sbm") else 0, *map(len, train), *map(len, rest)))
-    return Given(train, rest, codec, None, f"{name} graphs ({FAMILIES[head].told}), split {split}", name)
+    return Given(train, rest, codec, None, f"{name} graphs ({FAMILIES[head].told}), split {split}", name, head in NOISY)
 
 
 def prepare(path: Path, given: Given, names: Sequence[str]) -> None:
@@ -80,7 +86,15 @@ def prepare(path: Path, given: Given, names: Sequence[str]) -> None:
         found = (described, numbers[: len(given.train)], numbers[len(given.train) :])
     valences = (1.0, 2.0, 3.0) if molecular else ()
     preparation.prepare(
-        path, given.train, given.held, given.codec, given.source, dataset=given.dataset, valences=valences, labels=found
+        path,
+        given.train,
+        given.held,
+        given.codec,
+        given.source,
+        dataset=given.dataset,
+        valences=valences,
+        labels=found,
+        sampling=WHERE_NOISY if given.noisy else None,
     )
 
 

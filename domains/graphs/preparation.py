@@ -26,6 +26,7 @@ def prepare(
     dataset: str = "",
     valences: Sequence[float] = (),
     labels: tuple[Sequence[Mapping[str, Any]], np.ndarray, np.ndarray] | None = None,
+    sampling: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what `guidekit.training.graph_job` trains a prior of graphs from.
 
@@ -37,6 +38,7 @@ def prepare(
         dataset: name of the data, see `guidekit.core.prior.Prior.dataset`.
         valences: of the types of edges where they have some: bonds count 1, 2, 3.
         labels: descriptions {name, values} of labels, and their numbers for train (n, K) and held.
+        sampling: {name, options} of the sampler that suits a prior whose edges are absorbed; None is the usual one.
 
     Raises:
         ValueError: no graph in either, or a graph that the codec does not take.
@@ -56,6 +58,8 @@ def prepare(
         "valences": list(valences),
         "card": {"data": f"{len(train):,} {source}"},
     }
+    if sampling is not None:
+        description["sampling"] = sampling
     if labels is not None:
         description["labels"] = [dict(each) for each in labels[0]]
         arrays |= {"labels": labels[1], "val_labels": labels[2]}

@@ -198,7 +198,7 @@ def prepare(
         GuidanceError: parts that do not fit together.
     """
     members = guidance.members if guidance is not None else ()
-    facts = set()
+    sampler, facts = sampler.suited(prior), set()
     if condition is not None:
         facts.add(Fact.CONDITION)
     if particles > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact, GuidanceError
 from guidekit.core.state import State, batch, spread, take
 from guidekit.core.units import PLAIN, Units
+
+if TYPE_CHECKING:
+    from guidekit.core.sampler import Sampler
 
 Time = float | torch.Tensor
 
@@ -49,6 +52,8 @@ class Prior:
         card: how it was made (data, steps, hardware, metrics).
         dataset: name of the data it was made from, as its domain knows them; empty for others.
         notes: what whoever samples it should know, in sentences.
+        default_sampler: the one that suits it, where neither user nor guidance asks for another; None is that of the
+            process, see `guidekit.sampling.chosen_sampler`. Samplers of its kind take what they are not told from it.
     """
 
     name: str = "prior"
@@ -64,6 +69,7 @@ class Prior:
     card: dict = {}
     dataset: str = ""
     notes: Sequence[str] = ()
+    default_sampler: Sampler | None = None
 
     @property
     def provides(self) -> frozenset[Fact]:

@@ -63,6 +63,10 @@ class Sampler(Named, Owner[Memory]):
     def check(self, prior: Prior) -> None:
         """Raise `GuidanceError` for what `requires` cannot say."""
 
+    def suited(self, prior: Prior) -> Sampler[Memory]:
+        """The sampler with what it leaves to the prior."""
+        return self
+
     def draws(self, parts: frozenset[str] | None) -> bool:
         """Whether it draws noise in each of the named parts of a composite; None is all there is."""
         return Fact.NOISE in self.provides

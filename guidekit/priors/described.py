@@ -101,6 +101,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "parametrization": (lambda value: isinstance(value, str), "what the network predicts"),
     "temperature": (_positive, "a number above 0"),
     "sigma_data": (_positive, "a number above 0"),
+    "sampling": (lambda value: _process(value) and "name" in value and _plain(value), "{name, options} of a sampler"),
     "process": (lambda value: value is None or _process(value) and _plain(value), "{name, options}, of finite numbers"),
 }
 """Keys of a description, what tells that a value is right, and what is accepted."""

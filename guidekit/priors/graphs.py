@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guidekit import registry
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.prior import Prior, Time
 from guidekit.core.random import Draw, pick
+from guidekit.core.requirements import Fact
 from guidekit.core.state import State
 from guidekit.networks.graph_layout import Triangle
 from guidekit.priors.denoiser import evaluating
@@ -35,6 +37,8 @@ class GraphPrior(Prior):
         card: how it was made.
         temperature: logits are divided by it; below 1 sharpens the law of every token.
         labels: what a condition may name; none for an unconditional network.
+        sampling: {name, options} of the sampler that suits it; none is rate matching where nothing is absorbed, else
+            insertion.
     """
 
     name = "graph prior"
@@ -51,12 +55,17 @@ class GraphPrior(Prior):
         card: dict | None = None,
         temperature: float = 1.0,
         labels: Sequence[Label] = (),
+        sampling: Mapping[str, Any] | None = None,
     ) -> None:
         if temperature <= 0:
             raise ValueError(f"temperature={temperature}; it must be above 0")
         self.network, self.process, self.card, self.temperature = network, process, card or {}, temperature
         self.length_counts = torch.as_tensor(length_counts, dtype=torch.float64)
         self.labels = tuple(labels)
+        if sampling is None and Fact.RATES in process.provides and Fact.ABSORBING not in process.provides:
+            sampling = {"name": "rate_matching"}
+        if sampling is not None:
+            self.default_sampler = registry.get("sampler", sampling["name"])(**sampling.get("options", {}))
         nodes: int = network.triangle.nodes  # type: ignore[union-attr, assignment]
         self.event_shape = (nodes * (nodes + 1) // 2,)
         self.network_batch = max(1, PAIRS_A_CALL // self.event_shape[0])
@@ -167,6 +176,7 @@ def made_from(description: Mapping[str, Any], network: nn.Module) -> GraphPrior:
         description.get("card"),
         description.get("temperature", 1.0),
         [Label(**label) for label in description.get("labels", ())],
+        description.get("sampling"),
     )
     prior.made = description["network"]
     return prior

@@ -17,6 +17,8 @@ from guidekit.registry import register
 from guidekit.samplers.base import Fact, Here, Sampler, at_least
 from guidekit.samplers.constraints import Constraint, constraints_from
 
+LAST = 1e-5
+"""Share of what was lost at which rows end, where neither user nor prior says otherwise."""
 SURE = 0.5
 """What is left at the end is inserted where it is more probable than this."""
 
@@ -40,28 +42,39 @@ class Insertion(Sampler[Waiting]):
     Args:
         constraints: what must hold at all times, see `guidekit.samplers.constraints`: objects or names (acyclic,
             planar, connected, degree=3). Insertions that would break one are drawn again among the others.
-        last: share of what was lost, below which a row is complete but for the end. Trees and molecules need the small
-            one; where edges are noise (communities), stay where the prior was trained, at 1e-3.
+        last: share of what was lost, below which a row is complete but for the end. None is that of the prior,
+            or 1e-5: trees and molecules need the small one; where edges are noise (communities), stay where the
+            prior was trained, at 1e-3.
         margin: proposals are so many times as frequent as the rate they are made at, at as many times the calls. Where
             insertions make others more probable (edges of communities), or guidance raises rates, several elements are
-            inserted at once instead, which is a bias; a margin takes it away.
+            inserted at once instead, which is a bias; a margin takes it away. None is that of the prior, or 1.
 
     Source: Zheng et al. 2024, arXiv:2409.02908 (first hitting of masks); constraints that hold at every step: Madeira
     et al. 2024, arXiv:2406.17341.
     """
 
     constraints: Sequence[Constraint | str] = ()
-    last: float = 1e-5
-    margin: float = 1.0
+    last: float | None = None
+    margin: float | None = None
     requires = frozenset({Fact.ABSORBING})
     provides = frozenset({Fact.NOISE, Fact.TILTS, Fact.JUMPS})
 
     def __post_init__(self) -> None:
         """Make constraints of names."""
-        if not 0 < self.last < 1:
+        if self.last is not None and not 0 < self.last < 1:
             raise ValueError(f"last={self.last}; a share between 0 and 1 is needed")
-        at_least(self.margin, 1, "margin")
+        if self.margin is not None:
+            at_least(self.margin, 1, "margin")
         object.__setattr__(self, "constraints", constraints_from(self.constraints))
+
+    def suited(self, prior: Prior) -> Insertion:
+        """See `Sampler.suited`: where to end, and the margin."""
+        own = prior.default_sampler
+        if not isinstance(own, Insertion):
+            return self
+        left = {name: getattr(own, name) for name in ("last", "margin") if getattr(self, name) is None}
+        suited: Insertion = altered(self, **left)
+        return suited
 
     def check(self, prior: Prior) -> None:
         """See `Sampler.check`."""
@@ -70,7 +83,7 @@ class Insertion(Sampler[Waiting]):
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """Nominal times; the true ones are kept per row. Masks need a step each, and one before the first."""
-        masks = Fact.MASKED in prior.provides and self.margin == 1
+        masks = Fact.MASKED in prior.provides and (self.margin or 1) == 1
         most = prior.event_shape[0] + 1 if masks else steps
         return prior.process.grid(min(steps, most))
 
@@ -88,6 +101,7 @@ class Insertion(Sampler[Waiting]):
     def step(self, here: Here, memory: Waiting | None) -> tuple[InsertionKernel, Waiting]:
         """See `Sampler.step`."""
         process, prediction, left = here.process, here.prediction, here.left
+        last, margin = self.last or LAST, self.margin or 1.0
         z, size = prediction.z, process.vocab_size
         if memory is None:
             times, proposed = torch.full((len(z),), here.step.t, dtype=torch.float64, device=z.device), None
@@ -104,7 +118,7 @@ class Insertion(Sampler[Waiting]):
         rate = each.sum(1)
         lost = 1 - process.alpha(times)
         going = times > 0
-        ending = going & ~due & ((lost < self.last) | (rate <= 1e-12))
+        ending = going & ~due & ((lost < last) | (rate <= 1e-12))
         going = going & ~ending
         number = torch.zeros_like(rate) if proposed is None else rate / proposed.clamp_min(1e-300)
         number = torch.where(going, number, 0.0)
@@ -114,8 +128,8 @@ class Insertion(Sampler[Waiting]):
         smallest = each.masked_fill(each <= 0, torch.inf).amin(1)
         done = torch.maximum(number.floor(), least)
         after = (rate - done * smallest.nan_to_num(posinf=0.0)).clamp_min(0)
-        after = self.margin * after
-        several = (after / max(self.margin * (left - 1), 1) - 1e-9).ceil().clamp_min(1)
+        after = margin * after
+        several = (after / max(margin * (left - 1), 1) - 1e-9).ceil().clamp_min(1)
         log_ratio = torch.zeros_like(rate)
         for k in range(int(several.amax())):
             here_rate = (after - k * smallest.nan_to_num(posinf=0.0)).clamp_min(1e-9)

@@ -97,6 +97,8 @@ def fit(
     options = {**made["options"], "nodes": graph["most"], "node_types": len(graph["nodes"])}
     options |= {"edge_types": len(graph["edges"]), "valences": description.pop("valences", [])}
     options |= {"labels": [len(label["values"]) for label in description["labels"]]} if "labels" in description else {}
+    if trainer["process"]["name"] != "absorbing":
+        description.pop("sampling", None)
     if trainer["threads"]:
         torch.set_num_threads(trainer["threads"])
     torch.manual_seed(seed)

@@ -11,6 +11,9 @@ from guidekit.priors.graphs import believed
 from guidekit.processes import DiscreteProcess
 from guidekit.training.objectives import strata
 
+EARLIEST = 1e-3
+"""Least time, and share of what is lost, that priors of graphs are trained at."""
+
 
 @dataclasses.dataclass(frozen=True)
 class GraphCrossEntropy:
@@ -30,7 +33,7 @@ class GraphCrossEntropy:
     process: DiscreteProcess
     nodes: int
     pairs: float = 5.0
-    earliest: float = 1e-3
+    earliest: float = EARLIEST
 
     def __call__(
         self, network: nn.Module, tokens: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None
@@ -54,4 +57,4 @@ class GraphCrossEntropy:
         return means[0] + self.pairs * means[1]
 
 
-__all__ = ["GraphCrossEntropy"]
+__all__ = ["EARLIEST", "GraphCrossEntropy"]

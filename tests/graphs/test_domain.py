@@ -193,3 +193,26 @@ def test_evaluation_names_the_set():
 def test_guidances_that_need_classes_are_refused_in_words():
     with pytest.raises(GuidanceError):
         gk.sample(untrained(GraphCodec(8)), gk.guidance.CFG(2.0), num_samples=2, steps=2)
+
+
+def test_a_prior_brings_its_sampler():
+    """Communities end where they were trained, whatever else is set; planar graphs take errors back; trees go on."""
+    of_set = gk.load_domain("graphs", kind="community-small").load_prior()
+    assert isinstance(of_set.default_sampler, gk.samplers.Insertion)
+    kept = gk.samplers.Insertion(["connected"]).suited(of_set)
+    assert (kept.last, kept.margin, len(kept.constraints)) == (1e-3, 2.0, 1)
+    assert gk.samplers.Insertion(last=0.01).suited(of_set).last == 0.01
+    plain, told, other = (
+        gk.sample(of_set, num_samples=2, steps=12, seed=3, sampler=sampler).samples
+        for sampler in (None, gk.samplers.Insertion(last=1e-3, margin=2.0), gk.samplers.Insertion(last=0.9, margin=2.0))
+    )
+    assert torch.equal(plain, told) and not torch.equal(plain, other)
+    assert isinstance(Graphs(kind="planar-20").load_prior().default_sampler, gk.samplers.RateMatching)
+    assert Graphs(kind="tree-32").load_prior().default_sampler is None
+
+
+def test_sets_whose_edges_are_noise_are_trained_with_their_sampler(tmp_path):
+    for kind, sampled in (("community-8", True), ("tree-8", False)):
+        Graphs(kind=kind).prepare_training(tmp_path / "a.npz", None, TRAINER)
+        described = json.loads(str(np.load(tmp_path / "a.npz")["description"]))
+        assert ("sampling" in described) is sampled
