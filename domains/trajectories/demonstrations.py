@@ -78,7 +78,7 @@ def windows(maze: Maze, count: int, knots: int, stride: int, seed: int = 0, nois
     rows = good[:, None]
     pushed = (actions[rows, at] - actions[rows, before]) / stride
     whole = np.concatenate([made.run.positions[rows, at], made.run.velocities[rows, at], pushed], -1)
-    whole[steps[:, :1].repeat(knots, 1) + stride * np.arange(knots) > last, 2:] = 0.0
+    whole[steps > last, 2:] = 0.0  # longer than the longest drive: at rest
     whole[:, -1, :2], whole[:, -1, 2:] = made.ends[good, 1], 0.0
     whole[first[good] == 0, 0, 2:] = 0.0
     return Demonstrations(whole.astype(np.float32), float(1 - len(good) / count))

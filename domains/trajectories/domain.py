@@ -190,13 +190,14 @@ class Trajectories(Domain):
         return metrics.evaluate(self.through(prior), list(objects), radius)
 
     def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
-        """Write samples.npz, points.csv and samples.geojson of the valid paths; returns the file names."""
+        """Write samples.npz (paths, or windows), points.csv and samples.geojson of the valid ones."""
         valid = [i for i, path in enumerate(samples.objects) if path is not None]
         if not valid:
             return []
         paths = [samples.objects[i] for i in valid]
         kept = {key: [column[i] for i in valid] for key, column in columns.items()}
-        write_npz(folder / "samples.npz", {"paths": np.stack(paths), "index": valid, **kept})
+        name = "windows" if paths[0].shape[1] == 6 else "paths"
+        write_npz(folder / "samples.npz", {name: np.stack(paths), "index": valid, **kept})
         return ["samples.npz", *files.write_paths(folder, paths, valid)]
 
     def table(self, samples: Samples) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from guidekit.io.archives import npz
 from guidekit.io.contents import text
 from guidekit.io.files import write_atomic
 
+from .metrics import way
 from .tables import Layout, from_csv, from_parquet
 from .tracking import TIME_STEP
 
@@ -25,8 +26,9 @@ PLAIN = Layout()
 def read_paths(path: str | Path, layout: Layout = PLAIN) -> list[np.ndarray]:
     """Paths (n, 2) of a file, in cells.
 
-    An npz has `paths` (B, K, 2), `points` (N, 2) with `offsets` (B + 1), or `observations` (N, 2 or more), the point
-    first, with `terminals` or `timeouts` (N,) as in D4RL; tables (CSV, Parquet) have columns, a row a point, see
+    An npz has `paths` (B, K, 2), `windows` (B, K, 6), read without the rest at their ends, `points` (N, 2) with
+    `offsets` (B + 1), or `observations` (N, 2 or more), the point first, with `terminals` or `timeouts` (N,) as in
+    D4RL; tables (CSV, Parquet) have columns, a row a point, see
     `Layout`; a GeoJSON has LineStrings.
 
     Raises:
@@ -84,9 +86,11 @@ def write_runs(folder: Path, runs: Sequence[np.ndarray]) -> None:
 
 
 def _from_npz(path: Path) -> list[np.ndarray]:
-    arrays, names = npz(path, ("paths", "points", "offsets", "observations", "terminals", "timeouts"))
+    arrays, names = npz(path, ("paths", "windows", "points", "offsets", "observations", "terminals", "timeouts"))
     if "paths" in arrays:
         return [np.asarray(each, float) for each in arrays["paths"]]
+    if "windows" in arrays:
+        return [way(each) for each in arrays["windows"]]
     if {"points", "offsets"} <= arrays.keys():
         points, offsets = np.asarray(arrays["points"], float), np.asarray(arrays["offsets"], int)
         return [points[a:b] for a, b in itertools.pairwise(offsets)]

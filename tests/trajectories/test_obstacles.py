@@ -137,7 +137,7 @@ def test_cells_that_obstacles_cut_off_are_found():
 
 
 def test_cells_from_which_the_end_is_out_of_reach_are_found():
-    """In the room of 2 rows, free cells 0 1 2 3 above 4 5 6 7; from 3 the end 4 takes 3 steps, around a box at 6 also 3."""
+    """Free cells 0 1 2 3 above 4 5 6 7, a box on 6: from 3 back to 4 takes 3 steps."""
     codec = CellCodec(obstructed(ROOM, [[3.0, 2.0, 4.0, 3.0]]), 5)
     assert codec.steps[3, 4] == 3 and np.isinf(codec.steps[6, 4])
     ids = torch.tensor([[0, 1, 2, 3, 4], [0, 1, 5, 4, 4], [0, 1, 2, 3, 3]])
