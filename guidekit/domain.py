@@ -254,6 +254,18 @@ class Domain:
         """
         raise ValueError(f"domain {self.name} has no verifier: it cannot tell where in {self.objects} a rule is broken")
 
+    def for_task(self, prior: Prior, task: Mapping[str, Any]) -> tuple[Prior, Mapping[str, Any]]:
+        """A prior and the settings of a task as what the task is about needs them, such as its size or key.
+
+        Args:
+            prior: that is sampled.
+            task: settings of configs/task/, with a name.
+
+        Raises:
+            ValueError: its files cannot be read.
+        """
+        return prior, task
+
     def train_judge(
         self, data: str, trainer: Mapping[str, Any], output: Path, made: Mapping[str, Any]
     ) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -110,6 +110,10 @@ class SoundDomain(Domain):
         """An object as numbers (H, W) or colours (H, W, 3) for `figure`, low pitches first."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement picture")
 
+    def pictured(self, prior: Prior) -> Callable[[Any], np.ndarray]:
+        """`picture` of what a prior made."""
+        return self.picture
+
     def reference(self, label: int | None = None, *, split: str = "test", prior: Prior | None = None) -> list[Any]:
         """Real objects shipped with the domain, of one class where a label is given."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement reference")
@@ -153,12 +157,13 @@ class SoundDomain(Domain):
         found = {title: [one for one in group.objects if one is not None] for title, group in groups.items()}
         if not any(found.values()):
             return None
-        draw([spread(title, things, most, self.picture) for title, things in found.items()], self.layout, path)
+        panels = [spread(title, things, most, self.pictured(groups[title].prior)) for title, things in found.items()]
+        draw(panels, self.layout, path)
         return path.name
 
     def _panel(self, title: str, samples: Samples, values: Sequence[float], label: str, most: int) -> Panel:
         found = ranked(samples.objects, values, lambda one: None if one is None else self.stored(one))
-        return best(title, found, len(values), label, most, self.picture)
+        return best(title, found, len(values), label, most, self.pictured(samples.prior))
 
     def read(self, path: str | Path, on_error: str) -> tuple[list[Any], list[tuple[str, str]], list[str]]:
         """Objects of a file or folder, (name, reason) of what is unusable, and notes on what was changed."""
@@ -196,10 +201,20 @@ class SoundDomain(Domain):
         if not valid:
             return []
         kept = {key: [column[i] for i in valid] for key, column in columns.items()}
-        arrays = self.saved(folder / "samples", [objects[i] for i in valid], [f"sample-{i:05d}" for i in valid])
+        names = [f"sample-{i:05d}" for i in valid]
+        arrays = self.saved(folder / "samples", [objects[i] for i in valid], names, samples.prior.codec)
         write_npz(folder / "samples.npz", {**arrays, "index": valid, **kept})
         return ["samples", "samples.npz"]
 
-    def saved(self, folder: Path, objects: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
-        """Write objects into a folder in the field's format, and return all of them as arrays that `read` takes."""
+    def saved(
+        self, folder: Path, objects: Sequence[Any], names: Sequence[str], codec: Codec | None = None
+    ) -> dict[str, Any]:
+        """Write objects into a folder in the field's format, and return all of them as arrays that `read` takes.
+
+        Args:
+            folder: where to.
+            objects: all valid.
+            names: of the files, without suffix.
+            codec: that made the objects.
+        """
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement saved")

@@ -88,8 +88,12 @@ class ForbiddenPitches:
         return first, torch.where(first >= 0, first + 1, -1)
 
 
-def forbidden_pitches(rules: Sequence[str]) -> ForbiddenPitches:
+def forbidden_pitches(rules: Sequence[str], moved: int = 0) -> ForbiddenPitches:
     """Pitches forbidden by rules: "outside C major", a note's name such as "F#", "above 79", "below 48" (MIDI).
+
+    Args:
+        rules: of pieces.
+        moved: semitones by which pieces are moved up in states.
 
     Raises:
         ValueError: no rule, one that cannot be read, or nothing is left that may sound.
@@ -97,7 +101,7 @@ def forbidden_pitches(rules: Sequence[str]) -> ForbiddenPitches:
     named = [rules] if isinstance(rules, str) else list(rules)
     if not named:
         raise ValueError("say what must not sound: guidance.forbidden=[outside C major], [F#,above 79] or the like")
-    pitches = torch.arange(rolls.PITCHES) + rolls.LOWEST
+    pitches = torch.arange(rolls.PITCHES) + rolls.LOWEST - moved
     bad = torch.zeros(rolls.PITCHES, dtype=torch.bool)
     for rule in named:
         word, _, rest = str(rule).strip().partition(" ")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import collections
 import io
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from guidekit.io.reading import files_below, source
 
 from . import rolls
 from .rolls import RollError
+from .timing import TEMPO, Timing, messages, timing
 
 SUFFIXES = (".mid", ".midi")
 TICKS = 480  # a quarter note, in files written
@@ -39,8 +41,16 @@ class Read(NamedTuple):
     notes: list[str]
 
 
-Loader = tuple[str, Callable[[], tuple[np.ndarray, str]]]
-"""What a piece is called, and what gives its notes and a remark."""
+class Score(NamedTuple):
+    """A whole piece: notes (n, 3), tempo and meter, and a remark on what was changed, empty where nothing was."""
+
+    notes: np.ndarray
+    timing: Timing = Timing()
+    remark: str = ""
+
+
+Loader = tuple[str, Callable[[], Score]]
+"""What a piece is called, and what gives it."""
 
 
 def read(path: str | Path, on_error: str = "raise", whole: bool = False) -> Read:
@@ -56,35 +66,53 @@ def read(path: str | Path, on_error: str = "raise", whole: bool = False) -> Read
     Raises:
         ValueError: nothing there, another kind of file, no piece in it, or an unusable one (see on_error).
     """
-    path = source(path, SUFFIXES, "MIDI files", on_error)
-    if path.is_dir():
-        files = files_below(path, SUFFIXES, "MIDI files")
-        loaders: list[Loader] = [(str(file.relative_to(path)), partial(midi, file)) for file in files]
-    elif path.suffix.lower() == ".npz":
-        loaders = [(f"{path.name}, piece {i}", partial(_as_read, notes)) for i, notes in enumerate(_npz(path))]
-    else:
-        loaders = [(path.name, partial(midi, path))]
     pieces, skipped, told = [], [], []
-    for name, load in loaders:
+    for name, load in _loaders(source(path, SUFFIXES, "MIDI files", on_error)):
         try:
-            notes, note = load()
-            notes = refuse_long(rolls.check(notes, name, bounded=False), name)
-            parts = [notes] if whole else rolls.excerpts(notes, rolls.STEPS)
+            score = _checked(load(), name)
+            parts = [score.notes] if whole else rolls.excerpts(score.notes, rolls.STEPS)
             pieces += [rolls.check(part, name, bounded=not whole) for part in parts]
         except RollError as error:
             if on_error == "raise":
                 raise
             skipped.append((name, str(error)))
             continue
-        if note:
-            told.append(f"{name}: {note}")
+        if score.remark:
+            told.append(f"{name}: {score.remark}")
     return Read(pieces, skipped, [f"{told[0]} ({len(told)} files have such notes)"] if told else [])
 
 
-def midi(path: str | Path) -> tuple[np.ndarray, str]:
-    """Notes (n, 3) of all tracks of a MIDI file, to the nearest sixteenth, and what is to be known about them.
+def first(path: str | Path) -> Score:
+    """The first piece of what `read` takes, whole; its remark says how many others there are.
 
-    Tempo, velocity and instruments are left out, as are drums; a note is at least one step long.
+    Raises:
+        ValueError: see `read`.
+    """
+    loaders = _loaders(source(path, SUFFIXES, "MIDI files", "raise"))
+    name, load = loaders[0]
+    score = _checked(load(), name)
+    others = f"{Path(path).name} holds {len(loaders)} pieces; the first is taken" if len(loaders) > 1 else ""
+    return score._replace(remark="; ".join(filter(None, [others, score.remark])))
+
+
+def _loaders(path: Path) -> list[Loader]:
+    if path.is_dir():
+        files = files_below(path, SUFFIXES, "MIDI files")
+        return [(str(file.relative_to(path)), partial(midi, file)) for file in files]
+    if path.suffix.lower() == ".npz":
+        return [(f"{path.name}, piece {i}", partial(Score, notes)) for i, notes in enumerate(_npz(path))]
+    return [(path.name, partial(midi, path))]
+
+
+def _checked(score: Score, name: str) -> Score:
+    return score._replace(notes=refuse_long(rolls.check(score.notes, name, bounded=False), name))
+
+
+def midi(path: str | Path) -> Score:
+    """All tracks of a MIDI file, to the nearest sixteenth.
+
+    Velocity and instruments are left out, as are drums; a note is at least one step long. One that never ends is closed
+    where another of its pitch begins, or else at the end of its track.
 
     Raises:
         ValueError: no ordinary file.
@@ -97,29 +125,33 @@ def midi(path: str | Path) -> tuple[np.ndarray, str]:
     try:
         file = mido.MidiFile(str(path), clip=True)
         beat = file.ticks_per_beat
-        messages = [
-            (time, message)
-            for track in file.tracks
+        events = [
+            (time, message, i)
+            for i, track in enumerate(file.tracks)
             for time, message in zip(itertools.accumulate(one.time for one in track), track, strict=True)
-            if message.type in ("note_on", "note_off", "program_change")
         ]
     except Exception as error:  # mido says by many kinds, some of them bare, that it cannot go on
         raise RollError(f"{name} is damaged or no MIDI file ({reason(error)})") from error
     if not 0 < beat < 0x8000:
         raise RollError(f"{name} is timed in seconds; ticks a quarter note are expected")
-    open_notes: dict[tuple[int, int], collections.deque[int]] = {}
-    found, drums, programs = [], 0, set()
-    messages.sort(key=lambda pair: (pair[0], pair[1].type == "note_on" and pair[1].velocity > 0))  # ends before starts
-    for time, message in messages:
+    ends = {i: time for time, _, i in events}
+    events.sort(key=lambda one: (one[0], one[1].type == "note_on" and one[1].velocity > 0))  # ends before starts
+    switches: dict[tuple[int, int, int], list[tuple[int, bool]]] = collections.defaultdict(list)
+    drums, programs = 0, set()
+    for time, message, track in events:
         if message.type == "program_change":
             programs.add(message.program)
-        elif message.channel == DRUMS:
-            drums += message.type == "note_on" and message.velocity > 0
-        elif message.type == "note_on" and message.velocity > 0:
-            open_notes.setdefault((message.channel, message.note), collections.deque()).append(time)
-        elif open_notes.get((message.channel, message.note)):
-            found.append((open_notes[message.channel, message.note].popleft(), time, message.note))
-    unended = sum(map(len, open_notes.values()))
+        elif message.type in ("note_on", "note_off"):
+            on = message.type == "note_on" and message.velocity > 0
+            if message.channel == DRUMS:
+                drums += on
+            else:
+                switches[track, message.channel, message.note].append((time, on))
+    found, hanging = [], 0
+    for (track, _, pitch), one in switches.items():
+        pairs, left = closed(one, ends[track])
+        found += [(*pair, pitch) for pair in pairs]
+        hanging += left
     if not found:
         raise RollError(f"{name} has no notes; a piece has at least one" + (" that is no drum" if drums else ""))
     times = np.array(found, np.float64)
@@ -130,10 +162,37 @@ def midi(path: str | Path) -> tuple[np.ndarray, str]:
     facts = [
         (off > 0.01, f"{off:.0%} of notes are off the grid of sixteenths and were moved"),
         (drums > 0, f"{drums} drum notes were left out"),
-        (unended > 0, f"{unended} notes without an end were left out"),
+        (hanging > 0, f"{hanging} notes without an end were closed"),
         (len(programs) > 1, f"{len(programs)} instruments were merged"),
     ]
-    return notes, "; ".join(text for holds, text in facts if holds)
+    last = int(times[:, 1].max())
+    when = timing([(time, message) for time, message, _ in events if time <= last], beat)
+    notes = notes[np.lexsort((notes[:, 1], notes[:, 2], start))]
+    return Score(notes, when, "; ".join(text for holds, text in facts if holds))
+
+
+def closed(switches: Sequence[tuple[int, bool]], end: int) -> tuple[list[tuple[int, int]], int]:
+    """Spans of the notes of one pitch, and how many never ended.
+
+    What began first ends first; where notes never end, an end belongs to what began last.
+
+    Args:
+        switches: (ticks, whether a note begins there or else ends), in order.
+        end: ticks of the end of the track.
+    """
+    begins = [time for time, on in switches if on]
+    hangs = len(begins) > len(switches) - len(begins)
+    sounding: collections.deque[int] = collections.deque()
+    found = []
+    for time, on in switches:
+        if on:
+            sounding.append(time)
+        elif sounding:
+            found.append((sounding.pop() if hangs else sounding.popleft(), time))
+    for begin in sounding:
+        place = bisect.bisect_right(begins, begin)
+        found.append((begin, begins[place] if place < len(begins) else max(end, begin)))
+    return found, len(sounding)
 
 
 def refuse_long(notes: np.ndarray, what: str) -> np.ndarray:
@@ -143,11 +202,6 @@ def refuse_long(notes: np.ndarray, what: str) -> np.ndarray:
     if end > MOST_STEPS:
         raise RollError(f"{what} lasts {end:,} sixteenths or more; pieces of at most {MOST_STEPS:,} are read")
     return notes
-
-
-def _as_read(notes: np.ndarray) -> tuple[np.ndarray, str]:
-    """Notes that were read before, without a remark."""
-    return notes, ""
 
 
 def _npz(path: Path) -> list[np.ndarray]:
@@ -170,23 +224,24 @@ def _npz(path: Path) -> list[np.ndarray]:
     return [rolls.from_voices(steps[part], None if attack is None else attack[part]) for part in rows]
 
 
-def encoded(notes: np.ndarray, tempo: float = 84.0, velocity: int = 80) -> bytes:
+def encoded(notes: np.ndarray, tempo: float | Timing = TEMPO, velocity: int = 80) -> bytes:
     """A MIDI file of one track.
 
     Args:
         notes: (n, 3), see `rolls.check`; any length and pitch.
-        tempo: quarter notes a minute.
+        tempo: quarter notes a minute, or tempo and meter.
         velocity: of all notes, 1 to 127.
     """
     mido = require("audio", "mido")
-    events = []
+    when = tempo if isinstance(tempo, Timing) else Timing(((0, tempo),))
+    events: list[tuple[int, int, int, Any]] = [(time, 0, 0, one) for time, one in messages(when, TICKS // 4)]
     for start, length, pitch in rolls.check(notes, bounded=False).tolist():
-        events.append((start * TICKS // 4, 1, "note_on", pitch, velocity))
-        events.append(((start + length) * TICKS // 4, 0, "note_off", pitch, 0))
+        for step, kind, loud in ((start, "note_on", velocity), (start + length, "note_off", 0)):
+            message = mido.Message(kind, note=pitch, velocity=loud)
+            events.append((step * TICKS // 4, 1 + (kind == "note_on"), pitch, message))
     track, before = mido.MidiTrack(), 0
-    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(tempo), time=0))
-    for time, _, kind, pitch, loud in sorted(events):
-        track.append(mido.Message(kind, note=pitch, velocity=loud, time=time - before))
+    for time, _, _, message in sorted(events, key=lambda one: one[:3]):
+        track.append(message.copy(time=time - before))
         before = time
     stream = io.BytesIO()
     mido.MidiFile(type=0, ticks_per_beat=TICKS, tracks=[track]).save(file=stream)
@@ -194,7 +249,7 @@ def encoded(notes: np.ndarray, tempo: float = 84.0, velocity: int = 80) -> bytes
 
 
 def write_pieces(
-    folder: str | Path, pieces: Sequence[np.ndarray], names: Sequence[str] | None = None, tempo: float = 84.0
+    folder: str | Path, pieces: Sequence[np.ndarray], names: Sequence[str] | None = None, tempo: float | Timing = TEMPO
 ) -> list[str]:
     """Write every piece as a MIDI file into a folder, made where it is missing; returns the file names.
 
@@ -202,7 +257,7 @@ def write_pieces(
         folder: where to.
         pieces: notes (n, 3) each.
         names: of the files, without suffix; None is sample-00000 and so on.
-        tempo: quarter notes a minute.
+        tempo: quarter notes a minute, or tempo and meter.
 
     Raises:
         ValueError: another number of names.

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from guidekit.core.prior import Prior
+from guidekit.core.prior import Codec, Prior
 from guidekit.reporting.panels import Layout
-from guidekit.samples import Samples
+from guidekit.samples import Dataset, Samples
 
 from . import midi, preparation, roll_metrics, rolls
 from .data import MODES, chorales
 from .domain import SoundDomain
 from .forbidden import ForbiddenPitches, forbidden_pitches
+from .given import GivenCodec, going_on, opening, spoken
 from .roll_rewards import ROLL_REWARDS
+from .timing import FASTEST, SLOWEST, TEMPO, Timing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +30,14 @@ class Chorales(SoundDomain):
     """Four bars of sixteenths as piano rolls (B, 2, 64, 56): onset and held; objects are notes (n, 3), see `rolls`.
 
     Args:
-        tempo: quarter notes a minute, of MIDI files written.
+        tempo: quarter notes a minute, of MIDI files written; None is that of the piece a task is about, else 84.
 
     Raises:
         ValueError: a tempo outside 4 to 960.
         MissingExtraError: a library of the extra is not installed.
     """
 
-    tempo: float = 84.0
+    tempo: float | None = None
     name = "chorales"
     objects = "pieces"
     suffix = ".mid"
@@ -46,8 +50,10 @@ class Chorales(SoundDomain):
 
     def __post_init__(self) -> None:
         """Refuse a tempo that is none, and a lack of libraries."""
-        if not 4 <= self.tempo <= 960:  # a MIDI file can hold no slower one
-            raise ValueError(f"tempo={self.tempo}; quarter notes a minute, from 4 to 960, are expected")
+        if self.tempo is not None and not SLOWEST <= self.tempo <= FASTEST:
+            raise ValueError(
+                f"tempo={self.tempo}; quarter notes a minute, from {SLOWEST:g} to {FASTEST:g}, are expected"
+            )
         super().__post_init__()
 
     @property
@@ -67,17 +73,20 @@ class Chorales(SoundDomain):
 
     def reasons(self, samples: Samples) -> list[str]:
         """See `SoundDomain.reasons`."""
-        return [why for _, why, _ in rolls.judged(samples.states)]
+        return [why for _, why, _ in _judged(samples)]
 
     def verifier(self, forbidden: Sequence[str] = (), prior: Prior | None = None) -> ForbiddenPitches:
         """What finds notes that must not sound, and bounds states for guidance=fgg; see `forbidden_pitches`."""
-        return forbidden_pitches(forbidden) if forbidden else ForbiddenPitches(torch.zeros(rolls.SHAPE[1:]).bool())
+        moved = prior.codec.semitones if prior is not None and isinstance(prior.codec, GivenCodec) else 0
+        if forbidden:
+            return forbidden_pitches(forbidden, moved)
+        return ForbiddenPitches(torch.zeros(rolls.SHAPE[1:]).bool())
 
     def table(self, samples: Samples) -> list[dict[str, Any]]:
         """See `SoundDomain.table`; `ghosts` are cells that were held without a note before, and are left out."""
         return [
             {**row, "ghosts": float(ghosts)}
-            for row, (_, _, ghosts) in zip(super().table(samples), rolls.judged(samples.states), strict=True)
+            for row, (_, _, ghosts) in zip(super().table(samples), _judged(samples), strict=True)
         ]
 
     def measures(self, thing: np.ndarray) -> dict[str, float]:
@@ -88,13 +97,17 @@ class Chorales(SoundDomain):
         """Its notes."""
         return np.ascontiguousarray(thing).tobytes()
 
-    def picture(self, thing: np.ndarray) -> np.ndarray:
-        """The piano roll in colours (pitches, steps, 3): onsets dark, held notes light."""
-        roll = rolls.drawn(thing, rolls.STEPS, rolls.LOWEST, rolls.PITCHES)
+    def picture(self, thing: np.ndarray, codec: Codec | None = None) -> np.ndarray:
+        """The piano roll in colours (pitches, steps, 3): onsets dark, held notes light; what a codec sees of it."""
+        roll = ((codec or self.codec).encode([thing])[0] > 0).numpy()
         shown = np.full((*roll.shape[1:], 3), 0.95)
         shown[roll[1]] = (0.45, 0.62, 0.85)
         shown[roll[0]] = (0.1, 0.25, 0.5)
         return shown.transpose(1, 0, 2)
+
+    def pictured(self, prior: Prior) -> Callable[[Any], np.ndarray]:
+        """See `SoundDomain.pictured`; of a piece that goes on, the window in which it does."""
+        return partial(self.picture, codec=prior.codec)
 
     def reference(
         self, label: int | None = None, *, split: str = "test", prior: Prior | None = None
@@ -107,6 +120,27 @@ class Chorales(SoundDomain):
     def read(self, path: str | Path, on_error: str) -> tuple[list[np.ndarray], list[tuple[str, str]], list[str]]:
         """See `midi.read`."""
         return midi.read(path, on_error)
+
+    def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
+        """See `SoundDomain.read_reference`; a prior that is about one piece is given the first, whole."""
+        codec = None if prior is None else prior.codec
+        if not isinstance(codec, GivenCodec) or str(path).partition(":")[0] == self.default:
+            return super().read_reference(path, on_error, prior)
+        score = midi.first(path)
+        return Dataset([score.notes], notes=f"{Path(path).name}: {_told(score, codec)}")
+
+    def for_task(self, prior: Prior, task: Mapping[str, Any]) -> tuple[Prior, Mapping[str, Any]]:
+        """See `Domain.for_task`: one piece of a file is brought to the prior's key and back; all of it is kept where
+        it goes on."""
+        named = task.get("input")
+        named = named[0] if isinstance(named, Sequence) and not isinstance(named, str) and len(named) == 1 else named
+        if not isinstance(named, str) or named.partition(":")[0] == self.default or Path(named).is_dir():
+            return prior, task
+        score = midi.first(named)
+        if task["name"] != "continuation":
+            return _with(prior, opening(score)), task
+        codec = going_on(score, task.get("known"))
+        return _with(prior, codec), {**task, "known": codec.known / rolls.STEPS, "damaged": True}
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """See `preparation.prepare_chorales`."""
@@ -144,7 +178,27 @@ class Chorales(SoundDomain):
             labels = [wanted] * len(objects)
         return roll_metrics.evaluate(list(objects), reference, training=training or None, labels=labels, **options)
 
-    def saved(self, folder: Path, objects: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, Any]:
+    def saved(
+        self, folder: Path, objects: Sequence[np.ndarray], names: Sequence[str], codec: Codec | None = None
+    ) -> dict[str, Any]:
         """Write MIDI files; arrays are the notes (m, 3) of all pieces end to end, and `offsets`."""
-        midi.write_pieces(folder, objects, names, self.tempo)
+        timing = codec.timing if isinstance(codec, GivenCodec) else Timing(((0, TEMPO),))
+        midi.write_pieces(folder, objects, names, timing if self.tempo is None else timing.at(self.tempo))
         return {"notes": np.concatenate(objects), "offsets": np.cumsum([0, *map(len, objects)])}
+
+
+def _judged(samples: Samples) -> list[tuple[np.ndarray, str, int]]:
+    """See `rolls.judged`."""
+    codec = samples.prior.codec
+    return codec.judged(samples.states) if isinstance(codec, GivenCodec) else rolls.judged(samples.states)
+
+
+def _with(prior: Prior, codec: GivenCodec) -> Prior:
+    """The same prior of pieces that are given."""
+    made = copy.copy(prior)
+    made.codec = codec
+    return made
+
+
+def _told(score: midi.Score, codec: GivenCodec) -> str:
+    return "; ".join(filter(None, [score.remark, spoken(score, codec)]))

@@ -105,16 +105,16 @@ def agreement(pieces: Sequence[np.ndarray], wanted: np.ndarray) -> float:
 
 
 def measured(notes: np.ndarray) -> dict[str, float]:
-    """Numbers of a piece, for tables; see `evaluate`."""
-    classes = rolls.histogram(notes)
-    steps = rolls.drawn(notes, int((notes[:, 0] + notes[:, 1]).max())).any(0).sum(1)
+    """Numbers of a piece of 64 sixteenths or more, for tables; see `evaluate`."""
+    classes, end = rolls.histogram(notes), int((notes[:, 0] + notes[:, 1]).max())
+    steps, lasts = rolls.drawn(notes, end).any(0).sum(1), max(rolls.STEPS, end)
     total = classes.sum()
     return {
         "notes": float(len(notes)),
-        "polyphony": float(steps.sum() / rolls.STEPS),
+        "polyphony": float(steps.sum() / lasts),
         "pitch": float(np.average(notes[:, 2], weights=notes[:, 1])),
         "length": float(notes[:, 1].mean()),
-        "rests": 1 - float((steps > 0).sum()) / rolls.STEPS,
+        "rests": 1 - float((steps > 0).sum()) / lasts,
         "scale_consistency": float(max(classes[_scale(tonic)].sum() for tonic in range(12)) / total),
         "in_c": float(classes[_scale(0)].sum() / total),
     }

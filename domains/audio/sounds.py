@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from guidekit.core.prior import Prior
+from guidekit.core.prior import Codec, Prior
 from guidekit.errors import UnknownNameError
 from guidekit.reporting.panels import Layout
 from guidekit.samples import Samples
@@ -147,7 +147,9 @@ class Audio(SoundDomain):
             labels = [wanted] * len(objects)
         return metrics.evaluate(list(objects), reference, training=training or None, labels=labels, **options)
 
-    def saved(self, folder: Path, objects: Sequence[Sound], names: Sequence[str]) -> dict[str, Any]:
+    def saved(
+        self, folder: Path, objects: Sequence[Sound], names: Sequence[str], codec: Codec | None = None
+    ) -> dict[str, Any]:
         """Write WAV files of 16 bits; arrays are waves (n, T) int16 and rate."""
         files.write_sounds(folder, objects, names)
         return {"waves": np.stack([files.integers(sound.wave) for sound in objects]), "rate": mel.RATE}

@@ -35,9 +35,9 @@ def _frames(shape: tuple[int, ...], first: float, last: float) -> Tensor:
     return inside.view([size if i == axis % len(shape) else 1 for i in range(len(shape))])
 
 
-def continuation(shape: tuple[int, ...], known: float = 0.25) -> Task:
-    """The beginning is known, a share of the time."""
-    return _kept("continuation", shape, _frames(shape, _share(known, "known"), 1.0))
+def continuation(shape: tuple[int, ...], known: float | None = None) -> Task:
+    """The beginning is known, a share of the time; None is a quarter (of pieces in files, see `given.going_on`)."""
+    return _kept("continuation", shape, _frames(shape, _share(0.25 if known is None else known, "known"), 1.0))
 
 
 def infill(shape: tuple[int, ...], first: float = 0.375, last: float = 0.625) -> Task:

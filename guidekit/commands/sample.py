@@ -49,6 +49,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     given = build_task(domain, config["task"], prior, config["num_samples"])
     if given is not None and reward is not None:
         raise ValueError(f"task={given.task.name} is what the guidance obeys; leave reward= out")
+    prior = prior if given is None else given.prior
     if given is not None and config["unique"]:
         raise ValueError(f"unique=true would leave out draws of a posterior: leave it out with task={given.task.name}")
     wanted = reward if given is None else given.likelihood

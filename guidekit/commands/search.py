@@ -175,6 +175,7 @@ def prepared(config: Mapping[str, Any]) -> Job:
     given = build_task(domain, config["task"], prior, config["num_samples"])
     if given is not None and reward is not None:
         raise ValueError(f"task={given.task.name} is what the guidance obeys; leave reward= out")
+    prior = prior if given is None else given.prior
     metric, sign = options["metric"], 1.0
     if metric is None and given is not None and given.truth is not None:
         metric = "snr"

@@ -261,6 +261,7 @@ TASK = {
     "noise_std": FROM_0 | listed(FROM_0, "a list of them, one for each input"),
     "add_noise": SWITCH,
     "damaged": SWITCH,
+    "known": Kind("a share above 0 and below 1", lambda value: _is_real(value) and 0 < value < 1) | NULL,
     "mask": PATH | NULL,
     "operator": TEXT | NULL,
 }

@@ -46,7 +46,7 @@ class Given:
         likelihood: of states, with a row of y for each of the n * each samples.
         truth: values that results are compared with, (n, *S); None where nobody knows them.
         notes: what is to be known about the files that were read.
-        prior: whose states these are.
+        prior: whose states these are, as the task needs it.
         each: samples of every object.
     """
 
@@ -134,6 +134,7 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
             "leave task= out, or give a prior of the objects themselves"
         )
     noise = _noise(config.get("noise_std", 0.05))
+    prior, config = domain.for_task(prior, config)
     shape = tuple(prior.event_shape)
     options = {key: _option(key, value) for key, value in config.items() if key not in COMMON}
     task = make(domain.tasks, name, shape, options)
@@ -141,9 +142,10 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
     truth: Tensor | None = None
     notes: list[str] = []
     if config.get("damaged"):
-        y = _measurements(domain, config, task, prior)
+        y, notes = _measurements(domain, config, task, prior)
         if config.get("truth") is not None:
-            truth, notes = _read(domain, config, "truth", prior)
+            truth, more = _read(domain, config, "truth", prior)
+            notes = notes + more
         if y.shape[1:] == shape:
             original = prior.units.states(y)
     else:
@@ -212,23 +214,24 @@ def _mask(path: Path) -> Tensor:
         raise ValueError(f"{path.name} is damaged or no mask: a PNG, BMP, npy or npz is expected") from error
 
 
-def _measurements(domain: Domain, config: Mapping[str, Any], task: Task, prior: Prior) -> Tensor:
-    """Measurements (n, *M) that files hold, in their own unit."""
+def _measurements(domain: Domain, config: Mapping[str, Any], task: Task, prior: Prior) -> tuple[Tensor, list[str]]:
+    """Measurements (n, *M) that files hold, in their own unit, and notes on them."""
     shape, units = tuple(prior.event_shape), prior.units
     with torch.no_grad():
         wanted = tuple(task.operator.forward(units.values(torch.zeros(1, *shape))).shape[1:])
     found = [_measurement(domain, one, wanted, prior) for one in _places(domain, config, "input", prior)]
-    return task.operator.within(torch.cat(found))
+    return task.operator.within(torch.cat([y for y, _ in found])), [note for _, notes in found for note in notes]
 
 
-def _measurement(domain: Domain, value: Any, wanted: tuple[int, ...], prior: Prior) -> Tensor:
-    """Measurements of one file (n, *M): an array file, or one of the domain's."""
+def _measurement(domain: Domain, value: Any, wanted: tuple[int, ...], prior: Prior) -> tuple[Tensor, list[str]]:
+    """Measurements of one file (n, *M), an array file or one of the domain's, and notes on it."""
     path, like_states = Path(str(value)), wanted == tuple(prior.event_shape)
     if not isinstance(value, int) and readable(path) and (path.suffix != ".npz" or not like_states):
-        return refused(path.name, _in_unit(path, prior), wanted)
+        return refused(path.name, _in_unit(path, prior), wanted), []
     if like_states:
-        return prior.units.values(_objects(domain, value, "input", prior)[0])
-    return refused(path.name, domain.read_values(path, wanted), wanted)
+        states, notes = _objects(domain, value, "input", prior)
+        return prior.units.values(states), notes
+    return refused(path.name, domain.read_values(path, wanted), wanted), []
 
 
 def _in_unit(path: Path, prior: Prior) -> Tensor:

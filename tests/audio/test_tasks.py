@@ -178,9 +178,9 @@ def test_a_file_is_read_by_the_domain(flat, tmp_path, capsys):
     piece = Chorales().reference()[3]
     longer = np.concatenate([piece, piece + np.array([64, 0, 0])])
     midi.write_pieces(tmp_path, [longer], ["piece"])
-    settings = ["domain=chorales", "task=continuation", f"task.input={tmp_path}/piece.mid", "guidance=replacement"]
+    settings = ["domain=chorales", "task=infill", f"task.input={tmp_path}/piece.mid", "guidance=replacement"]
     assert sampled(*settings, f"output={tmp_path}/run", "baseline=false") == 0
-    assert "holds 2 pieces; the first is taken" in " ".join(capsys.readouterr().out.split())
+    assert "sixteenths 1 to 64 of 128 are taken" in " ".join(capsys.readouterr().out.split())
     made = midi.read(tmp_path / "run" / "samples").pieces[0]
     begins = lambda notes: {tuple(row) for row in notes[:, [0, 2]] if row[0] < 16}  # noqa: E731
     assert begins(made) == begins(piece)
