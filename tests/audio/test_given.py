@@ -115,6 +115,8 @@ def test_other_tasks_come_back_in_the_key_of_the_file(task, chord, tmp_path):
     for made in results(tmp_path):
         kept = lambda all_notes: {tuple(n) for n in all_notes.tolist() if n[0] + n[1] <= 30}  # noqa: E731
         assert kept(made.notes) == kept(rolls.merged(notes)) and made.timing.tempos[0][1] == pytest.approx(60)
+        gap = made.notes[(made.notes[:, 0] >= 32) & (made.notes[:, 0] < 48)]
+        assert {(pitch - 3) % 12 for pitch in gap[:, 2].tolist()} == {0, 4, 7} and gap[:, 0].max() == 47
 
 
 def test_a_prior_is_shown_its_own_key():
