@@ -17,6 +17,7 @@ from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
 from guidekit.core.state import leaves
 from guidekit.errors import UnknownNameError
+from guidekit.examples import Example
 from guidekit.io.files import write_npz
 from guidekit.objectives.objects import ObjectReward
 from guidekit.objectives.pool import Isolated
@@ -383,6 +384,10 @@ class Domain:
             ValueError: what a domain samples is no plan, or the settings cannot work.
         """
         raise ValueError(f"guidekit plan runs plans, and {self.objects} of domain {self.name} are none")
+
+    def examples(self) -> Sequence[Example]:
+        """Small files of the kinds that users have, for `guidekit examples`; by default none."""
+        return ()
 
     def table(self, samples: Samples) -> list[dict[str, Any]]:
         """One row a sample for samples.csv, with `valid`."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from guidekit.core.prior import Codec, Prior
+from guidekit.examples import Example
 from guidekit.reporting.panels import Layout
 from guidekit.samples import Dataset, Samples
 
@@ -55,6 +56,12 @@ class Chorales(SoundDomain):
                 f"tempo={self.tempo}; quarter notes a minute, from {SLOWEST:g} to {FASTEST:g}, are expected"
             )
         super().__post_init__()
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import PIECES
+
+        return PIECES
 
     @property
     def default(self) -> str:

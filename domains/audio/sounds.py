@@ -11,6 +11,7 @@ import numpy as np
 
 from guidekit.core.prior import Codec, Prior
 from guidekit.errors import UnknownNameError
+from guidekit.examples import Example
 from guidekit.reporting.panels import Layout
 from guidekit.samples import Samples
 
@@ -56,6 +57,12 @@ class Audio(SoundDomain):
             raise UnknownNameError("kind of state", str(self.state), codec.STATES)
         super().__post_init__()
         functional()
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import EXAMPLES
+
+        return EXAMPLES
 
     @property
     def default(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.errors import UnknownNameError
+from guidekit.examples import Example
 from guidekit.guidance.transition.grammar import Grammar
 from guidekit.processes.automata import Automaton
 from guidekit.processes.languages import RuleError
@@ -66,6 +67,12 @@ class Dna(SequenceDomain):
         super().__post_init__()
         if self.species is not None and self.species not in SPLIT_AT:
             raise UnknownNameError("species", self.species, SPLIT_AT)
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import EXAMPLES
+
+        return EXAMPLES
 
     def words(self, name: str) -> list[str]:
         """Both strands of a restriction enzyme's site (EcoRI) or of a word of IUPAC letters (GATC, GGNCC).
@@ -212,6 +219,12 @@ class Proteins(SequenceDomain):
     alphabet = PROTEIN
     properties = PROPERTIES
     codes = {**{letter: letter for letter in PROTEIN.letters}, PROTEIN.unknown: PROTEIN.letters}
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import PROTEINS
+
+        return PROTEINS
 
     def words(self, name: str) -> list[str]:
         """A word of amino acids, X for any of them (NXS).

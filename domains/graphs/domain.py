@@ -13,6 +13,7 @@ import networkx as nx
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
+from guidekit.examples import Example
 from guidekit.extras import require
 from guidekit.priors.checkpoints import load_graph_prior, read_description
 from guidekit.priors.graphs import GraphPrior
@@ -70,6 +71,12 @@ class Graphs(Domain):
             family(self.kind)
         if self.directed not in files.DIRECTED:
             raise ValueError(f"domain.directed={self.directed!r}; refuse or undirected is expected")
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import EXAMPLES
+
+        return EXAMPLES
 
     @property
     def default(self) -> str:

@@ -15,6 +15,7 @@ from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
+from guidekit.examples import Example
 from guidekit.extras import require
 from guidekit.io.files import write_npz
 from guidekit.io.reading import note, renumbered
@@ -87,6 +88,12 @@ class Images(Domain):
             require(self.name, module)
         if self.judge is not None:
             load(Path(self.judge))
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import EXAMPLES
+
+        return EXAMPLES
 
     @property
     def default(self) -> str:

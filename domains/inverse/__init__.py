@@ -15,6 +15,7 @@ from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
+from guidekit.examples import Example
 from guidekit.extras import require
 from guidekit.io.files import write_atomic, write_npz
 from guidekit.io.reading import note
@@ -63,6 +64,12 @@ class Inverse(Domain):
             raise UnknownNameError("kind of fields", str(self.kind), KINDS)
         for module in ("matplotlib", "scipy"):  # say so now, not after an hour of sampling
             require(self.name, module)
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import EXAMPLES
+
+        return EXAMPLES
 
     @property
     def default(self) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
+from guidekit.examples import Example
 from guidekit.io.contents import brief
 from guidekit.priors.adapters.masked_language import masked_prior
 from guidekit.priors.adapters.vocabulary import Vocabulary
@@ -46,6 +47,12 @@ class Molecules(Domain):
     assets = ASSETS
     kinds = REWARDS
     tables = True
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import EXAMPLES
+
+        return EXAMPLES
 
     @property
     def codec(self) -> MoleculeCodec:

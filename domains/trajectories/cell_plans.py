@@ -13,6 +13,7 @@ import numpy as np
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
+from guidekit.examples import Example
 from guidekit.io.files import write_npz
 from guidekit.priors.checkpoints import load_token_prior, read_description
 from guidekit.samples import Samples
@@ -78,6 +79,10 @@ class Cells(Trajectories):
     assets = Path(__file__).parent / "assets" / "cells"
     kinds = {ExecutedString.name: ExecutedString, ShortString.name: ShortString}
     job = "token_job"
+
+    def examples(self) -> Sequence[Example]:
+        """None beside those of `Trajectories`."""
+        return ()
 
     @property
     def default(self) -> str:

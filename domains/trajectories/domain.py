@@ -14,6 +14,7 @@ from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
+from guidekit.examples import Example
 from guidekit.extras import require
 from guidekit.io.files import write_npz
 from guidekit.priors.checkpoints import load_gaussian_prior, read_description
@@ -72,6 +73,12 @@ class Trajectories(Domain):
         """Refuse what is no maze, and a lack of libraries."""
         require(self.name, "scipy")
         self.ground, self.layout  # noqa: B018  fail here, not after sampling
+
+    def examples(self) -> Sequence[Example]:
+        """See `Domain.examples`."""
+        from .examples import EXAMPLES
+
+        return EXAMPLES
 
     @property
     def default(self) -> str:

@@ -21,6 +21,7 @@ HELP = """guidekit - guided sampling of diffusion priors
   guidekit plan      domain=trajectories 'condition={pairs: 4}' num_samples=4
   guidekit reproduce outputs/run                                    the same run again, compared file by file
   guidekit extend    outputs/run num_samples=128                    more samples for a finished run
+  guidekit examples  try                                            small files of every domain, to try commands with
   guidekit list      domains, guidances, rewards, tasks, samplers, priors; guidekit list rewards domain=molecules
 
 Settings are key=value (Hydra's grammar). `guidekit sample --cfg job` prints all of them,
@@ -89,12 +90,16 @@ def _dispatch(command: str, settings: list[str]) -> int:
         from guidekit.commands import listing
 
         return listing.run(settings)
+    if command == "examples":
+        from guidekit.commands import examples
+
+        return examples.run(settings)
     if command in AGAIN:
         again = importlib.import_module("guidekit.commands.again")
         say(command, settings)
         return getattr(again, command)(settings)
     if command not in COMMANDS:
-        raise UnknownNameError("command", command, [*COMMANDS, *AGAIN, "list"])
+        raise UnknownNameError("command", command, [*COMMANDS, *AGAIN, "examples", "list"])
     if command == "bench" and settings and settings[0].isidentifier():
         settings = [f"suite={settings[0]}", *settings[1:]]
     from guidekit.running.machine import keep_memory
