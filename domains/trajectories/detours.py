@@ -11,7 +11,7 @@ from .routes import visible
 
 GRID = 10
 """Points a cell."""
-ROOMS = (0.16, 0.13, RADIUS + 0.01)
+ROOMS = (0.25, 0.2, 0.16, 0.13, RADIUS + 0.01)
 """Distances to walls that are tried, the largest first: the controller is off by some hundredths."""
 LOOKED = RADIUS + 0.04
 """A path that comes nearer to a wall than this is repaired."""
@@ -40,7 +40,7 @@ def detour(world: Maze, start: np.ndarray, goal: np.ndarray) -> np.ndarray | Non
         passed = _shortest(free, ends[0], ends[1])
         if passed is not None:
             points = np.concatenate([start[None], np.stack([x.flat[passed], y.flat[passed]], 1)[1:-1], goal[None]])
-            return _shortcut(world, points, min(room, LOOKED))
+            return _shortcut(world, points, max(room - 0.02, RADIUS))
     return None
 
 

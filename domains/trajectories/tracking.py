@@ -15,6 +15,8 @@ MOST_ACCELERATION, MOST_SPEED = 8.0, 3.0
 """Cells / s^2 and cells / s, along each axis."""
 STIFFNESS, DAMPING = 20.0, 8.0
 """Gains of the controller, 1 / s^2 and 1 / s."""
+TURNING, BRAKING, SLOWEST, SPAN = 2.5, 3.0, 0.4, 0.15
+"""Cells / s^2 of turns and before them, cells / s of the sharpest one; cells over which a turn is measured."""
 
 
 class World(Protocol):
@@ -93,7 +95,8 @@ def track(
     """Run along paths (B, K, 2) under a proportional-derivative controller.
 
     The reference runs along the length of a path, waits where the ball falls behind, brakes before the end and, where
-    it is careful, before turns: most contacts come from overshooting close to walls.
+    it is careful, before turns (see `turning`) and tells the controller how it brakes: most contacts come from
+    overshooting close to walls.
 
     Args:
         world: with its walls.
@@ -124,12 +127,12 @@ def track(
         k = piece(at)
         return (paths[rows, k + 1] - paths[rows, k]) / np.maximum(pieces[rows, k], 1e-9)[:, None]
 
+    limit = turning(paths, along) if careful else None
     for number in range(int(ends.max())):
         target = np.minimum(wanted, np.sqrt(2 * braking * np.maximum(total - done, 0)) + 1e-3)
-        if careful:
-            now = heading(done)
-            ahead = [(now * heading(np.minimum(done + look, total - 1e-6))).sum(1) for look in (0.25, 0.5)]
-            target = np.minimum(target, np.maximum(wanted * np.clip(np.minimum(*ahead), 0.3, 1), 0.4))
+        if limit is not None:
+            target = np.minimum(target, limit[rows, piece(done)])
+        before = pace
         pace = np.minimum(pace + 4 * TIME_STEP, np.maximum(target, pace - 6 * TIME_STEP))
         k = piece(done)
         length = np.maximum(pieces[rows, k], 1e-9)
@@ -138,6 +141,8 @@ def track(
         moving = heading(done) * np.where(done < total, pace, 0)[:, None]
         gap = reference - position
         acceleration = STIFFNESS * gap + DAMPING * (moving - velocity)
+        if careful:  # the reference's own: without it a ball that brakes runs ahead by 1 / STIFFNESS, into the wall
+            acceleration = acceleration + heading(done) * ((pace - before) / TIME_STEP)[:, None]
         if noise and generator is not None:
             pushed = 0.85 * pushed + noise * generator.standard_normal((count, 2))
             acceleration = acceleration + pushed
@@ -152,3 +157,27 @@ def track(
     places, speeds = np.stack(positions, 1), np.stack(velocities, 1)
     pushes = np.stack(actions, 1) if actions else np.zeros((count, 0, 2))
     return Execution(places, speeds, pushes, touched, ends)
+
+
+def turning(paths: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Speeds (B, K) in cells / s that the turns of paths (B, K, 2) allow where a ball is, and those ahead of it.
+
+    A turn of curvature k is run at sqrt(TURNING / k); k is the change of heading over SPAN cells.
+
+    Args:
+        paths: in cells.
+        along: (B, K) length up to each point.
+    """
+    found = np.empty(along.shape)
+    for row, (path, length) in enumerate(zip(paths, along, strict=True)):
+        a, b, c = (
+            np.stack([np.interp(length + shift, length, path[:, axis]) for axis in (0, 1)], 1)
+            for shift in (-SPAN, 0, SPAN)
+        )
+        back, ahead = b - a, c - b
+        angle = np.arctan2(np.abs(back[:, 0] * ahead[:, 1] - back[:, 1] * ahead[:, 0]), (back * ahead).sum(1))
+        found[row] = np.maximum(np.sqrt(TURNING * SPAN / np.maximum(angle, 1e-6)), SLOWEST)
+    pieces = np.diff(along, axis=1)
+    for k in range(pieces.shape[1] - 1, -1, -1):
+        found[:, k] = np.minimum(found[:, k], np.sqrt(found[:, k + 1] ** 2 + 2 * BRAKING * pieces[:, k]))
+    return found
