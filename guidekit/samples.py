@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from guidekit.core.objects import Objects
 from guidekit.core.prior import Prior
 from guidekit.core.state import State, batch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Samples:
-    """Clean states with the prior that made them; objects are decoded once, by its codec.
+    """Clean states with the prior that made them; objects are decoded once, by its codec, equal states together.
 
     Attributes:
         states: (B, *S).
@@ -26,9 +27,14 @@ class Samples:
     condition: Any = None
 
     @cached_property
+    def seen(self) -> Objects:
+        """The objects as rewards look at them: decoded when first needed."""
+        return Objects(self.states, self.prior.decode, self.prior.language)
+
+    @cached_property
     def objects(self) -> list[Any]:
         """B objects, None where a state is none."""
-        return self.prior.decode(self.states)
+        return list(self.seen)
 
     def __len__(self) -> int:
         return batch(self.states)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from . import mel
 
 SILENT = 1e-4
 """A clip whose largest sample is below this (-80 dB re full scale) is silent."""
+REMEMBERED = 512
+"""Sounds that were decoded last; 64 kB each, beside the states that they are of."""
 STATES = {"mel": (1, mel.BANDS, mel.FRAMES), "waveform": (1, mel.SAMPLES)}
 """Shapes of the two kinds of states."""
 
@@ -107,19 +111,43 @@ def encode(sounds: Sequence[Any], kind: str = "mel") -> Tensor:
 def decode(states: Tensor, kind: str = "mel") -> list[Sound | None]:
     """Sounds of states, None where one is not finite or silent.
 
-    Pictures go through `mel.invert`; a waveform beyond full scale is made quieter as a whole, so that nothing clips.
+    Pictures go through `mel.invert`, one by one, so that a sound does not depend on its batch and memory not on their
+    number; the last `REMEMBERED` sounds are not made again. What is beyond full scale is `limited`.
 
     Raises:
         AudioError: states of another shape, or of whole numbers.
     """
     check_states(states, kind)
-    finite = states.flatten(1).isfinite().all(1)
-    clean = states.detach().float().cpu().nan_to_num()
-    waves = mel.invert(clean) if kind == "mel" else clean[:, 0]
-    peaks = waves.abs().amax(1)
-    waves = waves / peaks.clamp_min(1)[:, None]
-    good = finite.cpu() & (peaks >= SILENT)
-    return [Sound(wave, mel.RATE) if ok else None for wave, ok in zip(waves.numpy(), good.tolist(), strict=True)]
+    clean = states.detach().float().cpu().numpy()
+    waves = (_wave(row.tobytes(), kind) if np.isfinite(row).all() else None for row in clean)
+    return [None if wave is None else Sound(wave.copy(), mel.RATE) for wave in waves]
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _wave(state: bytes, kind: str) -> np.ndarray | None:
+    """The samples of a state, float32 numbers; None where they are silent."""
+    row = torch.frombuffer(bytearray(state), dtype=torch.float32).view(1, *STATES[kind])
+    wave = mel.invert(row) if kind == "mel" else row[:, 0]
+    return limited(wave)[0].numpy() if wave.abs().max() >= SILENT else None
+
+
+def limited(waves: Tensor, reach: int = 40) -> Tensor:
+    """Waveforms (B, T) that nowhere exceed full scale: quieter within 2.5 ms of samples that do, as they were elsewhere.
+
+    The gain is the least that is needed within `reach` samples, averaged over as many to each side.
+
+    Args:
+        waves: in the unit of full scale.
+        reach: samples.
+    """
+    gain = 1 / waves.abs().clamp_min(1)
+    if bool((gain == 1).all()):
+        return waves
+    needed = -functional.max_pool1d(-gain[:, None], 2 * reach + 1, 1, reach)
+    window = torch.hann_window(2 * reach + 3)[1:-1].to(waves)
+    padded = functional.pad(needed, (reach, reach), mode="replicate")
+    smooth = functional.conv1d(padded, (window / window.sum())[None, None])[:, 0]
+    return (waves * smooth).clamp(-1, 1)  # rounding
 
 
 def reason(state: Tensor) -> str:

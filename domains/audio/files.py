@@ -31,6 +31,10 @@ READ_SECONDS = 2.0  # of every file, more than a clip lasts
 MOST_TAPS = 4_000_000  # of the filter that changes a rate
 CLIPPED = 0.01
 """Share of samples at full scale above which a file is said to be clipped."""
+LOUDEST = 4.0
+"""Peak, in full scales, up to which a sound is taken for one whose coder or mix went beyond it, as OGG does."""
+CANCELED = 0.01
+"""Share of the channels' mean power below which their mean has lost the sound."""
 
 
 class Read(NamedTuple):
@@ -133,14 +137,18 @@ def ready(array: np.ndarray, rate: int, what: str) -> tuple[Sound, list[str]]:
     """A usable sound at 16 kHz of at most 1.024 s from samples (T, channels), and what was done to it.
 
     Raises:
-        AudioError: see `codec.check`; also where the channels cancel each other, or the clip's beginning is silent.
+        AudioError: see `codec.check`; also where the clip's beginning is silent.
     """
     done = []
     if not np.isfinite(array).all():
         raise AudioError(f"{what} has {int((~np.isfinite(array)).sum())} samples that are not finite; replace them")
-    if array.shape[1] > 1:
-        done.append(f"{array.shape[1]} channels were mixed")
-    sound = check(Sound(array.mean(1), rate), what)
+    wave, told = mono(array)
+    done += [told] if told else []
+    peak = float(np.abs(wave).max(initial=0))
+    if 1 < peak <= LOUDEST:
+        done.append("made quieter, as peaks were above full scale")
+        wave = wave / peak
+    sound = check(Sound(wave, rate), what)
     if (np.abs(sound.wave) >= 0.999).mean() > CLIPPED:
         done.append("more than 1 % of samples are clipped")
     if rate != mel.RATE:
@@ -152,6 +160,16 @@ def ready(array: np.ndarray, rate: int, what: str) -> tuple[Sound, list[str]]:
         if np.abs(sound.wave).max() < SILENT:
             raise AudioError(f"{what} is silent for {mel.SAMPLES / mel.RATE} s; cut its beginning off")
     return check(sound, what), done
+
+
+def mono(array: np.ndarray) -> tuple[np.ndarray, str]:
+    """One channel (T,) of samples (T, channels), and what was done: their mean, or the loudest where they cancel."""
+    if array.shape[1] == 1:
+        return array[:, 0], ""
+    powers, mixed = np.square(array, dtype=np.float64).mean(0), array.mean(1)
+    if len(array) and np.square(mixed, dtype=np.float64).mean() < CANCELED * powers.mean():
+        return array[:, int(powers.argmax())], f"{array.shape[1]} channels cancel each other; the loudest was taken"
+    return mixed, f"{array.shape[1]} channels were mixed"
 
 
 def _usable(

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+EXACT = 120.0
+"""Greatest ratio in dB: what differs by less than float32 can tell is the truth."""
+NOTHING = 1e-4
+"""Share of the usual power of an object below which a part of it has no signal."""
 WINDOW = 11
 """Pixels a side of the window of `structural_similarity`, and of the smallest picture it is defined for."""
 
@@ -15,16 +19,24 @@ WINDOW = 11
 def signal_to_noise(x: Tensor, truth: Tensor, where: Tensor | None = None, blank: float = 0.0) -> Tensor:
     """10 log10 |truth - blank|^2 / |x - truth|^2 in dB (B,), of states (B, *S) or part of them.
 
-    Nothing but `blank` has 0 dB; infinite where x is the truth.
+    Nothing but `blank` has 0 dB. `EXACT` where x is the truth. NaN where the truth has nothing in the part, or 40 dB
+    less than over all: there is no signal that could be hit or missed.
     """
     part = torch.ones_like(truth) if where is None else where.to(truth).expand_as(truth)
     signal, error = (((one * part).square()).flatten(1).sum(1).double() for one in (truth - blank, x - truth))
-    return 10 * (signal / error).log10()
+    usual = (truth - blank).double().square().flatten(1).mean(1)
+    heard = signal > NOTHING * usual * part.flatten(1).sum(1)
+    return torch.where(heard, _decibels(signal, error), torch.nan)
 
 
 def peak_signal_to_noise(x: Tensor, truth: Tensor, size: float) -> Tensor:
-    """10 log10 size^2 / mean (x - truth)^2 in dB (B,), with the size of the scale; infinite where x is the truth."""
-    return 10 * (size**2 / (x - truth).double().square().flatten(1).mean(1)).log10()
+    """10 log10 size^2 / mean (x - truth)^2 in dB (B,), with the size of the scale; `EXACT` where x is the truth."""
+    error = (x - truth).double().square().flatten(1).mean(1)
+    return _decibels(torch.full_like(error, size**2), error)
+
+
+def _decibels(signal: Tensor, error: Tensor) -> Tensor:
+    return 10 * (signal / error).log10().clamp(max=EXACT / 10)
 
 
 def structural_similarity(x: Tensor, truth: Tensor, size: float) -> Tensor:

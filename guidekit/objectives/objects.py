@@ -130,7 +130,9 @@ class ObjectReward(Objective[None]):
             memory.update({key.removeprefix(kind): value for key, value in known.items() if key.startswith(kind)})
 
 
-def score(prior: Prior, objective: Objective, states: State, ledger: Ledger | None = None) -> Tensor:
+def score(
+    prior: Prior, objective: Objective, states: State, ledger: Ledger | None = None, seen: Objects | None = None
+) -> Tensor:
     """An objective (B,) float64 of clean states of a prior, outside of a run.
 
     Args:
@@ -138,10 +140,12 @@ def score(prior: Prior, objective: Objective, states: State, ledger: Ledger | No
         objective: the objective.
         states: (B, *S).
         ledger: counts scores that are none; they are minus infinity.
+        seen: the objects of the states, where somebody else looks at them as well; None decodes them anew.
     """
+    things = Objects(states, prior.decode, prior.language) if seen is None else seen
 
     def shown(on: str) -> Any:
-        return Objects(states, prior.decode, prior.language) if on == "objects" else states
+        return things if on == "objects" else states
 
     scores = objective.look(shown, 0.0, objective.rows(batch(states))).double()
     return usable(scores, Ledger() if ledger is None else ledger)

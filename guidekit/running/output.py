@@ -7,7 +7,7 @@ import dataclasses
 import math
 import platform
 import statistics
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def write(
         name: Samples(result.samples, prior, each(config["condition"], prior, result))
         for name, result in results.items()
     }
-    values = {name: _values(prior, result, reward) for name, result in results.items()}
+    values = {name: _values(drawn[name], result, reward) for name, result in results.items()}
     for name, result in results.items():
         main = name == next(iter(results))
         rows, shown, scored = domain.table(drawn[name]), drawn[name], values[name]
@@ -72,7 +72,7 @@ def write(
         if given is not None:
             judged = given.judged(result.samples)
             found = posterior(given, result)
-            figures[name] |= {key: statistics.fmean(column) for key, column in judged.items() if key != "input"}
+            figures[name] |= {key: mean(column) for key, column in judged.items() if key != "input"}
             figures[name] |= figures_of(given, found)
             extra |= judged
             if main:
@@ -119,6 +119,12 @@ def write(
     }
 
 
+def mean(column: Sequence[float]) -> float:
+    """Of those numbers of a column that are some; NaN of none."""
+    known = [value for value in column if not math.isnan(value)]
+    return statistics.fmean(known) if known else math.nan
+
+
 def distinct_ones(domain: Domain, samples: Samples) -> list[int]:
     """The first places of distinct valid objects."""
     found: dict[Hashable, int] = {}
@@ -135,11 +141,11 @@ def remarks(reward: Objective | None, kind: str) -> str:
     return "; ".join(filter(None, told))
 
 
-def _values(prior: Prior, result: Result, reward: Objective | None) -> list[float]:
+def _values(samples: Samples, result: Result, reward: Objective | None) -> list[float]:
     """Rewards of samples, NaN for none; what they cost only fills the tables and is not counted."""
     if reward is None:
         return [math.nan] * result.log_weights.numel()
-    return score(prior, reward, result.samples).tolist()
+    return score(samples.prior, reward, samples.states, seen=samples.seen).tolist()
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -47,7 +47,7 @@ def figures_of(given: Given, found: Posterior) -> dict[str, float]:
     told = {"spread": float(found.std.square().flatten(1).mean(1).sqrt().mean())}
     if given.truth is not None:
         truth, size = given.truth.double(), given.prior.units.range
-        told["snr of the mean"] = float(signal_to_noise(found.mean, truth, blank=given.task.blank).mean())
+        told["snr of the mean"] = float(signal_to_noise(found.mean, truth, blank=given.task.blank).nanmean())
         if size is not None:
             told["psnr of the mean"] = float(peak_signal_to_noise(found.mean, truth, size).mean())
     return told

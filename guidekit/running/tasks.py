@@ -21,6 +21,7 @@ from guidekit.core.requirements import Fact
 from guidekit.domain import Domain
 from guidekit.guidance.starts.from_sample import FromSample
 from guidekit.io.arrays import read_array, readable
+from guidekit.objectives.fidelity import signal_to_noise
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.tasks import Task, make, observe
 from guidekit.objectives.units import in_units
@@ -167,6 +168,10 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
     std = float(noise) if len(noise) == 1 else noise.repeat_interleave(each)
     likelihood = in_units(GaussianLikelihood(task.operator, rows, std), prior.units, shape)
     truth = None if truth is None else prior.units.values(truth)
+    if truth is not None and task.gap is not None:
+        silent = int(signal_to_noise(truth, truth, task.gap, task.blank).isnan().sum())
+        told = f"{silent} of {len(truth)} {domain.objects} have nothing in the gap: snr_gap has no value for these"
+        notes = notes + ([told] if silent else [])
     return Given(task, original, y, noise, likelihood, truth, notes, prior, each)
 
 
