@@ -132,7 +132,7 @@ def _wave(state: bytes, kind: str) -> np.ndarray | None:
 
 
 def limited(waves: Tensor, reach: int = 40) -> Tensor:
-    """Waveforms (B, T) that nowhere exceed full scale: quieter within 2.5 ms of samples that do, as they were elsewhere.
+    """Waveforms (B, T) that nowhere exceed full scale: quieter within 2.5 ms of samples that do, else as they were.
 
     The gain is the least that is needed within `reach` samples, averaged over as many to each side.
 

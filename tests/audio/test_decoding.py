@@ -12,7 +12,7 @@ import torch
 import guidekit as gk
 from guidekit.cli import main
 from guidekit.domains.audio import Audio, codec, files, mel
-from guidekit.domains.audio.codec import Sound, limited
+from guidekit.domains.audio.codec import limited
 from guidekit.objectives.fidelity import signal_to_noise
 from guidekit.objectives.tasks import observe
 from guidekit.samples import Samples
