@@ -55,6 +55,7 @@ class Domain:
         tasks: on given objects, by name: functions (shape of a state, options) to a `Task`. A domain with some has
             `reference()`, shipped objects, and `compared`, which draws groups of states side by side.
         job: module of guidekit.training that trains its priors: "token_job" or "array_job".
+        jobs: others, by `trainer.kind`.
         tables: whether its objects are read from columns of tables.
         network: what a torch module becomes as a reward, for domains whose states are numbers; None treats it as any
             other function of an object.
@@ -67,6 +68,7 @@ class Domain:
     kinds: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     tasks: ClassVar[Mapping[str, Callable[..., Task]]] = {}
     job: ClassVar[str] = "token_job"
+    jobs: ClassVar[Mapping[str, str]] = {}
     tables: ClassVar[bool] = False
     network: ClassVar[type[Any] | None] = None
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from guidekit.priors.adjacency_layout import Layout
+
 from .vocabulary import Vocabulary
 
 PLAIN_NODES, PLAIN_EDGES = ("node",), ("edge",)
@@ -132,6 +134,39 @@ class GraphCodec:
         if kind not in names:
             raise ValueError(f"graph {row}: {what} type {kind!r} is none of {', '.join(names)}")
         return names.index(kind)
+
+
+@dataclass(frozen=True)
+class AdjacencyCodec:
+    """Graphs as real numbers, see `guidekit.priors.adjacency_layout.Layout`: edges are those above .5.
+
+    Args:
+        graphs: codec of the tokens.
+        layout: of the states.
+        measured: properties (B, K) of graphs in the unit of states; None where states have none.
+    """
+
+    graphs: GraphCodec
+    layout: Layout
+    measured: Callable[[Sequence[nx.Graph]], Tensor] | None = None
+
+    @property
+    def language(self) -> str:
+        """See `guidekit.core.prior.Codec`."""
+        return f"{self.graphs.language} as numbers, {self.layout.stems} properties"
+
+    @property
+    def accepts(self) -> Callable[[nx.Graph], bool] | None:
+        """See `GraphCodec`."""
+        return self.graphs.accepts
+
+    def encode(self, objects: Sequence[nx.Graph]) -> Tensor:
+        """States (B, D) of graphs, see `GraphCodec.encode`."""
+        return self.layout.encode(self.graphs.encode(objects), self.measured and self.measured(objects))
+
+    def decode(self, states: Tensor) -> list[nx.Graph | None]:
+        """Graphs of states (B, D), see `GraphCodec.decode`."""
+        return self.graphs.decode(self.layout.decode(states.detach().cpu()))
 
 
 def codec_from(vocabulary: Vocabulary, accepts: Callable[[nx.Graph], bool] | None = None) -> GraphCodec:

@@ -98,6 +98,26 @@ def prepare(path: Path, given: Given, names: Sequence[str]) -> None:
     )
 
 
+def prepare_adjacency(path: Path, given: Given, names: Sequence[str], properties: Sequence[str]) -> None:
+    """Write what `guidekit.training.adjacency_job` trains from, see `preparation.prepare_adjacency`.
+
+    Args:
+        path: npz file to write.
+        given: graphs.
+        names, properties: of labels, see `labels.table`, or of numbers of a graph, see `labels.numbers`.
+
+    Raises:
+        UnknownNameError, ValueError: no such property, one that is alike in all graphs, or labels beside properties.
+    """
+    if names and properties:
+        raise ValueError("trainer.labels and trainer.properties are both given; a prior has one of them")
+    prepare(path, given._replace(noisy=False), names)
+    if properties:
+        count = len(given.train)
+        numbers = labels.numbers([*given.train, *given.held], properties)
+        preparation.add_properties(path, properties, numbers[:count], numbers[count:])
+
+
 @functools.lru_cache(maxsize=8)
 def known(name: str, split: str, seed: int = SEED) -> tuple[nx.Graph, ...]:
     """Graphs of a standard set that samples are compared with, or that priors were trained on."""

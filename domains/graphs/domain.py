@@ -9,21 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import torch
+from torch import Tensor
 
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.examples import Example
 from guidekit.extras import require
-from guidekit.priors.checkpoints import load_graph_prior, read_description
+from guidekit.priors.adjacency import AdjacencyPrior
+from guidekit.priors.checkpoints import load_adjacency_prior, load_graph_prior, read_description
 from guidekit.priors.graphs import GraphPrior
 from guidekit.reporting.summary import means, ranked, summarised
 from guidekit.samples import Dataset, Samples
 
 from . import data as sets
 from . import files, formats, metrics
-from .codec import GraphCodec, codec_from
+from .codec import AdjacencyCodec, GraphCodec, codec_from
 from .generators import SEED, family
+from .labels import numbers
 from .molecules import BONDS, is_molecular, is_molecule, molecule_codec, molecule_of, smiles_of
 from .rewards import MOLECULES, REWARDS, OfMolecules
 from .validity import fingerprint, validity
@@ -63,6 +67,7 @@ class Graphs(Domain):
     assets = ASSETS
     kinds = REWARDS
     job = "graph_job"
+    jobs = {"adjacency": "adjacency_job"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         """Refuse what is no set, and a lack of libraries."""
@@ -95,17 +100,29 @@ class Graphs(Domain):
             return molecule_codec(QM9_ATOMS, QM9_NODES)
         return GraphCodec(family(self.default)[1])
 
-    def load_prior(self, name: str = "default") -> GraphPrior:
+    def load_prior(self, name: str = "default") -> GraphPrior | AdjacencyPrior:
         """See `Domain.load_prior`; `num_nodes` is asked of it."""
         path = self.checkpoint(name)
-        prior = load_graph_prior(path, self.name)
-        prior.codec = self.codec_for(prior, read_description(path, self.name))
+        description = read_description(path, self.name)
+        load = load_adjacency_prior if "marginals" in description else load_graph_prior
+        prior: GraphPrior | AdjacencyPrior = load(path, self.name)
+        prior.codec = self.codec_for(prior, description)
         return prior.sized(self.num_nodes)
 
-    def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> GraphCodec:
+    def codec_for(self, prior: Prior, description: Mapping[str, Any]) -> GraphCodec | AdjacencyCodec:
         """See `Domain.codec_for`: graphs with single, double and triple bonds are molecules, and valences hold."""
         vocabulary = vocabulary_from(description)
-        return codec_from(vocabulary, is_molecule if tuple(vocabulary.edges) == BONDS else None)
+        codec = codec_from(vocabulary, is_molecule if tuple(vocabulary.edges) == BONDS else None)
+        if not isinstance(prior, AdjacencyPrior):
+            return codec
+        names = [each.name for each in prior.properties] if prior.layout.stems else []
+
+        def measured(graphs: Sequence[nx.Graph]) -> Tensor:
+            return torch.stack(
+                [prior.scaled(dict(zip(names, row, strict=True))) for row in numbers(graphs, names).tolist()]
+            )
+
+        return AdjacencyCodec(codec, prior.layout, measured if names else None)
 
     def bind(self, function: Any, name: str | None = None, workers: int = 0, timeout: float | None = 60.0) -> Objective:
         """See `Domain.bind`; rewards of molecules are refused for other graphs."""
@@ -150,10 +167,16 @@ class Graphs(Domain):
         return Dataset(found.graphs, notes=found.notes)
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
-        """Write what `guidekit.training.graph_job` trains from, see `data.training`."""
+        """Write what `guidekit.training.graph_job` or `adjacency_job` trains from, see `data.training`."""
         given = sets.training(self.default, self.split, data, trainer, self.reading)
-        names = trainer.get("labels") or []
-        sets.prepare(path, given, [names] if isinstance(names, str) else list(names))
+        labels, properties = (
+            [names] if isinstance(names, str) else list(names)
+            for names in (trainer.get(key) or [] for key in ("labels", "properties"))
+        )
+        if trainer.get("kind") == "adjacency":
+            return sets.prepare_adjacency(path, given, labels, properties)
+        sets.prepare(path, given, labels)
+        return None
 
     def evaluate(
         self,

@@ -35,6 +35,8 @@ class Expected(Objective[None]):
     target: float | None = None
     differentiable: ClassVar[bool] = True  # type: ignore[misc]
     temperature: ClassVar[float] = 1.0  # type: ignore[misc]
+    of_numbers: ClassVar[bool] = True
+    """Whether it judges graphs as real numbers, too."""
 
     def __post_init__(self) -> None:
         """Refuse what is no target."""
@@ -52,17 +54,23 @@ class Expected(Objective[None]):
 
     def relaxed(self, probabilities: Tensor) -> Tensor:
         """Values (B,) of laws of tokens (B, L, 4); with a target t of a number x, 1 - sqrt((x - t)^2 + 1)."""
-        value = self.number(edge_probabilities(probabilities))
+        return self.met(self.number(edge_probabilities(probabilities)))
+
+    def met(self, value: Tensor) -> Tensor:
+        """The reward (B,) of numbers (B,), see `relaxed`."""
         return value if self.target is None else 1 - ((value - self.target).square() + 1).sqrt()
 
     def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:
         """See `Objective.scores`; minus infinity where a token is still masked."""
+        if states.is_floating_point():
+            return self.met(self.number(edge_numbers(states)))
         values = self.relaxed(F.one_hot(states.clamp_max(IDS - 1), IDS).double())
         return values.masked_fill((states >= IDS).any(1), -math.inf)
 
     def check(self, prior: Prior) -> None:
         """See `Objective.check`: graphs without types."""
-        ids = getattr(prior.process, "vocab_size", 0)
+        layout = getattr(prior, "layout", None)  # of graphs as real numbers
+        ids = getattr(prior.process, "vocab_size", 0) if layout is None else 2 + layout.node_types + layout.edge_types
         if ids != IDS:
             plain = str(self.name).removeprefix("expected_")
             raise GuidanceError(
@@ -93,11 +101,24 @@ class ExpectedTriangles(Expected):
         return ((edges @ edges) * edges).sum((1, 2)) / 6
 
 
+def edge_numbers(states: Tensor) -> Tensor:
+    """Of every pair of nodes, (B, N, N), from real-valued states (B, D) of graphs without types.
+
+    They hold N numbers of nodes, those of pairs, and then at most N properties.
+    """
+    nodes = (math.isqrt(8 * states.shape[1] + 1) - 1) // 2
+    return _matrices(states[:, nodes : nodes * (nodes + 1) // 2], nodes)
+
+
 def edge_probabilities(probabilities: Tensor) -> Tensor:
     """Of every pair of nodes, (B, N, N), from laws (B, L, 4) of tokens."""
     nodes = (math.isqrt(8 * probabilities.shape[1] + 1) - 1) // 2
-    i, j = (torch.from_numpy(end).to(probabilities.device) for end in pairs(nodes))
-    number = torch.full((nodes, nodes), len(i), device=probabilities.device)
-    number[i, j] = number[j, i] = torch.arange(len(i), device=probabilities.device)
-    edges = probabilities[:, nodes:, EDGE]
+    return _matrices(probabilities[:, nodes:, EDGE], nodes)
+
+
+def _matrices(edges: Tensor, nodes: int) -> Tensor:
+    """Symmetric matrices (B, N, N) of numbers of pairs (B, P)."""
+    i, j = (torch.from_numpy(end).to(edges.device) for end in pairs(nodes))
+    number = torch.full((nodes, nodes), len(i), device=edges.device)
+    number[i, j] = number[j, i] = torch.arange(len(i), device=edges.device)
     return torch.cat([edges, edges.new_zeros(len(edges), 1)], 1)[:, number]

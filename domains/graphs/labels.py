@@ -54,6 +54,18 @@ def table(
     return described, np.stack(columns, 1).astype(np.int8)
 
 
+def numbers(graphs: Sequence[nx.Graph], names: Sequence[str]) -> np.ndarray:
+    """Properties (n, K) of graphs by name.
+
+    Raises:
+        UnknownNameError: no such property.
+    """
+    for name in names:
+        if name not in MEASURES:
+            raise UnknownNameError("property of graphs", name, MEASURES)
+    return np.array([[MEASURES[name](graph) for name in names] for graph in graphs], float).reshape(len(graphs), -1)
+
+
 def label_of(graph: nx.Graph, description: Sequence[Mapping[str, Any]]) -> list[int]:
     """Label numbers of one graph by the thresholds of a description, -1 for those of a file."""
     found = []

@@ -66,6 +66,25 @@ def prepare(
     write_npz(path, {**arrays, "description": np.array(json.dumps(description))})
 
 
+def add_properties(path: Path, names: Sequence[str], train: np.ndarray, held: np.ndarray) -> None:
+    """Add properties (n, K) of the graphs in a prepared file, with their means and standard deviations.
+
+    Raises:
+        ValueError: one that is alike in all graphs.
+    """
+    mean, std = train.mean(0), train.std(0)
+    for name, spread in zip(names, std, strict=True):
+        if not spread > 1e-9:
+            raise ValueError(f"property {name} is the same for all {len(train)} graphs to learn from; leave it out")
+    kept = dict(np.load(path))
+    description = json.loads(str(kept.pop("description")))
+    columns = zip(names, mean.tolist(), std.tolist(), strict=True)
+    description["properties"] = [{"name": name, "mean": m, "std": s} for name, m, s in columns]
+    write_npz(
+        path, {**kept, "properties": train, "val_properties": held, "description": np.array(json.dumps(description))}
+    )
+
+
 def vocabulary(codec: GraphCodec) -> Vocabulary:
     """The vocabulary of a codec: nodes and edges that are all alike have one type without a meaning."""
     return Vocabulary(codec.places, codec.node_types or ("node",), codec.edge_types or ("edge",))

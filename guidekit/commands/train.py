@@ -17,6 +17,7 @@ from guidekit.installed import configured
 from guidekit.io.files import write_atomic
 from guidekit.io.rejected import list_rejected
 from guidekit.networks import NETWORKS
+from guidekit.priors.adjacency import refuse_without_signal
 from guidekit.priors.checkpoints import read_description
 from guidekit.priors.descriptions import GAUSSIAN, PROCESSES, gaussian_process_from
 from guidekit.priors.parametrization import PARAMETRIZATIONS
@@ -47,19 +48,20 @@ def run(config: dict[str, Any]) -> None:
     kind = config["trainer"].get("kind")
     if config["output"] in (None, "???"):
         config = {**config, "output": f"{domain.name}-{kind or 'prior'}.safetensors"}
-    if kind is not None:
+    if kind is not None and kind not in domain.jobs:
         return learn_from_samples(config, kind, domain, console)
     for name, given in (("reward", config["reward"].get("name")), ("condition", config["condition"])):
         if given is not None:
             raise ValueError(
                 f"{name}= is for values and refiners; priors are trained without one, or use trainer=value"
             )
-    refuse_settings(config["trainer"], domain.job)
+    job = domain.jobs.get(str(kind), domain.job)
+    refuse_settings(config["trainer"], job)
     if config["init"] is not None:
         config = {**config, "init": str(domain.checkpoint(config["init"]))}
         refuse_other_network(read_description(config["init"], domain.name)["network"], config["trainer"]["network"])
     if config["prepare"]:
-        return prepare(config, domain, console)
+        return prepare(config, domain, console, job)
     with going_on(config) as place:
         place.standing(record_of(config["trainer"], config["seed"]), config["trainer"].get("early", 0) > 0)
         with workplace(place) as folder:
@@ -68,7 +70,7 @@ def run(config: dict[str, Any]) -> None:
             prepared = dict(np.load(folder / PREPARED))
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        fit = importlib.import_module(f"guidekit.training.{domain.job}").fit
+        fit = importlib.import_module(f"guidekit.training.{job}").fit
         try:
             report = fit(prepared, config["trainer"], place, config["init"], config["seed"])
         except MisconfigurationException as error:
@@ -113,7 +115,7 @@ ANEW = "overwrite=true trains anew"
 def learn_from_samples(config: dict[str, Any], kind: str, domain: Domain, console: Console) -> None:
     """Train what learns from samples of a prior."""
     if kind not in OF_SAMPLES:
-        raise UnknownNameError("trainer.kind", str(kind), OF_SAMPLES)
+        raise UnknownNameError("trainer.kind", str(kind), [*OF_SAMPLES, *domain.jobs])
     if config["column"] is not None:
         raise ValueError("column= is for the tables that priors are trained from")
     for name in ("init", "prepare"):
@@ -150,7 +152,7 @@ def reached(state: Path) -> str:
     return "" if updates is None else f" ({updates} updates)"
 
 
-def prepare(config: dict[str, Any], domain: Domain, console: Console) -> None:
+def prepare(config: dict[str, Any], domain: Domain, console: Console, job: str) -> None:
     """Write what another machine trains from: data, and their settings last.
 
     Raises:
@@ -170,7 +172,7 @@ def prepare(config: dict[str, Any], domain: Domain, console: Console) -> None:
         reading = domain.prepare_training(folder / PREPARED, config["data"], told_of(config, domain))
         tell(console, reading, folder / PREPARED)
         write_atomic(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(again)).encode())
-    console.print(f"prepared; train with: python -m guidekit.training.{domain.job} {folder / SETTINGS}")
+    console.print(f"prepared; train with: python -m guidekit.training.{job} {folder / SETTINGS}")
 
 
 SETTINGS = "train.yaml"
@@ -181,6 +183,8 @@ def choices_of(trainer: dict[str, Any], job: str) -> list[tuple[str, Any, Any]]:
     process, parametrization = trainer["process"], trainer.get("parametrization")
     if job == "array_job":
         return [("process", process["name"], GAUSSIAN), ("parametrization", parametrization, PARAMETRIZATIONS)]
+    if job == "adjacency_job":
+        return [("process", process["name"], GAUSSIAN), ("optimizer", trainer["optimizer"], ("adamw", "muon"))]
     if job == "graph_job":
         return [("process", process["name"], TRANSITIONS), ("optimizer", trainer["optimizer"], ("adamw", "muon"))]
     if "objective" not in trainer:
@@ -205,11 +209,13 @@ def refuse_settings(trainer: dict[str, Any], job: str) -> None:
     if trainer.get("guided"):
         guided_loss(None, trainer["guided"])  # type: ignore[arg-type]  # only checks the settings
     refuse_options(network["name"], network["options"])
-    if job == "array_job":
+    if job in ("array_job", "adjacency_job"):
         try:
-            gaussian_process_from(trainer["process"])
+            process = gaussian_process_from(trainer)
         except TypeError as error:
             raise ValueError(f"trainer.process.options={trainer['process'].get('options')}: {error}") from error
+        if job == "adjacency_job":
+            refuse_without_signal(process)
 
 
 def refuse_options(network: str, options: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ def _joined(adjacency: Tensor) -> list[Tensor]:
     """Whether nodes are joined by at most 2, 4, 8, ... edges up to any number, (B, n, n) each."""
     n = adjacency.shape[-1]
     reach = adjacency + torch.eye(n, device=adjacency.device, dtype=adjacency.dtype)
+    reach = (reach > 0.5).to(adjacency)
     found = []
     for _ in range(max(1, math.ceil(math.log2(n)))):
         reach = ((reach @ reach) > 0).to(adjacency)

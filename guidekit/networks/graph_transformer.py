@@ -96,6 +96,7 @@ class GraphTransformer(nn.Module):
         valences: of the types of edges, such as 1, 2, 3 for bonds: nodes are told the sum of those of their edges.
         pad_id: 0, the id of what is absent.
         labels, timed: see `Conditioning`.
+        stems: numbers of a graph that are told and predicted beside it.
 
     Source: Vignac et al. 2022, arXiv:2209.14734, section 5 and appendix C (graph transformer, features of structure);
     pairs are packed here, and updated from both nodes by a sum, a product and the logits of attention.
@@ -115,6 +116,7 @@ class GraphTransformer(nn.Module):
         pad_id: int = 0,
         labels: Sequence[int] = (),
         timed: bool = True,
+        stems: int = 0,
     ) -> None:
         super().__init__()
         if not 1 <= nodes <= MOST_NODES:
@@ -134,7 +136,7 @@ class GraphTransformer(nn.Module):
             nn.Linear(ids + pairs.shape[-1], 2 * pair_width), nn.GELU(), nn.Linear(2 * pair_width, pair_width)
         )
         self.graph_in = nn.Sequential(
-            nn.Linear(graph.shape[-1] + 1, global_width), nn.SiLU(), nn.Linear(global_width, global_width)
+            nn.Linear(graph.shape[-1] + 1 + 2 * stems, global_width), nn.SiLU(), nn.Linear(global_width, global_width)
         )
         self.conditioning = Conditioning(global_width, labels, timed)
         self.blocks = nn.ModuleList(GraphBlock(width, pair_width, heads, global_width) for _ in range(depth))
@@ -147,9 +149,15 @@ class GraphTransformer(nn.Module):
                 ),
             }
         )  # fmt: skip
+        if stems:
+            self.head["stems"] = nn.Sequential(nn.LayerNorm(global_width), nn.Linear(global_width, stems))
 
     def hidden(
-        self, tokens: Tensor, labels: Tensor | None = None, level: Tensor | None = None
+        self,
+        tokens: Tensor,
+        labels: Tensor | None = None,
+        level: Tensor | None = None,
+        stems: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Nodes (n, B, width), pairs (P, B, pair_width) and graphs (B, global_width) behind the last block.
 
@@ -157,6 +165,7 @@ class GraphTransformer(nn.Module):
             tokens: (B, L) int64, or laws of tokens (B, L, C).
             labels: (B, K) int64, -1 where a label is not given; None gives none.
             level: noise level 1 - a(t), (B,).
+            stems: (B, 2 K) numbers of unit size, 0 where they are not told, and whether they are, 1 or 0.
         """
         ids = self.vocab_size + 1
         given = F.one_hot(tokens, ids).float() if tokens.ndim == 2 else F.pad(tokens, (0, ids - tokens.shape[-1]))
@@ -167,13 +176,14 @@ class GraphTransformer(nn.Module):
         there = 1 - nodes[..., self.pad_id]
         adjacency = self.triangle.dense(edges.sum(-1)).permute(2, 0, 1).contiguous()
         of_pairs, of_nodes, of_graphs = features(self.triangle, adjacency, there)
-        told = [nodes, of_nodes]
+        seen = [nodes, of_nodes]
         if len(self.valences) > 1:
             bonds = self.triangle.dense(edges @ self.valences[1:])
-            told.append(bonds.sum(1)[..., None] / 4)
-        h, e = self.node_in(torch.cat(told, -1)), self.pair_in(torch.cat([pairs, of_pairs], -1))
+            seen.append(bonds.sum(1)[..., None] / 4)
+        h, e = self.node_in(torch.cat(seen, -1)), self.pair_in(torch.cat([pairs, of_pairs], -1))
         total = torch.zeros_like(of_graphs[:, :1]) if level is None else level[:, None].to(of_graphs)
-        y = self.graph_in(torch.cat([of_graphs, total], -1))
+        told = [] if stems is None else [stems.to(of_graphs)]
+        y = self.graph_in(torch.cat([of_graphs, total, *told], -1))
         rest = self.conditioning(len(tokens), labels, level, y)
         y = y + (rest[:, 0] if isinstance(rest, Tensor) else rest)
         shut, there = (-1e9 * (1 - there)).T[:, None, None, :], there[..., None]
@@ -183,14 +193,23 @@ class GraphTransformer(nn.Module):
         return h, e, y
 
     def forward(
-        self, tokens: Tensor, select: Tensor | None = None, labels: Tensor | None = None, level: Tensor | None = None
-    ) -> Tensor:
-        """Logits (B, L, V) of tokens (B, L), or (N, V) of the N places where select (B, L) is True; see `hidden`."""
-        h, e, _ = self.hidden(tokens, labels, level)
+        self,
+        tokens: Tensor,
+        select: Tensor | None = None,
+        labels: Tensor | None = None,
+        level: Tensor | None = None,
+        stems: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits (B, L, V) of tokens (B, L), or (N, V) of the N places where select (B, L) is True; see `hidden`.
+
+        With stems also what is predicted of them, (B, K).
+        """
+        h, e, y = self.hidden(tokens, labels, level, stems)
         pad = (1, 1 + self.edge_types), (1 + self.node_types, 0)
         parts = [
             F.pad(self.head[name](part), around, value=-torch.inf)
             for name, part, around in zip(("nodes", "pairs"), (h, e), pad, strict=True)
         ]
         logits = torch.cat(parts).transpose(0, 1)
-        return logits if select is None else logits[select]
+        logits = logits if select is None else logits[select]
+        return logits if stems is None else (logits, self.head["stems"](y))

@@ -2,6 +2,7 @@
 
 from guidekit.core.prior import Prior
 from guidekit.priors.adapters.masked_language import from_masked_language_model
+from guidekit.priors.adjacency import AdjacencyPrior
 from guidekit.priors.chain import CategoricalChain
 from guidekit.priors.composite import PositionsAndTypes
 from guidekit.priors.conditional import ClassConditional
@@ -15,6 +16,7 @@ from guidekit.priors.random_graphs import RandomGraphs, block_model, erdos_renyi
 from guidekit.priors.reflected import BoxHistogram
 
 __all__ = [
+    "AdjacencyPrior",
     "BoxHistogram",
     "ClassConditional",
     "CategoricalChain",

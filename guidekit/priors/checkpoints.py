@@ -15,7 +15,7 @@ from guidekit.io.archives import reason
 from guidekit.io.contents import ordinary
 from guidekit.io.files import write_atomic
 from guidekit.networks import NETWORKS
-from guidekit.priors import field_checkpoint, graphs, neural, tokens
+from guidekit.priors import adjacency, field_checkpoint, graphs, neural, tokens
 from guidekit.priors.adapters import DIFFUSERS, TRANSFORMERS, library_of
 from guidekit.priors.adapters.diffusers_folder import load_diffusers
 from guidekit.priors.adapters.masked_language import load_masked_language_model
@@ -100,6 +100,11 @@ def load_graph_prior(path: str | Path, domain: str) -> graphs.GraphPrior:
     return _load(path, domain, graphs.made_from)
 
 
+def load_adjacency_prior(path: str | Path, domain: str) -> adjacency.AdjacencyPrior:
+    """An `AdjacencyPrior` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
+    return _load(path, domain, adjacency.made_from)
+
+
 def load_gaussian_prior(path: str | Path, domain: str) -> Prior:
     """A `NeuralGaussian` from a checkpoint of the given domain; raises `CheckpointError` (see above)."""
     return _load(path, domain, neural.made_from)
@@ -127,7 +132,9 @@ def load_any_prior(path: str | Path, **options: Any) -> Prior:
         return load_diffusers(path)
     description = read_description(path)
     made_from: Callable[[dict, nn.Module], Prior] = neural.made_from
-    if "vocab_size" in description:
+    if "marginals" in description:
+        made_from = adjacency.made_from
+    elif "vocab_size" in description:
         made_from = graphs.made_from if "graph" in description else tokens.made_from
     return _load(path, description["domain"], made_from)
 
@@ -136,7 +143,11 @@ def _load(path: str | Path, domain: str, made_from: Callable[..., Prior]) -> Any
     description = read_description(path, domain)
     if description.get("kind", "prior") != "prior":
         raise CheckpointError(f"{path} holds a {description['kind']}, not a prior")
-    needs: dict[Callable[..., Prior], str] = {tokens.made_from: "vocab_size", graphs.made_from: "graph"}
+    needs: dict[Callable[..., Prior], str] = {
+        tokens.made_from: "vocab_size",
+        graphs.made_from: "graph",
+        adjacency.made_from: "marginals",
+    }
     needed = needs.get(made_from, "event_shape")
     if needed not in description:
         raise CheckpointError(f"{path}: its description has no {needed!r}; a prior of {domain} has one")

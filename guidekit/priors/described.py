@@ -74,6 +74,11 @@ def _graph(value: Any) -> bool:
     return fits and all(_texts(value[key]) and 1 <= len(value[key]) <= 1024 for key in ("nodes", "edges"))
 
 
+def _property(value: Any) -> bool:
+    fits = isinstance(value, dict) and value.keys() == {"name", "mean", "std"} and isinstance(value["name"], str)
+    return fits and _plain(value) and isinstance(value["mean"], int | float) and _positive(value["std"])
+
+
 def _network(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("name"), str) and isinstance(value.get("options"), dict)
 
@@ -101,6 +106,9 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "parametrization": (lambda value: isinstance(value, str), "what the network predicts"),
     "temperature": (_positive, "a number above 0"),
     "sigma_data": (_positive, "a number above 0"),
+    "marginals": (_counts, "shares of types, not all 0"),
+    "properties": (lambda value: isinstance(value, list) and all(map(_property, value)), "a list of {name, mean, std}"),
+    "joint": (lambda value: isinstance(value, bool), "true or false"),
     "sampling": (lambda value: _process(value) and "name" in value and _plain(value), "{name, options} of a sampler"),
     "process": (lambda value: value is None or _process(value) and _plain(value), "{name, options}, of finite numbers"),
 }
@@ -138,6 +146,7 @@ def _disagreement(made: Mapping[str, Any]) -> str:
     graph = made.get("graph")
     if graph is not None:
         pairs += [("nodes", graph["most"]), ("node_types", len(graph["nodes"])), ("edge_types", len(graph["edges"]))]
+        pairs += [("stems", len(made.get("properties", ())))]
         if len(made.get("length_counts", ())) != graph["most"] + 1 or made.get("pad_id") != 0:
             return f"length_counts in its description needs {graph['most'] + 1} numbers, and pad_id must be 0"
     for key, told in pairs:

@@ -19,6 +19,7 @@ from guidekit import registry
 from guidekit.core.requirements import Fact, suits
 from guidekit.core.state import leaves
 from guidekit.domains.graphs import GraphCodec
+from guidekit.domains.graphs.codec import AdjacencyCodec
 from guidekit.domains.trajectories import PathPrior, maze
 from guidekit.domains.trajectories.cell_prior import CellPrior
 from guidekit.domains.trajectories.cells import CellCodec
@@ -38,7 +39,7 @@ from guidekit.networks import (
 from guidekit.objectives import ForbiddenWords, GaussianLikelihood, ObjectReward, Reward
 from guidekit.objectives.operators.masks import Keep
 from guidekit.objectives.operators.resampling import BlockMean
-from guidekit.priors import GraphPrior
+from guidekit.priors import AdjacencyPrior, GraphPrior
 from guidekit.priors.descriptions import process_from
 from guidekit.priors.labels import Label
 from guidekit.priors.neural import NeuralGaussian
@@ -195,6 +196,16 @@ def graphs():
     return prior, load_domain("graphs").rewards["expected_edges"]
 
 
+def adjacency():
+    """A tiny untrained conditional prior of graphs as real numbers, with a reward that has a gradient."""
+    torch.manual_seed(0)
+    network = GraphTransformer(5, 1, 1, width=16, pair_width=8, depth=1, heads=2, global_width=8, labels=[2])
+    labels = [Label("triangles", ["few", "many"])]
+    prior = AdjacencyPrior(network, gk.processes.VE(), [0, 0, 0, 1, 2, 1], [1.0, 0.6, 0.4], labels=labels)
+    prior.codec = AdjacencyCodec(GraphCodec(5), prior.layout)
+    return prior, load_domain("graphs").rewards["expected_edges"]
+
+
 def chorales():
     """A tiny untrained conditional prior of two-channel piano rolls, with a user's network as reward."""
     return pictures((2, 8, 8), ["major", "minor"])
@@ -213,10 +224,10 @@ DOMAINS = {"molecules": molecules, "dna": dna, "proteins": proteins, "images": i
 DOMAINS |= {"audio": audio, "chorales": chorales, "inverse": inverse, "trajectories": trajectories}
 DOMAINS |= {"cells": cells, "graphs": graphs}
 ANALYTIC = {make.__name__: make for make in (mixture, gaussian, flow, masked_chain, uniform_chain)}
-COLUMNS = {**DOMAINS, **ANALYTIC, "positions_and_types": positions_and_types}
+COLUMNS = {**DOMAINS, **ANALYTIC, "adjacency": adjacency, "positions_and_types": positions_and_types}
 TOKENS = ("molecules", "dna", "proteins", "cells", "graphs", "masked_chain", "uniform_chain")
 PICTURES = ("images", "audio", "chorales", "inverse")
-REALS = (*PICTURES, "trajectories", "mixture", "gaussian", "flow")
+REALS = (*PICTURES, "trajectories", "adjacency", "mixture", "gaussian", "flow")
 PARTS = ("positions_and_types",)
 ROWS = list(registry.entries("guidance"))
 
@@ -233,9 +244,9 @@ def verifier_of(column):
 
 
 def measured(prior):
-    """The first half of every state is known."""
+    """The first half of every state is known; of graphs the last one, as nodes are no noise."""
     size = torch.Size(prior.event_shape).numel()
-    mask = (torch.arange(size) < size // 2).view(prior.event_shape)
+    mask = ((torch.arange(size) < size // 2) ^ hasattr(prior, "layout")).view(prior.event_shape)
     return GaussianLikelihood(Keep(mask), 0.3 * mask[None], 0.1)
 
 
@@ -374,6 +385,11 @@ CHECKED = [
     # (names, columns, what the refusal says)
     (["upsample", "frequency_cfg"], ["mixture", "gaussian", "flow", *PARTS], "sides that 2 divides"),
     (["cfg_plus_plus", "characteristic"], PARTS, ONE_KIND),
+    (["fgg"], ["adjacency"], "needs a verifier with bounds"),
+    (["field_correction"], ["adjacency"], "needs a Gaussian field"),
+    (["frequency_cfg", "upsample"], ["adjacency"], "sides that 2 divides"),
+    (["pag", "seg", "tpg", "nag", "s_cfg", "sag", "s2_guidance", "stg"], ["adjacency"], "no .* sites? in this network"),
+    (["loop_guidance"], COLUMNS, "whose states hold properties"),
     (["linear_ag", "linear_cfg"], PARTS, "of this prior|for this prior"),
     (["upsample"], ["trajectories"], "of one size"),
     (

@@ -75,7 +75,8 @@ class PosteriorMean(Estimate):
 class Relaxed(PosteriorMean):
     """Relaxed reward of the predicted laws of all tokens: what independent tokens of these laws are worth.
 
-    Less noisy than the reward of the most probable tokens where no token is certain yet, and no network call more.
+    Less noisy than the reward of the most probable tokens where no token is certain yet, and no network call more. A
+    reward of tokens and of real numbers (`of_numbers`) judges the clean estimate of the latter.
 
     Args:
         reward: has `relaxed(probabilities (B, L, V)) -> (B,)`.
@@ -84,12 +85,12 @@ class Relaxed(PosteriorMean):
 
     @property
     def requires(self) -> frozenset[Fact]:
-        """Laws of tokens."""
-        return frozenset({Fact.TOKENS})
+        """Laws of tokens, unless the reward takes numbers, too."""
+        return frozenset() if getattr(self.reward, "of_numbers", False) else frozenset({Fact.TOKENS})
 
     def value(self, population: Population) -> Tensor:
         """See `Estimate.value`."""
-        if population.moment.t == 0:
+        if population.moment.t == 0 or Fact.TOKENS not in population.setup.prior.provides:
             return super().value(population)
         population.setup.network.ledger.count(value_calls=len(population))
         return self.reward.relaxed(population.predict().probs).double() / self.temperature  # type: ignore[attr-defined]
