@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -46,7 +47,7 @@ class Centroid(SoundReward):
     temperature = 0.2
 
     def __post_init__(self) -> None:
-        refuse_empty(self.low, self.high)
+        refuse_empty(self.low, self.high, (0.0, mel.RATE / 2), "a frequency in Hz")
         if not self.low > 0:
             raise ValueError(f"low={self.low} Hz; a frequency above 0 is expected")
 
@@ -78,7 +79,7 @@ class Loudness(SoundReward):
     temperature = 2.0
 
     def __post_init__(self) -> None:
-        refuse_empty(self.low, self.high)
+        refuse_empty(self.low, self.high, (mel.FLOOR, 3.0), "a level in dB re a full-scale sine")
 
     def values(self, states: Tensor) -> Tensor:
         """See the class."""
@@ -137,6 +138,7 @@ class Onsets(Window):
     low: float = 2.0
     high: float = 4.0
     name: ClassVar[str] = "onsets"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     temperature: ClassVar[float] = 0.5
 
     def measure(self, thing: Sound) -> float:
@@ -151,6 +153,7 @@ class Duration(Window):
     low: float = 0.1
     high: float = 0.3
     name: ClassVar[str] = "duration"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     temperature: ClassVar[float] = 0.05
 
     def measure(self, thing: Sound) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -92,7 +93,7 @@ class Polyphony(RollReward):
     temperature = 0.2
 
     def __post_init__(self) -> None:
-        refuse_empty(self.low, self.high)
+        refuse_empty(self.low, self.high, (0.0, rolls.PITCHES), "the number of notes that sound")
 
     def values(self, states: Tensor) -> Tensor:
         """See the class."""
@@ -106,6 +107,7 @@ class NoteCount(Window):
     low: float = 40.0
     high: float = 60.0
     name: ClassVar[str] = "note_count"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     temperature: ClassVar[float] = 5.0
 
     def measure(self, thing: np.ndarray) -> float:

@@ -91,7 +91,7 @@ class Brightness(StateReward):
     name: ClassVar[str] = "brightness"
 
     def __post_init__(self) -> None:
-        refuse_empty(self.low, self.high)
+        refuse_empty(self.low, self.high, (0.0, 1.0), "brightness")
 
     def values(self, states: Tensor) -> Tensor:
         """See the class."""
