@@ -22,6 +22,7 @@ from guidekit.priors.adapters.vocabulary import Vocabulary
 from guidekit.reporting.summary import means, ranked, summarised
 from guidekit.samples import Dataset, Reading, Samples
 
+from . import ranges
 from .codec import MoleculeCodec, shipped
 from .data import ASSETS, SETS, is_shipped, reference_smiles, training_smiles
 from .figures import grid
@@ -207,6 +208,11 @@ class Molecules(Domain):
         """Figures for the closing table, from the rows of `table` and the rewards; means over distinct valid ones."""
         figures, kept = summarised(rows, values, "canonical")
         return figures | means(kept, PROPERTIES)
+
+    def remark(self, samples: Samples) -> str:
+        """See `Domain.remark`: sizes, rings and properties outside of those of real molecules."""
+        valid = [one for one in samples.objects if one is not None]
+        return ranges.remark(valid, self.reference(prior=samples.prior)) if valid else ""
 
     def figure(
         self,
