@@ -16,10 +16,11 @@ from guidekit.io.contents import text
 from guidekit.io.files import write_atomic
 
 from .metrics import way
+from .recordings import cut, recorded
 from .tables import Layout, from_csv, from_parquet
 from .tracking import TIME_STEP
 
-SUFFIXES = (".npz", ".csv", ".parquet", ".geojson", ".json")
+SUFFIXES = (".npz", ".csv", ".parquet", ".geojson", ".json", ".h5", ".hdf5")
 PLAIN = Layout()
 
 
@@ -29,7 +30,7 @@ def read_paths(path: str | Path, layout: Layout = PLAIN) -> list[np.ndarray]:
     An npz has `paths` (B, K, 2), `windows` (B, K, 6), read without the rest at their ends, `points` (N, 2) with
     `offsets` (B + 1), or `observations` (N, 2 or more), the point first, with `terminals` or `timeouts` (N,) as in
     D4RL; tables (CSV, Parquet) have columns, a row a point, see
-    `Layout`; a GeoJSON has LineStrings.
+    `Layout`; a GeoJSON has LineStrings; HDF5 has the runs of D4RL or Minari, see `recordings`.
 
     Raises:
         ValueError: another kind of file, or no path in it; numbers that are not finite, times that are not even.
@@ -41,7 +42,7 @@ def read_paths(path: str | Path, layout: Layout = PLAIN) -> list[np.ndarray]:
     if kind in (".csv", ".parquet"):
         found = (from_csv if kind == ".csv" else from_parquet)(path, layout)
     else:
-        found = _from_npz(path) if kind == ".npz" else _from_geojson(path)
+        found = {".npz": _from_npz, ".h5": recorded, ".hdf5": recorded}.get(kind, _from_geojson)(path)
     if not found:
         raise ValueError(f"{path} holds no path")
     for number, points in enumerate(found):
@@ -98,12 +99,9 @@ def _from_npz(path: Path) -> list[np.ndarray]:
         seen = np.asarray(arrays["observations"], float)
         ends = [np.asarray(arrays[name], bool) for name in ("terminals", "timeouts") if name in arrays]
         over = np.logical_or.reduce(ends)
-        if seen.ndim != 2 or seen.shape[1] < 2 or over.shape != seen.shape[:1]:
-            raise ValueError(
-                f"{path}: observations {seen.shape} and ends {over.shape}; (N, 2 or more) and (N,) are expected"
-            )
-        pieces = np.split(seen[:, :2], np.flatnonzero(over) + 1)
-        return [piece for piece in pieces if len(piece) > 1]
+        if seen.ndim != 2 or seen.shape[1] < 2:
+            raise ValueError(f"{path}: observations {seen.shape}; (N, 2 or more) are expected, x and y first")
+        return cut(seen[:, :2], over, str(path))
     raise ValueError(
         f"{path} has the arrays {names}; paths, points and offsets, or observations and terminals are expected"
     )

@@ -65,7 +65,8 @@ class _Told(ValueError):
     """A line that is complete."""
 
 
-def _module(name: str, file: Path) -> Any:
+def reader(name: str, file: Path) -> Any:
+    """The library that reads a file; raises ValueError where it is not installed."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -94,7 +95,7 @@ def _npz(file: Path) -> Array:
 
 
 def _mat(file: Path) -> Array:
-    module = _module("scipy.io", file)
+    module = reader("scipy.io", file)
     if file.read_bytes()[:512].find(b"MATLAB 7.3") >= 0:
         return _hdf(file)
     found = module.loadmat(file)
@@ -105,7 +106,7 @@ def _mat(file: Path) -> Array:
 def _netcdf(file: Path) -> Array:
     if file.read_bytes()[:4] == b"\x89HDF":
         return _hdf(file)
-    with _module("scipy.io", file).netcdf_file(file, "r", mmap=False, maskandscale=True) as data:
+    with reader("scipy.io", file).netcdf_file(file, "r", mmap=False, maskandscale=True) as data:
         held = {name: one for name, one in data.variables.items() if one.dimensions != (name,)}
         variable = _one(held, file)
         values = np.ma.filled(np.ma.asarray(variable[:]).astype(np.float64), np.nan)
@@ -113,7 +114,7 @@ def _netcdf(file: Path) -> Array:
 
 
 def _hdf(file: Path) -> Array:
-    h5py = _module("h5py", file)
+    h5py = reader("h5py", file)
     held: dict[str, Any] = {}
     with h5py.File(file, "r") as data:
         data.visititems(lambda name, one: held.update({name: one}) if isinstance(one, h5py.Dataset) else None)
@@ -123,7 +124,7 @@ def _hdf(file: Path) -> Array:
 
 
 def _nifti(file: Path) -> Array:
-    nibabel = _module("nibabel", file)
+    nibabel = reader("nibabel", file)
     image = nibabel.load(file)
     codes = "".join(nibabel.aff2axcodes(image.affine))
     if codes != "RAS":
