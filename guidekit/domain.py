@@ -19,6 +19,7 @@ from guidekit.core.state import leaves
 from guidekit.errors import UnknownNameError
 from guidekit.examples import Example
 from guidekit.io.files import write_npz
+from guidekit.objectives.command import as_line
 from guidekit.objectives.objects import ObjectReward
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.scoring import digest
@@ -405,6 +406,10 @@ class Domain:
     def remark(self, samples: Samples) -> str:
         """A sentence on samples that are not where real objects are; empty where there is nothing to say."""
         return ""
+
+    def line(self, one: Any) -> str:
+        """An object as a line of text, for programs that judge it; raises NoScoreError where it has none."""
+        return as_line(one)
 
     def mark(self, one: Any) -> Hashable:
         """What equal objects share, by which samples are told apart."""

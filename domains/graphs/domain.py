@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -177,6 +178,10 @@ class Graphs(Domain):
             return sets.prepare_adjacency(path, given, labels, properties)
         sets.prepare(path, given, labels)
         return None
+
+    def line(self, one: nx.Graph) -> str:
+        """See `Domain.line`: node-link JSON."""
+        return json.dumps(nx.node_link_data(one))
 
     def evaluate(
         self,

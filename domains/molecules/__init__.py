@@ -179,6 +179,10 @@ class Molecules(Domain):
         write_sdf(folder / "samples.sdf", kept, {"_Name": names, **numbers})
         return ["samples.smi", "samples.sdf"]
 
+    def line(self, one: Chem.Mol) -> str:
+        """See `Domain.line`: the canonical SMILES."""
+        return Chem.MolToSmiles(one)
+
     def mark(self, one: Chem.Mol) -> str:
         """See `Domain.mark`: the canonical SMILES."""
         return Chem.MolToSmiles(one)

@@ -12,6 +12,11 @@ MOSES = "MOSES, MIT"
 RINGS = """def few_rings(molecule):
     return -abs(molecule.GetRingInfo().NumRings() - 2)
 """
+JUDGE = """import sys
+
+for line in sys.stdin:
+    print(-abs(len(line.strip()) - 30))
+"""
 
 
 def family(most: int = 200) -> list[str]:
@@ -53,5 +58,12 @@ EXAMPLES = (
         "guidekit sample domain=molecules reward=rings:few_rings guidance=svdd num_samples=8",
         MADE,
         lambda path: path.write_text(RINGS),
+    ),
+    Example(
+        "judge.py",
+        "a program that judges molecules: a SMILES a line in, a number a line out",
+        "guidekit sample domain=molecules reward=command 'reward.command=\"python judge.py\"' num_samples=4",
+        MADE,
+        lambda path: path.write_text(JUDGE),
     ),
 )

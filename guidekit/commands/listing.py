@@ -140,6 +140,12 @@ def _rewards(content: dict[str, Any]) -> Table:
         row(name, "any", what, _of_file("reward", name))
     function = _of_file("reward", "function").partition(", ")[2]
     row("module:function", "any", "A function of your own: object -> number, higher is better.", function)
+    row(
+        "command",
+        "any",
+        "A program: one object a line in, one number a line out, higher is better.",
+        _of_file("reward", "command"),
+    )
     for name in ("sum", "product", "negation"):
         row(name, "any", "Combination of other rewards.", _of_file("reward", name))
     return table

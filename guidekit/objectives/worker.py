@@ -62,6 +62,9 @@ def attempt_all(function: Callable[[Any], Any], objects: list[Any]) -> list[floa
 class NoScoreError(Exception):
     """What a function returned is no score; the message says what it was."""
 
+    complete = True
+    """As the script that a worker process runs, this class is another one than as a module: told by this."""
+
 
 def number(value: Any) -> float:
     """A function's answer as a float: an int, a float, a bool, or an array or tensor of one of them.
@@ -87,7 +90,7 @@ def number(value: Any) -> float:
 
 def reason(error: BaseException) -> str:
     """A failure in one line."""
-    if isinstance(error, NoScoreError):
+    if getattr(error, "complete", False):
         return error.args[0]
     try:
         said = " ".join(str(error).split())

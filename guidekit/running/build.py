@@ -12,6 +12,7 @@ from guidekit.core.prior import Prior
 from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
 from guidekit.guidance.learned.minority import MinorityScore
+from guidekit.objectives.command import command
 from guidekit.objectives.pool import Isolated
 from guidekit.objectives.scoring import Batched, refuse_useless
 from guidekit.priors.checkpoints import load_any_prior
@@ -50,6 +51,8 @@ def build_reward(domain: Domain, config: Config | None, prior: Prior | None = No
     name = config["name"]
     if name == "function":
         return users_reward(domain, options, prior)
+    if name == "command":
+        return users_program(domain, options, prior)
     if name in ("sum", "product"):
         terms = [_term(domain, term, prior) for term in options.get("terms") or []]
         if not terms:
@@ -117,6 +120,31 @@ def users_reward(domain: Domain, options: Mapping[str, Any], prior: Prior | None
         if prior is not None:
             refuse_useless(function, examples(domain, prior), path, domain.objects)
     bound = domain.bind(function, path.rpartition(":")[2])
+    return bound if prior is None else domain.suited(bound, prior)
+
+
+def users_program(domain: Domain, options: Mapping[str, Any], prior: Prior | None) -> Objective:
+    """A program that judges objects, in worker processes, tried on a few objects of a prior first.
+
+    Args:
+        domain: of the objects.
+        options: of the reward group's file `command`, without the name.
+        prior: that is to be sampled; without one the program is not tried.
+
+    Raises:
+        ValueError: no such program, options out of range, or one that fails on all objects for the same reason.
+    """
+    shipped = load_group("reward", "command")
+    _refuse_unknown("command", options, shipped)
+    settings = {**shipped, **options}
+    if settings["command"] in (MISSING, None):
+        raise ValueError("reward=command needs reward.command=, a program that reads one object a line")
+    check_types(shipped, options, OF_REWARDS, "reward.")
+    program = command(settings["command"], domain.line)
+    function = Isolated(program, None, settings["workers"], settings["timeout"])
+    if prior is not None:
+        refuse_useless(function, examples(domain, prior), program.name, domain.objects)
+    bound = objectives.ObjectReward(function, program.name)
     return bound if prior is None else domain.suited(bound, prior)
 
 

@@ -272,6 +272,7 @@ TASK = {
 
 REWARD = {
     "path": TEXT,
+    "command": TEXT,
     "workers": whole(0),
     "timeout": ABOVE_0 | NULL,
     "batch": SWITCH,
