@@ -48,7 +48,7 @@ EXAMPLES = (
     Example(
         "molecules.smi",
         "300 molecules, one a line",
-        "guidekit evaluate domain=molecules samples=molecules.smi",
+        "guidekit train domain=molecules data=molecules.smi trainer.validation=30 output=mine.safetensors",
         MOSES,
         listed,
     ),

@@ -22,7 +22,7 @@ HELP = """guidekit - guided sampling of diffusion priors
   guidekit reproduce outputs/run                                    the same run again, compared file by file
   guidekit extend    outputs/run num_samples=128                    more samples for a finished run
   guidekit examples  try                                            small files of every domain, to try commands with
-  guidekit list      domains, guidances, rewards, tasks, samplers, priors; guidekit list rewards domain=molecules
+  guidekit list      domains, guidance, rewards, tasks, samplers, priors; guidekit list rewards domain=molecules
 
 Settings are key=value (Hydra's grammar). `guidekit sample --cfg job` prints all of them,
 `guidekit sample --multirun seed=0,1,2` sweeps, `guidekit sample --help` says more."""
