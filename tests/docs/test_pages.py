@@ -30,16 +30,20 @@ STEP = re.compile(
 )
 FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 MENTION = re.compile(r"guidekit( (?!list)\w+)+|.*\.\.\..*", re.DOTALL)
-"""Commands that are spoken of: without a setting, or with "..." in the place of some."""
+"""Commands in a sentence that are spoken of only: without a setting, or with "..." in the place of some."""
 
 SMALLER = (
     ("^sample", "num_samples=2 steps=4"),
+    ("^sample .*pairs: 8", "num_samples=8"),
     ("^plan", "steps=4"),
     ("^bench .*suite=guidance", "each=2 steps=2"),
-    ("^bench (gmm|posterior)", "problems=1 steps=2"),
+    ("^bench gmm", "problems=1 steps=2"),
+    ("^bench posterior", "problems=10 steps=2"),
+    ("^bench posterior (?!.*domain=)", "priors=[gaussian]"),
     ("^bench suite=speed", "repeats=1"),
     ("^search", "steps=4 search.budget=200"),
     ("^train (?!.*trainer=(value|refiner|judge|gaussian_field))", "trainer.steps=2"),
+    ("^train domain=(dna|images|inverse|chorales) (?!.*(trainer=|data=))", "trainer.validation=32"),
     ("^train .*trainer=value", "trainer.base=64 trainer.updates=3 trainer.collected=16 trainer.sampling_steps=4"),
     ("^train .*trainer=refiner", "trainer.pairs=8 trainer.validation=4 trainer.updates=3 trainer.sampling_steps=3"),
     ("^train .*trainer=judge", "trainer.epochs=1"),
@@ -71,18 +75,19 @@ def steps(page):
     for match in STEP.finditer(text):
         line = text[: match.start()].count("\n") + 1
         if match["command"]:
-            found.append(Step(line, "command", match["command"]))
+            found += [] if MENTION.fullmatch(match["command"]) else [Step(line, "command", match["command"])]
         elif match["language"] == "python" and not match["reason"]:
             found.append(Step(line, "file" if FILE.match(match["code"]) else "block", match["code"]))
         elif match["language"] in ("", "bash"):
-            lines = match["code"].replace("\\\n", " ").splitlines()
-            found += [Step(line, "command", one[one.index("guidekit ") :]) for one in lines if "guidekit " in one]
-    hairpins = "hairpins"  # of CONTRIBUTING, which test_contributing installs
-    return [
-        step
-        for step in found
-        if not (step.kind == "command" and (MENTION.fullmatch(step.text) or hairpins in step.text))
-    ]
+            found += [Step(line, "command", command) for command in fenced(match["code"])]
+    return found
+
+
+def fenced(code):
+    """Commands of guidekit in a block of shell, but for that of the package which test_contributing installs."""
+    lines = [line for line in code.replace("\\\n", " ").splitlines() if re.search("^guidekit |&& guidekit ", line)]
+    parts = [line[line.index("guidekit ") :].split(" && ")[0] for line in lines]
+    return [part for part in parts if "domain=hairpins" not in part]
 
 
 def arguments(command):
