@@ -54,8 +54,7 @@ EXAMPLES = (
     Example(
         "sound.wav",
         "a drum at 44.1 kHz",
-        "guidekit sample domain=audio task=infill task.input=sound.wav guidance=dps num_samples=4 "
-        "output=filled",
+        "guidekit sample domain=audio task=infill task.input=sound.wav guidance=dps num_samples=4 output=filled",
         MADE,
         lambda path: path.write_bytes(wav(hit(np.random.default_rng(1), 0.8, 44100))),
     ),

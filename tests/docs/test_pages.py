@@ -37,7 +37,7 @@ SMALLER = (
     ("^sample .*pairs: 8", "num_samples=8"),
     ("^plan", "steps=4"),
     ("^bench .*suite=guidance", "each=2 steps=2"),
-    ("^bench gmm", "problems=1 steps=2"),
+    ("^bench gmm", "problems=2 steps=2"),
     ("^bench posterior", "problems=10 steps=2"),
     ("^bench posterior (?!.*domain=)", "priors=[gaussian]"),
     ("^bench suite=speed", "repeats=1"),
