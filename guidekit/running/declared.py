@@ -196,6 +196,7 @@ TRAINER = {
     "demonstrations": whole(1) | NULL,
     "graphs": whole(1) | NULL,
     "knots": whole(4),
+    "stride": whole(1) | NULL,
     "window": whole(1),
     "both_strands": SWITCH,
     "notation": choice("smiles", "selfies"),
