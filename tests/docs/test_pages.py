@@ -46,7 +46,10 @@ SMALLER = (
     ("^train .*trainer=value", "trainer.base=64 trainer.updates=3 trainer.collected=16 trainer.sampling_steps=4"),
     ("^train .*trainer=refiner", "trainer.pairs=8 trainer.validation=4 trainer.updates=3 trainer.sampling_steps=3"),
     ("^train .*trainer=judge", "trainer.epochs=1"),
-    ("^train data=qm9|prepare=", "data=molecules.smi trainer.validation=20"),
+    (
+        "^train (data=qm9|.*(prepare=|data=molecules.smi))",
+        "data=molecules.smi trainer.validation=20 trainer.batch_size=16",
+    ),
     ("^train .*domain.kind=lobster", "trainer.graphs=20 trainer.validation=4 trainer.batch_size=4"),
     ("^train domain=audio", "trainer.variants=1 trainer.batch_size=4"),
     ("^train .*demonstrations=", "trainer.demonstrations=300 trainer.validation=20"),
