@@ -62,8 +62,8 @@ EXAMPLES = (
     Example(
         "judge.py",
         "a program that judges molecules: a SMILES a line in, a number a line out",
-        "guidekit sample domain=molecules reward=command 'reward.command=\"python judge.py\"' guidance=svdd num_samples=4 "
-        "steps=16 output=judged",
+        "guidekit sample domain=molecules reward=command 'reward.command=\"python judge.py\"' guidance=svdd "
+        "num_samples=4 steps=16 output=judged",
         MADE,
         lambda path: path.write_text(JUDGE),
     ),

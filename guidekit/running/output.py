@@ -23,6 +23,7 @@ from guidekit.objectives.scoring import failures, remark
 from guidekit.priors.labels import several
 from guidekit.reporting.console import Console
 from guidekit.reporting.table import comparison
+from guidekit.running import particles
 from guidekit.running.posterior import figures_of, posterior, write_posterior
 from guidekit.running.spoken import spoken, versions
 from guidekit.running.tasks import Given
@@ -64,6 +65,9 @@ def write(
         main = name == next(iter(results))
         rows, shown, scored = domain.table(drawn[name]), drawn[name], values[name]
         figures[name] = domain.summary(rows, scored, shown)
+        if particles.filtered(result):
+            figures[name] |= particles.figures(result)
+            particles.draw(result, folder / "particles.png")
         weights = result.log_weights.flatten().tolist()
         extra = {"log_weight": weights} if reward is None else {"reward": values[name], "log_weight": weights}
         if several(config["condition"], getattr(prior, "labels", ())) is not None:
@@ -99,12 +103,15 @@ def write(
         beside = {other: (drawn[other], values[other]) for other in results if other == "unguided" != name}
         title = "" if reward is None else reward.name
         domain.figure(shown, scored, title, folder / "figure.png", objective=reward, **beside)
+    filters = [particles.remark(result) for result in results.values() if particles.filtered(result)]
     return {
         "label": label,
         "config": config,
         "prior": config["prior"],
         "figures": figures,
-        "remark": "; ".join(filter(None, [remarks(reward, domain.objects), domain.remark(next(iter(drawn.values())))])),
+        "remark": "; ".join(
+            filter(None, [remarks(reward, domain.objects), domain.remark(next(iter(drawn.values()))), *filters])
+        ),
         "ledger": {name: dataclasses.asdict(result.ledger) for name, result in results.items()},
         "log_normalizer": {name: result.log_normalizer.tolist() for name, result in results.items()},
         "command": spoken(),

@@ -116,6 +116,7 @@ class ParticleFilter(Guidance[Path]):
         ess = effective_sample_size(log_weights)
         population.setup.recorder.record("ess", ess)
         if last:
+            record_lines(population, None)
             return population.weighted(log_weights)
         fire = torch.ones_like(ess, dtype=torch.bool)
         if self.ess_threshold is not None:
@@ -127,8 +128,7 @@ class ParticleFilter(Guidance[Path]):
         log_weights, k, setup = population.log_weights, population.particles, population.setup
         evidence = torch.logsumexp(log_weights, 1) - math.log(k)
         population = population.weighted(log_weights, population.log_normalizer + evidence)
-        roots = population.roots.view(population.groups, k)
-        setup.recorder.record("distinct roots", (roots.sort(1).values.diff(dim=1) != 0).sum(1) + 1)
+        setup.recorder.record("distinct roots", survivors(population))
         if self.output == "all":
             return population
         dead = log_weights.isneginf().all(1, keepdim=True)
@@ -204,6 +204,7 @@ def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: 
     groups, k = log_weights.shape
     population.setup.recorder.record("resampled", fire)
     if not bool(fire.any()):
+        record_lines(population, None)
         return population.weighted(log_weights)
     dead = log_weights.isneginf().all(1)
     population.setup.network.ledger.count(degenerate_groups=int((fire & dead).sum()))
@@ -212,4 +213,21 @@ def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: 
     ancestors = torch.where(fire[:, None], ancestors, torch.arange(k, device=ancestors.device))
     evidence = torch.logsumexp(log_weights, 1) - math.log(k)
     normalizer = torch.where(fire, population.log_normalizer + evidence, population.log_normalizer)
-    return population.select(ancestors).weighted(log_weights.masked_fill(fire[:, None], 0.0), normalizer)
+    population = population.select(ancestors)
+    record_lines(population, ancestors)
+    return population.weighted(log_weights.masked_fill(fire[:, None], 0.0), normalizer)
+
+
+def survivors(population: Population) -> Tensor:
+    """How many particles of the start have descendants, (P,)."""
+    roots = population.roots.view(population.groups, -1)
+    return (roots.sort(1).values.diff(dim=1) != 0).sum(1) + 1
+
+
+def record_lines(population: Population, ancestors: Tensor | None) -> None:
+    """Keep from which particle of its group each descends since the last evaluation, (P, K); None is from itself."""
+    if ancestors is None:
+        own = torch.arange(population.particles, device=population.device)
+        ancestors = own.expand(population.groups, -1)
+    population.setup.recorder.record("ancestors", ancestors.int())
+    population.setup.recorder.record("survivors", survivors(population))

@@ -1,0 +1,77 @@
+"""What is to be said of a particle filter's run: evidence with its error, effective sample sizes, lineages."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from guidekit.reporting.lineages import picture
+from guidekit.sampling import Result
+
+FEW = 4.0
+"""Effective number of groups below which the error of an evidence is no estimate of it."""
+
+
+def filtered(result: Result) -> bool:
+    """Whether particles were weighed."""
+    return "survivors" in result.info
+
+
+def evidence(log_normalizer: Tensor) -> tuple[float, float, float]:
+    """log Z of groups that estimate it one by one, (P,) nats, its standard error, and the effective number of groups.
+
+    Z is the mean of the groups' estimates, which are unbiased; the error of its logarithm is relative to Z. NaN for the
+    error of one group. Where one group outweighs the others, the effective number is near one and the error too small.
+    """
+    groups, double = len(log_normalizer), log_normalizer.double()
+    total = float(torch.logsumexp(double, 0)) - math.log(groups)
+    if math.isinf(total):
+        return total, math.nan, 0.0
+    share = (double - total).exp()
+    error = float(share.std()) / math.sqrt(groups) if groups > 1 else math.nan
+    return total, error, float(share.sum() ** 2 / share.square().sum())
+
+
+def figures(result: Result) -> dict[str, float]:
+    """For the closing table: log Z, its error, and means over groups of effective sample sizes and lineages left."""
+    total, error, _ = evidence(result.log_normalizer)
+    ess, left = result.info["ess"].double(), result.info["survivors"].double()
+    return {
+        "log Z": total,
+        "log Z, error": error,
+        "least ESS": float(ess.min(1).values.mean()),
+        "last ESS": float(ess[:, -1].mean()),
+        "lineages left": float(left[:, -1].mean()),
+    }
+
+
+def remark(result: Result) -> str:
+    """A sentence where the evidence, or the particles, cannot be trusted; empty where they can."""
+    _, _, effective = evidence(result.log_normalizer)
+    groups, left, told = len(result.log_normalizer), result.info["survivors"][:, -1].double().mean(), []
+    dead = int(result.log_normalizer.isneginf().sum())
+    if dead:
+        told.append(
+            f"in {dead} of {groups} groups no particle had a weight: their samples were taken as if all were equal"
+        )
+    if groups >= 2 * FEW and 0 < effective < FEW:
+        told.append(
+            f"log Z rests on {effective:.1f} of {groups} groups and is too low by an unknown amount: more particles, "
+            "or a higher temperature"
+        )
+    k = result.info["ancestors"].shape[2]
+    if k > 1 and left < 1.5:
+        told.append("nearly all particles of a group descend from one: resample less often (ess_threshold), or later")
+    return "; ".join(told)
+
+
+def draw(result: Result, path: Path) -> str | None:
+    """Effective sample sizes, lineages left and, of the first group, who descends from whom; see `lineages.picture`."""
+    total, error, _ = evidence(result.log_normalizer)
+    info = {name: result.info[name].cpu().numpy() for name in ("ess", "survivors", "ancestors")}
+    resampled = result.info.get("resampled")
+    fired = None if resampled is None else resampled.double().mean(0).cpu().numpy()
+    return picture(**info, fired=fired, title=f"log Z {total:.4g}" + f" ± {error:.2g}" * (error == error), path=path)
