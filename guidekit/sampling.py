@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import time
 import typing
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,9 @@ def sample(
     Raises:
         ValueError: a setting that is out of range or no such thing; the message says what is accepted.
         GuidanceError: the guidance cannot work with this prior or sampler.
+
+    Warns:
+        UserWarning: settings that work and give little, see `Guidance.caution`.
     """
     sampling = prepare(
         prior,
@@ -114,6 +118,8 @@ def sample(
         dtype=dtype,
         network_fixed=network_fixed,
     )
+    for told in sampling.cautions:
+        warnings.warn(told, stacklevel=2)
     parts = []
     for begin in range(0, num_samples, sampling.batch_size):
         parts.append(sampling.draw(begin, min(begin + sampling.batch_size, num_samples), progress))
@@ -136,6 +142,12 @@ class Sampling:
     def num_samples(self) -> int:
         """Number of groups P."""
         return self.setup.random.groups
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What to expect of the run, see `Guidance.caution`."""
+        told = (member.caution(len(self.setup.steps)) for member in self.setup.members)
+        return tuple(dict.fromkeys(filter(None, told)))
 
     def draw(self, begin: int, end: int, progress: Callable[[Progress], None] | None = None) -> Result:
         """Groups begin to end - 1, the same whichever others are drawn, up to the rounding of batched arithmetic."""

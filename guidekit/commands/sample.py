@@ -76,6 +76,8 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         )
         for name, one in guidances.items()
     }
+    for told in dict.fromkeys(told for sampling in parts.values() for told in sampling.cautions):
+        console.print(f"note: {told}", **PLAIN)
     made_by, label = identity(domain, config), label_of(config)
     path = str(config["output"]) if config["output"] is not None else Path("outputs") / f"{label}-{digest(made_by)[:8]}"
     with terminable():

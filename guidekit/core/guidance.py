@@ -61,6 +61,10 @@ class Guidance(Named, Owner[Memory]):
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Raise `GuidanceError` for what `requires` cannot say; members are all guidances of the run, inside first."""
 
+    def caution(self, steps: int) -> str:
+        """What to expect of a run of so many steps that works and may give little: a sentence; empty for nothing."""
+        return ""
+
     def plan(self, steps: tuple[Step, ...], prior: Prior) -> tuple[Step, ...]:
         """Which steps are taken, from noise to clean?"""
         return steps

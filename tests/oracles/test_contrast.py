@@ -564,14 +564,16 @@ def test_momentum_is_updated_once_a_step_by_second_order_solvers():
 def test_momentum_goes_through_a_candidate_search():
     """The winner keeps the momentum it was drawn with: search with equal values is sampling with another choice."""
     reward = gk.objectives.QuadraticReward(torch.tensor([1.0, 1.0]))
-    plug, seen = g.APG(4.0), []
+    plug, seen = g.APG(4.0, momentum=-0.5), []
     spy = lambda progress: seen.append(progress.population.recall(plug)[0])  # noqa: E731
     gk.sample(mixture(), g.chain(plug, g.SVDD(reward, candidates=3)), 4, 5, condition=0, progress=spy)
     assert len(seen) == 5 and all(len(kept) == 4 and kept.abs().min() > 0 for kept in seen)
     assert all((a != b).all() for a, b in itertools.pairwise(seen))
 
 
-@pytest.mark.parametrize("plug", [g.APG(4.0), g.AdaptiveGuidance(3.0, threshold=0.9), g.ICG(3.0), g.TSG(2.0)])
+@pytest.mark.parametrize(
+    "plug", [g.APG(4.0, momentum=-0.5), g.AdaptiveGuidance(3.0, threshold=0.9), g.ICG(3.0), g.TSG(2.0)]
+)
 def test_stateful_rules_do_not_depend_on_the_batch_and_stay_outside(plug):
     reward = gk.objectives.QuadraticReward(torch.tensor([1.0, 1.0]))
     guidance = g.chain(plug, g.FKSteering(reward, particles=3, temperature=0.5))

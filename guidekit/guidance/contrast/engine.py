@@ -118,6 +118,11 @@ class Contrast(Guidance[Memory]):
         if self.rule.check is not None:
             self.rule.check(self.name, prior)
 
+    def caution(self, steps: int) -> str:
+        """That of the rule."""
+        told = "" if self.rule.caution is None else self.rule.caution(steps)
+        return f"{self.name}: {told}" if told else ""
+
     def start(self, population: Population) -> Population:
         """See `Guidance.start`; a second prior must take the condition that was given."""
         for branch in self.branches:

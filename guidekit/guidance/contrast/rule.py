@@ -76,6 +76,7 @@ class Rule:
         requires: facts.
         asks: (weight, question) -> which branches are needed; None is all.
         check: (name, prior) -> raises `GuidanceError` where it cannot work on states of a prior.
+        caution: steps of a run -> what to expect of it, see `Guidance.caution`.
     """
 
     combine: Callable[[Answers, Number], Prediction]
@@ -86,6 +87,7 @@ class Rule:
     requires: frozenset[Fact] = frozenset()
     asks: Callable[[Number, Question], Sequence[bool]] | None = None
     check: Callable[[str, Prior], None] | None = None
+    caution: Callable[[int], str] | None = None
 
     def rescaled(self, share: float) -> Rule:
         """The rule with a share of the excess spread over the own answer taken back, see `rescaled`."""

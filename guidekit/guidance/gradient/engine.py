@@ -26,7 +26,7 @@ from guidekit.errors import UnknownNameError
 from guidekit.guidance.gradient.ascent import Ascent, ascend
 from guidekit.guidance.gradient.losses import check_bearable
 from guidekit.guidance.gradient.places import clean_slopes, displaced, each
-from guidekit.guidance.gradient.rules import Rule, Spot, rule_of
+from guidekit.guidance.gradient.rules import RULES, Rule, Spot, rule_of
 from guidekit.guidance.gradient.smoothing import Smoothing, smoothed
 from guidekit.guidance.gradient.strength import Strength, checked, strength_of
 from guidekit.guidance.gradient.tokens import tilted
@@ -123,6 +123,13 @@ class GradientGuidance(Guidance[Any]):
     def name(self) -> str:
         """That of the preset; while it is being made, its title."""
         return super().name if self.preset is not None else self.title or super().name
+
+    def caution(self, steps: int) -> str:
+        """See `Guidance.caution`: steps of a residual that are longer than twice the residual overshoot."""
+        residual = self.rule is RULES["exploding"] and self.twist is not None
+        if not residual or not isinstance(self.scale, int | float) or self.scale <= 2:
+            return ""
+        return f"{self.name}: scale={self.scale:g} overshoots what was measured and may blow up; take at most 2 (1 never does)"
 
     @property
     def requires(self) -> frozenset[Fact]:  # type: ignore[override]
