@@ -178,6 +178,6 @@ def _reverses(momentum: float | None, steps: int) -> str:
     if momentum is None or momentum >= safe_momentum(steps):
         return ""
     return (
-        f"momentum={momentum:g} may turn the guidance round in {steps} steps: at least {safe_momentum(steps):g} is safe "
-        "(momentum=null chooses it)"
+        f"momentum={momentum:g} may turn the guidance round in {steps} steps: at least {safe_momentum(steps):g} is "
+        "safe (momentum=null chooses it)"
     )
