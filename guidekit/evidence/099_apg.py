@@ -21,7 +21,7 @@ def images(seed: int) -> dict[str, dict[str, float]]:
     rows = torch.tensor(labels)[:, None]
     sampler = gk.samplers.DPMSolver(times="karras")
     found = {}
-    for name, guidance in (("cfg", gk.guidance.CFG(WEIGHT)), ("apg", gk.guidance.APG(WEIGHT, momentum=-0.5))):
+    for name, guidance in (("cfg", gk.guidance.CFG(WEIGHT)), ("apg", gk.guidance.APG(WEIGHT))):
         result = gk.sample(prior, guidance, len(labels), STEPS, seed, sampler, condition=rows)
         figures = domain.evaluate(result.objects(), prior=prior, labels=labels, training=[])
         pixels = np.stack([image for image in result.objects() if image is not None]) / 255

@@ -129,7 +129,7 @@ class GradientGuidance(Guidance[Any]):
         residual = self.rule is RULES["exploding"] and self.twist is not None
         if not residual or not isinstance(self.scale, int | float) or self.scale <= 2:
             return ""
-        return f"{self.name}: scale={self.scale:g} overshoots what was measured and may blow up; take at most 2 (usual: 1)"
+        return f"{self.name}: scale={self.scale:g} overshoots a measurement and may blow up; take at most 2 (usual: 1)"
 
     @property
     def requires(self) -> frozenset[Fact]:  # type: ignore[override]
