@@ -70,21 +70,25 @@ def read(path: str | Path, on_error: str = "raise") -> Read:
     path = source(path, SOUNDS, "sounds", on_error)
     if path.is_dir():
         found = files_below(path, SOUNDS, "sounds")
-        names = [str(file.relative_to(path)) for file in found]
-        loaders = [lambda file=file: samples(file) for file in found]
+        names = [file.relative_to(path).as_posix() for file in found]
+        loaders = [lambda file=file, name=name: samples(file, name) for file, name in zip(found, names, strict=True)]
         return _usable(names, loaders, *folder_classes(path, found), on_error)
     if path.suffix.lower() == ".npz":
         return _npz(path, on_error)
     return _usable([path.name], [lambda: samples(path)], None, (), on_error)
 
 
-def samples(path: str | Path) -> tuple[np.ndarray, int]:
+def samples(path: str | Path, name: str = "") -> tuple[np.ndarray, int]:
     """The first samples (T, channels) float32 of a sound file, more than a clip has, and its rate.
+
+    Args:
+        path: of the file.
+        name: for messages; that of the file where empty.
 
     Raises:
         AudioError: no ordinary file, a damaged one, one of another kind, or with more channels than are read.
     """
-    soundfile, name = require("audio", "soundfile"), Path(path).name
+    soundfile, name = require("audio", "soundfile"), name or Path(path).name
     try:
         with soundfile.SoundFile(str(ordinary(path))) as file:
             refuse_rate(file.samplerate, name)
@@ -94,7 +98,8 @@ def samples(path: str | Path) -> tuple[np.ndarray, int]:
     except AudioError:
         raise
     except (RuntimeError, OSError, ValueError, TypeError) as error:
-        raise AudioError(f"{name} is damaged or no sound file ({reason(error)})") from error
+        why = getattr(error, "error_string", None) or reason(error)  # of libsndfile, without the path
+        raise AudioError(f"{name} is damaged or no sound file ({why})") from error
 
 
 def refuse_rate(rate: float, what: str) -> None:

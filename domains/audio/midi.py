@@ -98,7 +98,8 @@ def first(path: str | Path) -> Score:
 def _loaders(path: Path) -> list[Loader]:
     if path.is_dir():
         files = files_below(path, SUFFIXES, "MIDI files")
-        return [(str(file.relative_to(path)), partial(midi, file)) for file in files]
+        names = [file.relative_to(path).as_posix() for file in files]
+        return [(name, partial(midi, file, name)) for name, file in zip(names, files, strict=True)]
     if path.suffix.lower() == ".npz":
         return [(f"{path.name}, piece {i}", partial(Score, notes)) for i, notes in enumerate(_npz(path))]
     return [(path.name, partial(midi, path))]
@@ -108,17 +109,21 @@ def _checked(score: Score, name: str) -> Score:
     return score._replace(notes=refuse_long(rolls.check(score.notes, name, bounded=False), name))
 
 
-def midi(path: str | Path) -> Score:
+def midi(path: str | Path, name: str = "") -> Score:
     """All tracks of a MIDI file, to the nearest sixteenth.
 
     Velocity and instruments are left out, as are drums; a note is at least one step long. One that never ends is closed
     where another of its pitch begins, or else at the end of its track.
 
+    Args:
+        path: of the file.
+        name: for messages; that of the file where empty.
+
     Raises:
         ValueError: no ordinary file.
         RollError: a damaged or very large file, one timed in seconds, or one without notes.
     """
-    mido, name = require("audio", "mido"), Path(path).name
+    mido, name = require("audio", "mido"), name or Path(path).name
     size = ordinary(path).stat().st_size
     if size > MOST_BYTES:
         raise RollError(f"{name} has {size:,} bytes; at most {MOST_BYTES:,} are read of a MIDI file")

@@ -68,17 +68,21 @@ def told_of(deep: int) -> list[str]:
     return [f"{many} of 16 bits, 0 to 65,535, read as 8 bits, 0 to 255"] if deep else []
 
 
-def picture(path: str | Path) -> tuple[np.ndarray, bool]:
+def picture(path: str | Path, name: str = "") -> tuple[np.ndarray, bool]:
     """One picture file as (H, W) or (H, W, 3) uint8, and whether it had 16 bits, of which the upper 8 are kept.
 
-    Palettes become RGB, an alpha channel must be opaque.
+    Palettes become RGB, an alpha channel must be opaque, and a picture is turned as its EXIF tag says.
+
+    Args:
+        path: of the file.
+        name: for messages; that of the file where empty.
 
     Raises:
         ImageError: a damaged file, one of another kind, or a transparent picture.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    name = Path(path).name
+    name = name or Path(path).name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, on damaged tags
         try:
@@ -101,6 +105,8 @@ def picture(path: str | Path) -> tuple[np.ndarray, bool]:
                 return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB")), False
         except ImageError:
             raise
+        except UnidentifiedImageError as error:  # whose text is the whole path
+            raise ImageError(f"{name} is damaged or no picture ({', '.join(FORMATS)} are read)") from error
         except Exception as error:  # Pillow says by many kinds that it cannot go on
             raise ImageError(f"{name} is damaged or no picture ({reason(error)})") from error
 
@@ -110,15 +116,15 @@ def _folder(path: Path, shape: Sequence[int] | None, on_error: str) -> ReadResul
     found = files_below(path, PICTURES, "pictures")
     images, kept, skipped, deep = [], [], [], 0
     for i, file in enumerate(found):
-        name = file.relative_to(path)
+        name = file.relative_to(path).as_posix()
         try:
-            image, whether = picture(file)
-            images.append(check(image, shape, str(name)))
+            image, whether = picture(file, name)
+            images.append(check(image, shape, name))
             deep += whether
         except ImageError as error:
             if on_error == "raise":
                 raise ImageError(f"{path.name}: {error}") from error
-            skipped.append((str(name), str(error)))
+            skipped.append((name, str(error)))
             continue
         shape = shape or state_shape(images[0])
         kept.append(i)

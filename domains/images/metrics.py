@@ -26,6 +26,7 @@ NO_JUDGE = (
     "class, makes one for domain.judge=judge.safetensors"
 )
 """What is said where no classifier judges."""
+USUAL = 200  # real images, at least, whose nearest neighbours tell what is usual
 ROWS = 512  # a block of a distance matrix
 
 
@@ -71,8 +72,8 @@ def evaluate(
         mean_pixel, sd_pixel: of all pixels, 0 to 1; each with _reference.
         diversity: mean distance in features of random pairs (at most 2,000, seed 0), with _reference.
         nearest_mean, nearest_least: root-mean-square difference in pixels (0 to 1) to the nearest training image, mean
-            and least; nearest_reference: the mean of n_floor real images; copied: share of samples nearer than all but
-            1 % of these.
+            and least; nearest_reference: the mean of n_floor real images, at least 200 where there are; copied: share of
+            samples nearer than all but 1 % of these.
         note: sentences on what is to be read with care; only where there is something to say.
         A figure that needs more images than there are is NaN.
 
@@ -117,7 +118,9 @@ def evaluate(
             result["frechet_judge_floor"] = frechet(true[drawn], true[rest])
             result["kernel_judge"], result["kernel_judge_error"] = kernel_distance(features, true)
             few = min(len(valid), len(drawn))
-            if few <= features.shape[1]:
+            if min(len(valid), len(true)) < 2:
+                notes.append("frechet_judge, kernel_judge, precision, recall and diversity compare sets: one has none")
+            elif few <= features.shape[1]:
                 notes.append(
                     f"{few} images in {features.shape[1]} features: frechet_judge and its floor are biased upwards"
                 )
@@ -139,7 +142,7 @@ def evaluate(
         result["n_training"] = len(learned)
         result |= {"nearest_mean": float(distances.mean()), "nearest_least": float(distances.min())}
         if real is not None and len(drawn):
-            usual = nearest(real[drawn], learned)
+            usual = nearest(real[torch.cat([drawn, rest])[: max(len(drawn), USUAL)]], learned)
             result["nearest_reference"] = float(usual.mean())
             result["copied"] = float((distances < torch.quantile(usual, 0.01)).double().mean())
     if notes:

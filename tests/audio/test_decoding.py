@@ -11,7 +11,7 @@ import torch
 
 import guidekit as gk
 from guidekit.cli import main
-from guidekit.domains.audio import Audio, codec, files, mel
+from guidekit.domains.audio import Audio, codec, files, mel, midi
 from guidekit.domains.audio.codec import limited
 from guidekit.objectives.fidelity import signal_to_noise
 from guidekit.objectives.tasks import observe
@@ -107,6 +107,18 @@ def test_channels_that_cancel_are_not_silence(second, gain, said, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.stack([wave, second * wave], 1), 16000)
     found = files.read(tmp_path / "a.wav")
     assert said in found.notes[0] and np.allclose(found.sounds[0].wave, gain * wave, atol=1e-4)
+
+
+def test_what_is_wrong_is_named_with_its_class(tmp_path):
+    files.write_sounds(tmp_path / "high", SOUNDS[:1], ["a"])
+    (tmp_path / "low").mkdir()
+    (tmp_path / "low" / "a.wav").write_bytes(b"RIFFxx")
+    with pytest.raises(codec.AudioError, match="low/a.wav is damaged or no sound file") as told:
+        files.read(tmp_path)
+    assert str(tmp_path) not in str(told.value)
+    (tmp_path / "low" / "a.mid").write_bytes(b"MThd")
+    with pytest.raises(ValueError, match="low/a.mid is damaged"):
+        midi.read(tmp_path)
 
 
 def test_a_ratio_without_a_signal_has_no_value():

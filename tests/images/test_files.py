@@ -33,6 +33,19 @@ def test_a_camera_held_sideways_is_seen(tmp_path):
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
     Image.fromarray(GREY[0][:20]).save(tmp_path / "a.png", exif=exif)
     assert np.array_equal(read(tmp_path / "a.png").images[0], np.rot90(GREY[0][:20], -1))
+    Image.fromarray(GREY[0][:20]).save(tmp_path / "b.jpg", exif=exif, quality=100)
+    seen = Images().read_samples(tmp_path / "b.jpg")[0]
+    assert np.abs(seen.astype(int) - np.rot90(GREY[0][:20], -1)).max() < 12
+
+
+def test_what_is_wrong_is_named_with_its_class(tmp_path):
+    write_folder(tmp_path / "bag", GREY[:1], ["a"])
+    (tmp_path / "sneaker").mkdir()
+    (tmp_path / "sneaker" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"sneaker/a.png is damaged or no picture \(PNG, JPEG, BMP, WEBP are read\)"):
+        read(tmp_path)
+    name, why = read(tmp_path, on_error="skip").skipped[0]
+    assert name == "sneaker/a.png" and why.startswith(name) and str(tmp_path) not in why
 
 
 def test_sub_folders_are_classes(tmp_path):

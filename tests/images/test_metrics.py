@@ -129,6 +129,13 @@ def test_invalid_ones_are_counted_and_never_dropped():
     assert "biased upwards" in few["note"]
 
 
+def test_one_image_is_no_set():
+    one = evaluate([TEST.images[0]], list(TEST.images[10:400]), TRAIN, JUDGE)
+    assert "compare sets: one has none" in one["note"] and "biased" not in one["note"]
+    assert all(math.isnan(one[name]) for name in ("frechet_judge", "precision", "recall", "diversity"))
+    assert one["copied"] == 0 and one["nearest_mean"] < one["nearest_reference"]  # against 200 real ones, not one
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
