@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import ProgressBar
 
 from guidekit.priors.checkpoints import load_network, read_description, save_checkpoint
 from guidekit.running.signals import Stopped, terminable
@@ -167,6 +168,7 @@ def lightning_loop(
     trainer: dict[str, Any], made: dict[str, Any], callbacks: list[lightning.Callback]
 ) -> lightning.Trainer:
     """The Lightning trainer of the settings, whose states carry a record."""
+    told = progress(trainer["steps"])
     return lightning.Trainer(
         max_steps=trainer["steps"],
         precision=trainer["precision"],
@@ -175,7 +177,8 @@ def lightning_loop(
         logger=False,
         plugins=[RecordedStates(made)],
         enable_checkpointing=False,  # its own writes through the folder of temporary files
-        callbacks=[progress(trainer["steps"]), *callbacks],
+        callbacks=[told, *callbacks],
+        enable_progress_bar=isinstance(told, ProgressBar),  # without a bar of ours Lightning adds its own
         check_val_every_n_epoch=None,
         val_check_interval=trainer["validate_every"],
         num_sanity_val_steps=0,

@@ -19,7 +19,14 @@ def progress(updates: int) -> lightning.Callback:
     Args:
         updates: that the training is made for.
     """
-    return RichProgressBar(refresh_rate=20) if sys.stdout.isatty() else Lines(updates)
+    return Bar(refresh_rate=20) if sys.stdout.isatty() else Lines(updates)
+
+
+class Bar(RichProgressBar):
+    """Lightning's bar, which says "Epoch 0/-2" of trainings that count updates."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "updates"
 
 
 class Lines(lightning.Callback):
