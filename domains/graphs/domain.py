@@ -202,7 +202,7 @@ class Graphs(Domain):
         Args:
             objects: None = invalid.
             reference: real graphs; None are the test part of the set of the prior.
-            training: what the prior was trained on; None likewise.
+            training: what the prior was trained on; None likewise, and nothing where a reference is given and no prior.
             prior: that made them; None is the default one.
             condition, labels: not judged.
             kernel: "tv" or "emd", of distances.
@@ -218,7 +218,7 @@ class Graphs(Domain):
         if reference is None:
             reference = self.reference(prior=prior)
         if training is None:
-            training = self.reference(split="train", prior=prior)
+            training = self.reference(split="train", prior=prior) if known or prior is not None else ()
         return metrics.evaluate(list(objects), reference, training, known, kernel, exact)
 
     def _evaluate_molecules(

@@ -214,8 +214,9 @@ class Trajectories(Domain):
     def summary(
         self, rows: Sequence[Mapping[str, Any]], values: Sequence[float], samples: Samples | None = None
     ) -> dict[str, float]:
-        """Shares and means of the rows."""
-        found = {key: float(np.mean([row[key] for row in rows])) for key in ("valid", "free", "success", "clean")}
+        """Rewards, and shares and means of the rows."""
+        found = super().summary(rows, values, samples)
+        found |= {key: float(np.mean([row[key] for row in rows])) for key in ("free", "success", "clean")}
         for key in ("length", "ratio"):
             numbers = [row[key] for row in rows if np.isfinite(row[key])]
             found[key] = float(np.mean(numbers)) if numbers else float("nan")

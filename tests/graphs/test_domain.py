@@ -190,6 +190,13 @@ def test_evaluation_names_the_set():
     assert "novel" not in plain and plain["mmd_clustering"] > 0.1
 
 
+def test_a_reference_of_ones_own_is_not_mixed_with_a_shipped_training_set():
+    graphs, mine = generate("community-8", 6), generate("community-8", 6, seed=3)
+    found = Graphs().evaluate(graphs, mine)
+    assert found["mmd_degree"] > 0 and not {"novel", "vun", "ratio"} & found.keys()
+    assert {"novel", "ratio"} <= Graphs().evaluate(graphs, mine, training=mine).keys()
+
+
 def test_guidances_that_need_classes_are_refused_in_words():
     with pytest.raises(GuidanceError):
         gk.sample(untrained(GraphCodec(8)), gk.guidance.CFG(2.0), num_samples=2, steps=2)

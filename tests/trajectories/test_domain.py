@@ -14,6 +14,7 @@ from guidekit.domains.trajectories import Drive, MazeError, Trajectories, drive
 from guidekit.domains.trajectories.files import read_paths
 from guidekit.domains.trajectories.mazes import RADIUS, maze
 from guidekit.domains.trajectories.planning import NEAR
+from guidekit.samples import Samples
 from guidekit.testing import check_domain
 
 U = Trajectories(maze="u")
@@ -207,3 +208,11 @@ def test_a_ball_that_touches_a_wall_may_go_on():
     ground.check(np.array([1.0 + RADIUS - 1e-4, 1.5]), "start")
     with pytest.raises(MazeError, match="closer to one than the ball's radius"):
         ground.check(np.array([1.0 + RADIUS - 1e-2, 1.5]), "start")
+
+
+def test_the_table_has_rewards(prior):
+    samples = Samples(prior.encode([np.linspace(*ends, 64) for ends in ENDS]), prior)
+    rows = U.table(samples)
+    found = U.summary(rows, [-1.0, -2.0], samples)
+    assert found["reward"] == -1.5 and found["best"] == -1.0 and "success" in found
+    assert np.isnan(U.summary(rows, [float("nan")] * 2, samples)["reward"])
