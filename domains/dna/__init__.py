@@ -14,8 +14,8 @@ from guidekit.core.prior import Prior
 from guidekit.errors import UnknownNameError
 from guidekit.examples import Example
 from guidekit.guidance.transition.grammar import Grammar
-from guidekit.processes.automata import Automaton
 from guidekit.processes.languages import RuleError
+from guidekit.processes.rules import gathered
 from guidekit.samples import Dataset, Reading
 
 from .alphabet import DNA, PROTEIN, Alphabet, AlphabetError
@@ -113,31 +113,27 @@ class Dna(SequenceDomain):
         Raises:
             RuleError: a rule that cannot be read, or rules that no sequence keeps together.
         """
+        if not isinstance(both_strands, bool):
+            raise RuleError(f"both_strands={both_strands!r}; true or false is needed")
         rules = self.rules(prior)
-        parts: dict[str, list[Automaton]] = {}
-        if at is not None:
-            parts["at"] = rules.at(at)
-        if letters is not None:
-            parts["letters"] = rules.allowed(letters)
-        if contains is not None:
-            parts["contains"] = rules.contains([site(text) for text in texts(contains, "contains")])
-        if avoid is not None:
-            if not isinstance(both_strands, bool):
-                raise RuleError(f"both_strands={both_strands!r}; true or false is needed")
 
-            def spellings(text: str) -> list[str]:
-                rules.word(site(text), "avoid")  # refuses what is none, before it is turned around
-                return strands_of(site(text)) if both_strands else [site(text)]
+        def spellings(text: str) -> list[str]:
+            rules.word(site(text), "avoid")  # refuses what is none, before it is turned around
+            return strands_of(site(text)) if both_strands else [site(text)]
 
-            parts["avoid"] = rules.avoids(avoid, spellings)
-        for name, given, read in (("orf", orf, rules.frame), ("encodes", encodes, rules.encodes)):
-            if given is not None:
-                parts[name] = read(given)
-        if gc is not None:
-            parts["gc"] = rules.share("GC", gc, "gc")
-        if count is not None:
-            parts["count"] = rules.counts(count)
-        return self.compiled(prior, parts)
+        readers = {
+            "at": rules.at,
+            "letters": rules.allowed,
+            "contains": lambda given: rules.contains([site(text) for text in texts(given, "contains")]),
+            "avoid": lambda given: rules.avoids(given, spellings),
+            "orf": rules.frame,
+            "encodes": rules.encodes,
+            "gc": lambda given: rules.share("GC", given, "gc"),
+            "count": rules.counts,
+        }
+        given: dict[str, Any] = {"at": at, "letters": letters, "contains": contains, "avoid": avoid}
+        given |= {"orf": orf, "encodes": encodes, "gc": gc, "count": count}
+        return self.compiled(prior, gathered(given, readers))
 
     def shown_motifs(self, objective: Objective | None) -> list[Motif]:
         """Those that rewards look for, each once."""
@@ -260,19 +256,15 @@ class Proteins(SequenceDomain):
             RuleError: a rule that cannot be read, or rules that no sequence keeps together.
         """
         rules = self.rules(prior)
-        parts: dict[str, list[Automaton]] = {}
-        for name, given, read in (
-            ("at", at, rules.at),
-            ("letters", letters, rules.allowed),
-            ("count", count, rules.counts),
-        ):
-            if given is not None:
-                parts[name] = read(given)
-        if contains is not None:
-            parts["contains"] = rules.contains(contains)
-        if avoid is not None:
-            parts["avoid"] = rules.avoids(avoid, lambda text: [text])
-        return self.compiled(prior, parts)
+        readers = {
+            "at": rules.at,
+            "letters": rules.allowed,
+            "contains": rules.contains,
+            "avoid": lambda given: rules.avoids(given, lambda text: [text]),
+            "count": rules.counts,
+        }
+        given = {"at": at, "letters": letters, "contains": contains, "avoid": avoid, "count": count}
+        return self.compiled(prior, gathered(given, readers))
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> Reading:
         """See `preparation.prepare_proteins`."""

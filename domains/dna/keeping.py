@@ -11,7 +11,6 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import torch
@@ -27,8 +26,8 @@ from guidekit.processes.languages import (
     holding,
     padded,
     placed,
-    together,
 )
+from guidekit.processes.rules import compiled
 
 from .alphabet import Alphabet
 
@@ -251,37 +250,17 @@ class Rules:
         return codons(spelled, first, self.length)  # type: ignore[arg-type]
 
     def compiled(self, parts: Mapping[str, Sequence[Automaton]], lengths: torch.Tensor) -> Automaton:
-        """One automaton of all rules, by their names.
+        """One automaton of all rules, see `guidekit.processes.rules.compiled`."""
+        return compiled(parts, self._finished, lengths, self.alphabet.pad_id, "letters")
 
-        Args:
-            parts: automata of every rule.
-            lengths: (L + 1,) bool, lengths that sequences may have.
-
-        Raises:
-            RuleError: there is no rule, or no sequence keeps all of them.
-        """
-        if not parts:
-            raise RuleError("no rule is given")
-        made = self._joined([one for found in parts.values() for one in found])
-        if self._fits(made, lengths):
-            return made
-        for few in (1, 2):
-            for names in itertools.combinations(parts, few):
-                if not self._fits(self._joined([one for name in names for one in parts[name]]), lengths):
-                    raise RuleError(f"no sequence of {_span(lengths)} letters keeps {' and '.join(names)}")
-        raise RuleError(f"no sequence of {_span(lengths)} letters keeps {', '.join(parts)} together")
-
-    def _joined(self, automata: Sequence[Automaton]) -> Automaton:
-        made = reduce(together, sorted(automata, key=lambda one: one.size))
+    def _finished(self, made: Automaton) -> Automaton:
+        """With padding behind, where there is padding."""
         pad = self.alphabet.pad_id
         if pad is None:
             return made
         moves = made.moves.clone()
         moves[..., pad] = -1
         return padded(dataclasses.replace(made, moves=moves), pad)
-
-    def _fits(self, made: Automaton, lengths: torch.Tensor) -> bool:
-        return bool((made.lengths(self.length, self.alphabet.pad_id) & lengths).any())
 
 
 def listed(given: Any) -> list[Any]:
@@ -299,11 +278,6 @@ def texts(given: Any, rule: str) -> list[str]:
     if not found or not all(isinstance(one, str) for one in found):
         raise RuleError(f"{rule}={given!r}; a word or a list of words is needed")
     return found
-
-
-def _span(lengths: torch.Tensor) -> str:
-    found = lengths.nonzero()[:, 0].tolist()
-    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 __all__ = ["Rules", "texts"]

@@ -27,6 +27,7 @@ from .codec import MoleculeCodec, shipped
 from .data import ASSETS, SETS, is_shipped, reference_smiles, training_smiles
 from .figures import grid
 from .files import ReadResult, parse, read, write_sdf, write_smi
+from .keeping import Kept, Rules
 from .metrics import PROPERTIES, evaluate
 from .pieces import tokenizer_of
 from .preparation import prepare
@@ -101,6 +102,38 @@ class Molecules(Domain):
         """
         codec: Any = self.codec if prior is None else prior.codec
         return SmilesVerifier(codec.tokenizer, (forbidden,) if isinstance(forbidden, str) else tuple(forbidden))
+
+    def keep(  # type: ignore[override]
+        self,
+        prior: Prior,
+        *,
+        contains: str | Sequence[str] | None = None,
+        elements: str | Sequence[str] | None = None,
+        avoid: str | Sequence[str] | None = None,
+        heavy_atoms: int | str | Sequence[int] | None = None,
+        single: bool | None = None,
+        neutral: bool | None = None,
+        closed_shell: bool | None = None,
+    ) -> Kept:
+        """A guidance under which every valid sample keeps all rules; see `spelling` for how fragments are kept.
+
+        Args:
+            prior: that is sampled, of SMILES.
+            contains: fragments that are held, SMILES: with attachment points, c1ccccc1[*], other atoms come there and
+                nowhere else; without any they may come in place of hydrogens.
+            elements: that may occur: CNO, [C, Cl].
+            avoid: elements that do not occur.
+            heavy_atoms: number of atoms besides hydrogen: 12, 10..20.
+            single: one component.
+            neutral: no charges.
+            closed_shell: no atoms in brackets but aromatic ones with hydrogen, hence no radicals.
+
+        Raises:
+            RuleError: a rule that cannot be read, or rules that no sample keeps together.
+        """
+        given = {"contains": contains, "elements": elements, "avoid": avoid, "heavy_atoms": heavy_atoms}
+        given |= {"single": single, "neutral": neutral, "closed_shell": closed_shell}
+        return Rules(cast(MoleculeCodec, prior.codec), prior.event_shape[0]).compiled(given, prior)
 
     def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
         """Generated molecules of a .smi, .csv or .sdf file, None for lines that are no molecule.

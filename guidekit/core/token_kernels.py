@@ -204,7 +204,7 @@ class UnmaskingKernel(TokenKernel):
 
     def revealing(self, tokens: Tensor, mask_id: int) -> UnmaskingKernel:
         """See `TokenKernel.revealing`."""
-        return altered(self, log_probs=F.one_hot(tokens, mask_id).double().log())
+        return altered(self, log_probs=certain(tokens, mask_id))
 
     def table(self) -> CategoricalKernel:
         """See `TokenKernel.table`, over V + 1 ids."""
@@ -248,7 +248,7 @@ class ChosenUnmaskingKernel(TokenKernel):
 
     def revealing(self, tokens: Tensor, mask_id: int) -> ChosenUnmaskingKernel:
         """See `TokenKernel.revealing`."""
-        return altered(self, log_probs=F.one_hot(tokens, mask_id).double().log())
+        return altered(self, log_probs=certain(tokens, mask_id))
 
     def log_prob(self, state: Tensor) -> Tensor:
         """See `Kernel.log_prob`; minus infinity where another number of tokens was revealed."""
@@ -283,6 +283,12 @@ def _product(one: Any, other: Any, weight: float) -> tuple[Any, Any]:
     mixed = geometric(one.log_probs.double(), other.log_probs.double(), weight)
     law = normalized(mixed, other.log_probs.double())
     return altered(one, log_probs=law), altered(one, log_probs=mixed)
+
+
+def certain(tokens: Tensor, size: int) -> Tensor:
+    """The law (B, L, V) of tokens (B, L) that are certain, nats."""
+    law = torch.full((*tokens.shape, size), -math.inf, device=tokens.device)
+    return law.scatter_(-1, tokens[..., None], 0.0)
 
 
 def reveal(log_probs: Tensor, z: Tensor, shown: Tensor, draw: Draw) -> Tensor:

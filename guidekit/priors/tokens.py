@@ -106,18 +106,18 @@ class TokenPrior(Prior):
         """See `Prior.begin`."""
         return self.resized(draw, rows, condition, None)
 
-    def resized(self, draw: Draw, rows: int, condition: State | None, allowed: Tensor | None) -> Tensor:
-        """Noise (rows, L) with lengths as often as in the training data among those that are allowed, (L + 1,) bool.
+    def resized(self, draw: Draw, rows: int, condition: State | None, tilt: Tensor | None) -> Tensor:
+        """Noise (rows, L) with lengths as often as in the training data, times exp(tilt), (L + 1,).
 
         Raises:
-            GuidanceError: no length that the training data have is allowed.
+            GuidanceError: no length that the training data have is left.
         """
         noise = self.process.sample_limit(draw, (rows, *self.event_shape))
         if self.pad_id is None:
             return noise
         law = self.length_law(condition).expand(rows, -1)
-        if allowed is not None:
-            law = law.masked_fill(~allowed.to(law.device), -torch.inf)
+        if tilt is not None:
+            law = law + tilt.to(law)
         if bool(law.isneginf().all(1).any()):
             raise GuidanceError(
                 f"{self.name}: none of the lengths of the training data can keep the rule: give length="

@@ -12,7 +12,6 @@ Zhang et al. 2023, arXiv:2304.07438 (of autoregressive models).
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import deque
 from collections.abc import Collection, Sequence
 
@@ -96,15 +95,6 @@ class Automaton:
             log_probs if self.places is None else log_probs.masked_fill(~self.places.to(log_probs.device), -torch.inf)
         )
 
-    @functools.cached_property
-    def classes(self) -> tuple[Tensor, Tensor]:
-        """Tokens that are alike in all states: class (V,) of each, and moves (K, Q, C) over classes."""
-        moves = self.moves.reshape(-1, self.vocab_size)
-        columns, of_token = torch.unique(moves, dim=1, return_inverse=True)
-        if columns.shape[1] == self.vocab_size:
-            columns, of_token = moves, torch.arange(self.vocab_size)
-        return of_token, columns.reshape(-1, self.size, columns.shape[1])
-
     @classmethod
     def of_pairs(cls, allowed: Tensor) -> Automaton:
         """Accepts sequences in which every token follows the one before it: allowed (V, V) bool; any may be first."""
@@ -171,15 +161,26 @@ class Automaton:
                 open_here = True if self.places is None else bool(self.places[place, pad_id])
                 after.append((then >= 0) & after[-1][then.clamp_min(0)] & open_here)
             after.reverse()
+        steps = self._steps(self.at(0), free) if self.length is None and most else None
         for count in range(most + 1):
             if pad_id is not None or count == most:
                 found[count] = (reached & after[count if pad_id is not None else 0]).any()
             if count < most:
-                allowed = free if self.places is None else free & self.places[count]
-                then = self.at(count)[reached][:, allowed]
+                if steps is None:
+                    allowed = free if self.places is None else free & self.places[count]
+                    begin, end = self._steps(self.at(count), allowed)
+                else:
+                    begin, end = steps
+                then = end[reached[begin]]
                 reached = torch.zeros_like(reached)
-                reached[then[then >= 0]] = True
+                reached[then] = True
         return found
+
+    def _steps(self, moves: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairs of states, before and after, with a move between them by an allowed token."""
+        state, token = ((moves >= 0) & allowed).nonzero(as_tuple=True)
+        pairs = torch.unique(state * self.size + moves[state, token])
+        return pairs // self.size, pairs % self.size
 
 
 def messages(automaton: Automaton, log_probs: Tensor) -> Tensor:

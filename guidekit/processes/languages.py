@@ -141,6 +141,31 @@ def padded(automaton: Automaton, pad_id: int) -> Automaton:
     return Automaton(torch.cat([moves, last], -2), final, automaton.tables, automaton.places)
 
 
+def spelled(automaton: Automaton, tokens: Sequence[Sequence[int] | None]) -> Automaton:
+    """Accepts sequences of tokens whose symbols, one after the other, the automaton accepts.
+
+    Args:
+        automaton: over symbols, the same at all places.
+        tokens: the symbols of every token; None is a token that does not occur.
+    """
+    dead = automaton.size
+    table = torch.cat([automaton.moves, automaton.moves.new_full((1, automaton.vocab_size), -1)])
+    table = torch.where(table < 0, dead, table)
+    moves = torch.full((dead, len(tokens)), dead)
+    for column, symbols in enumerate(tokens):
+        if symbols is None:
+            continue
+        state = torch.arange(dead)
+        for symbol in symbols:
+            state = table[state, symbol]
+        moves[:, column] = state
+    moves = torch.where(moves == dead, -1, moves)
+    useful = np.append(_reached(moves[None].numpy(), np.arange(dead) == 0), False)
+    number = torch.from_numpy(np.where(useful, useful.cumsum() - 1, -1))
+    kept = useful.nonzero()[0]
+    return Automaton(number[moves[kept]], automaton.ends[kept])
+
+
 def together(one: Automaton, other: Automaton) -> Automaton:
     """Accepts what both accept.
 
@@ -234,5 +259,6 @@ __all__ = [
     "padded",
     "placed",
     "smallest",
+    "spelled",
     "together",
 ]

@@ -11,6 +11,7 @@ from guidekit.core.random import Draw, KeyedRandom
 from guidekit.guidance.particles.filter import ParticleFilter
 from guidekit.guidance.transition.grammar import Grammar
 from guidekit.processes import accepted, automata, languages
+from guidekit.processes.arcs import arcs_of
 from guidekit.processes.automata import Automaton
 from guidekit.testing import exact_law
 
@@ -114,7 +115,7 @@ def test_known_tokens_and_those_that_a_rule_determines():
 def test_tokens_alike_are_classes_with_the_law_of_their_tokens():
     """Over 12 tokens of which the rule tells 3 kinds apart."""
     rule = languages.counting([0, 1, 2, 3], 1, 1, 12, range(1, 12))
-    assert rule.classes[1].shape[-1] == 3
+    assert arcs_of(rule).kinds == 2
     count = 20_000
     law = torch.randn(1, 2, 12, generator=torch.Generator().manual_seed(1)).log_softmax(-1).expand(count, -1, -1)
     drawn = accepted.draw_classed(rule, law, Draw(KeyedRandom(0, 0, count), (0,), "x"))

@@ -36,6 +36,8 @@ class Grammar(Guidance[None]):
 
     Args:
         automaton: over the tokens of the prior; None is the one that the prior's codec has.
+        lengths: (L + 1,) log-probability that the rule is kept by a sequence of n tokens, see `shares_of_lengths`, by
+            which lengths are drawn given the rule; None draws those that can keep it as often as the prior does.
 
     Raises:
         GuidanceError: no automaton, one over another number of tokens or of other places, a condition that it cannot
@@ -45,6 +47,7 @@ class Grammar(Guidance[None]):
     """
 
     automaton: Automaton | None = None
+    lengths: Tensor | None = None
     layer = Layer.PROPOSAL
     requires = frozenset({Fact.MASKED, Fact.SEQUENCE})
     shifts = True
@@ -77,9 +80,10 @@ class Grammar(Guidance[None]):
         if pad is not None:
             free[pad] = False
             allowed = rule.lengths(state.shape[1], pad).to(state.device)
-            if not bool(allowed[(state != pad).sum(1)].all()):
+            tilt = torch.where(allowed, 0.0, -torch.inf) if self.lengths is None else self.lengths.to(state.device)
+            if self.lengths is not None or not bool(allowed[(state != pad).sum(1)].all()):
                 draw, resized = Draw(setup.random, (-1,), "start"), prior.resized  # type: ignore[attr-defined]
-                state = resized(draw, len(state), population.condition, allowed)
+                state = resized(draw, len(state), population.condition, tilt)
         mask = prior.process.mask_id  # type: ignore[attr-defined]
         known = determined(rule, state.masked_fill(state == mask, -1), free)
         return population.at(torch.where(known < 0, mask, known))
@@ -110,6 +114,21 @@ class Grammar(Guidance[None]):
                 f"{self.name}: no sequence of {law.shape[1]} tokens is accepted with what is known of sample "
                 f"{int(dead[0])}, such as a goal that cannot be reached from its start"
             )
+
+
+def shares_of_lengths(prior: Any, automaton: Automaton, among: Automaton) -> Tensor:
+    """log-probability (L + 1,) that tokens are accepted, given that another automaton accepts them, by their number.
+
+    Tokens are those that the prior believes in before the first step: one row of the network for each of its lengths.
+    """
+    most, mask_id = prior.event_shape[0], prior.process.mask_id
+    counts = ((prior.length_counts.cpu() > 0) & automaton.lengths(most, prior.pad_id)).nonzero()[:, 0]
+    state = torch.where(torch.arange(most) < counts[:, None], mask_id, prior.pad_id)
+    with torch.no_grad():
+        law = prior.predict(state.to(prior.length_counts.device), 1.0).log_probs
+    found = torch.full((most + 1,), -torch.inf, dtype=torch.float64)
+    found[counts] = (log_share(automaton, law) - log_share(among, law)).cpu().nan_to_num(-torch.inf, neginf=-torch.inf)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
