@@ -160,6 +160,10 @@ class Domain:
         """
         return []
 
+    def shipped(self, prior: Prior | None = None) -> str:
+        """What samples (of a prior) are compared with by `evaluate` where no other is given; empty for nothing."""
+        return ""
+
     def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
         """Generated objects of a file or folder, None for what is none.
 
@@ -189,6 +193,8 @@ class Domain:
     def read_training(self, data: str, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """Objects that a prior may have been trained on: files or shipped sets, by commas; see `read_reference`."""
         parts = [self.read_reference(name.strip(), on_error, prior) for name in data.split(",")]
+        if len(parts) == 1:
+            return parts[0]
         notes = "; ".join(part.notes for part in parts if part.notes)
         gone = [one for part in parts for one in part.rejected]
         return Dataset([one for part in parts for one in part], notes=notes, rejected=gone)

@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,25 @@ from guidekit.samples import Dataset, Samples
 
 from .data import ASSETS
 from .tasks import TASKS
+
+
+class Found(NamedTuple):
+    """What `SoundDomain.read` found: objects, (name, reason) of what is unusable, notes; labels count classes."""
+
+    objects: Sequence[Any]
+    skipped: Sequence[tuple[str, str]]
+    notes: Sequence[str]
+    labels: Sequence[int] | None = None
+    classes: tuple[str, ...] = ()
+
+
+def with_lacking(
+    figures: Mapping[str, float | int | str], reference: Any, training: Any, said: tuple[str, str]
+) -> dict[str, float | int | str]:
+    """Figures with a note on those that are missing, for want of a reference or of a training set."""
+    told = [text for given, text in zip((reference, training), said, strict=True) if given is None]
+    notes = [str(figures["note"])] if "note" in figures else []
+    return {**figures, "note": "; ".join(notes + told)} if told else dict(figures)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,31 +184,37 @@ class SoundDomain(Domain):
         found = ranked(samples.objects, values, lambda one: None if one is None else self.stored(one))
         return best(title, found, len(values), label, most, self.pictured(samples.prior))
 
-    def read(self, path: str | Path, on_error: str) -> tuple[list[Any], list[tuple[str, str]], list[str]]:
-        """Objects of a file or folder, (name, reason) of what is unusable, and notes on what was changed."""
+    def read(self, path: str | Path, on_error: str) -> Found:
+        """What a file or folder holds."""
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement read")
+
+    def shipped(self, prior: Prior | None = None) -> str:
+        """See `Domain.shipped`: those that the shipped prior was made from."""
+        return f"{self.objects} ({self.default})" if prior is None or prior.dataset == self.default else ""
 
     def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
         """Generated objects of a file or folder, None for unusable ones, and a note on what was changed."""
         if column is not None:
             raise ValueError(f"column={column!r} is for tables; {self.objects} are read from files, folders or an npz")
-        objects, skipped, notes = self._usable(path, "skip")
-        told = note(path, skipped, "count as invalid", "files", notes)
-        return Dataset([*objects, *[None] * len(skipped)], notes=told)
+        found = self._usable(path, "skip")
+        told, gone = note(path, found.skipped, "count as invalid", "files", found.notes), len(found.skipped)
+        labels = None if found.labels is None else [*found.labels, *[-1] * gone]
+        return Dataset([*found.objects, *[None] * gone], labels, found.classes, notes=told)
 
     def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """Real objects of a file or folder, or shipped ones: "one_shots" (those for training), "one_shots:test"."""
         name, _, split = str(path).partition(":")
         if name == self.default:
             return Dataset(self.reference(split=split or "train"))
-        objects, skipped, notes = self._usable(path, on_error)
-        return Dataset(objects, notes=note(path, skipped, "are left out", "files", notes))
+        found = self._usable(path, on_error)
+        told = note(path, found.skipped, "are left out", "files", found.notes)
+        return Dataset(found.objects, found.labels, found.classes, notes=told)
 
-    def _usable(self, path: str | Path, on_error: str) -> tuple[list[Any], list[tuple[str, str]], list[str]]:
-        objects, skipped, notes = self.read(path, on_error)
-        if not objects:
-            raise ValueError(f"{path}: none of {len(skipped)} {self.objects} is usable: {skipped[0][1]}")
-        return objects, skipped, notes
+    def _usable(self, path: str | Path, on_error: str) -> Found:
+        found = self.read(path, on_error)
+        if not found.objects:
+            raise ValueError(f"{path}: none of {len(found.skipped)} {self.objects} is usable: {found.skipped[0][1]}")
+        return found
 
     def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
         """Write samples/sample-00000 and so on (valid ones) and samples.npz into a folder; returns the file names.

@@ -19,11 +19,17 @@ from guidekit.samples import Dataset, Samples
 
 from . import midi, preparation, roll_metrics, rolls
 from .data import MODES, chorales
-from .domain import SoundDomain
+from .domain import Found, SoundDomain, with_lacking
 from .forbidden import ForbiddenPitches, forbidden_pitches
 from .given import GivenCodec, going_on, opening, spoken
 from .roll_rewards import ROLL_REWARDS
 from .timing import FASTEST, SLOWEST, TEMPO, Timing
+
+PIECES_LACK = (
+    "pitch_class_kl, length_overlap, gap_overlap and the figures of real pieces need such: reference=FOLDER",
+    "nearest_mean, nearest_least and copied need the pieces trained on: training=FOLDER",
+)
+"""What is said without a reference, and without a training set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +130,9 @@ class Chorales(SoundDomain):
         keep = [i for i in range(len(found.notes)) if label is None or found.labels[i] == label]
         return [rolls.merged(part) for i in keep for part in rolls.excerpts(found.notes[i])]
 
-    def read(self, path: str | Path, on_error: str) -> tuple[list[np.ndarray], list[tuple[str, str]], list[str]]:
+    def read(self, path: str | Path, on_error: str) -> Found:
         """See `midi.read`."""
-        return midi.read(path, on_error)
+        return Found(*midi.read(path, on_error))
 
     def read_reference(self, path: str | Path, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """See `SoundDomain.read_reference`; a prior that is about one piece is given the first, whole."""
@@ -169,21 +175,23 @@ class Chorales(SoundDomain):
 
         Args:
             objects: notes (n, 3), None = invalid.
-            reference: real ones; None is the shipped test part, of the wanted class where there is one.
-            training: those trained on; None is the shipped training part, an empty sequence nothing.
+            reference: real ones; None is the shipped test part, of the wanted class where there is one, and nothing for
+                a prior of other data.
+            training: those trained on; None likewise is the shipped training part, an empty sequence nothing.
             prior, condition, labels: see `Domain.evaluate`.
             label: class that was wanted, by name or number; None is what the condition says.
             options: of `roll_metrics.evaluate`.
         """
         wanted = self.label_wanted(label, prior, condition)
-        if reference is None:
+        if reference is None and self.shipped(prior):
             reference = self.reference(wanted)
             options["reference_labels"] = None if wanted is None else [wanted] * len(reference)
-        if training is None:
+        if training is None and self.shipped(prior):
             training = self.reference(split="train")
         if labels is None and wanted is not None:
             labels = [wanted] * len(objects)
-        return roll_metrics.evaluate(list(objects), reference, training=training or None, labels=labels, **options)
+        made = roll_metrics.evaluate(list(objects), reference, training=training or None, labels=labels, **options)
+        return with_lacking(made, reference, training, PIECES_LACK)
 
     def saved(
         self, folder: Path, objects: Sequence[np.ndarray], names: Sequence[str], codec: Codec | None = None

@@ -9,18 +9,27 @@ from typing import Any
 
 import numpy as np
 
+from guidekit.classes import class_names, class_number, condition_class
 from guidekit.core.prior import Codec, Prior
 from guidekit.errors import UnknownNameError
 from guidekit.examples import Example
+from guidekit.io.reading import renumbered
 from guidekit.reporting.panels import Layout
-from guidekit.samples import Samples
+from guidekit.samples import Dataset, Samples
 
 from . import codec, files, mel, metrics, preparation
 from .codec import AudioError, Sound, SoundCodec
 from .data import CLASSES, clips, fitted
-from .domain import SoundDomain
+from .domain import Found, SoundDomain, with_lacking
 from .library import functional
 from .rewards import REWARDS
+
+SOUNDS_LACK = (
+    "frechet_logmel and the figures of real sounds need such: reference=FOLDER",
+    "nearest_mean, nearest_least, copied and nearest_class need the sounds trained on: training=FOLDER, with a "
+    "sub-folder a class",
+)
+"""What is said without a reference, and without a training set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +123,11 @@ class Audio(SoundDomain):
         keep = [i for i in range(len(found.waves)) if label is None or found.labels[i] == label]
         return [Sound(fitted(found.waves[i])) for i in keep], [int(found.labels[i]) for i in keep]
 
-    def read(self, path: str | Path, on_error: str) -> tuple[list[Sound], list[tuple[str, str]], list[str]]:
+    def read(self, path: str | Path, on_error: str) -> Found:
         """See `files.read`."""
         found = files.read(path, on_error)
-        return found.sounds, found.skipped, found.notes
+        labels = None if found.labels is None else found.labels.tolist()
+        return Found(found.sounds, found.skipped, found.notes, labels, found.classes)
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """See `preparation.prepare_sounds`."""
@@ -139,20 +149,41 @@ class Audio(SoundDomain):
 
         Args:
             objects: sounds, None = invalid.
-            reference: real ones; None is the shipped test part, of the wanted class where there is one.
-            training: those trained on; None is the shipped training part, an empty sequence nothing.
+            reference: real ones; None is the shipped test part, of the wanted class where there is one, and nothing for
+                a prior of other data.
+            training: those trained on, whose classes count where it has some; None likewise is the shipped training
+                part, an empty sequence nothing.
             prior, condition, labels: see `Domain.evaluate`.
             label: class that was wanted, by name or number; None is what the condition says.
             options: of `metrics.evaluate`.
         """
-        wanted = self.label_wanted(label, prior, condition)
-        if reference is None:
-            reference, options["reference_labels"] = self._shipped(wanted)
-        if training is None:
+        own = training.classes if isinstance(training, Dataset) else ()
+        names = own or self.known
+        if not own:
+            wanted = self.label_wanted(label, prior, condition)
+        elif label is not None:
+            wanted = class_number(label, names, "class of the training set")
+        else:
+            classes = names if prior is None else class_names(prior)
+            number = condition_class(condition, classes)
+            named = None if number is None else classes[number]
+            wanted = names.index(named) if named in names else None
+        if reference is None and self.shipped(prior):
+            reference, numbers = self._shipped(None if own else wanted)
+            options["reference_labels"] = None if own else numbers
+        elif isinstance(reference, Dataset):
+            options["reference_labels"] = _numbered(reference, names)
+        if training is None and self.shipped(prior):
             training, options["training_labels"] = self._shipped(split="train")
-        if labels is None and wanted is not None:
-            labels = [wanted] * len(objects)
-        return metrics.evaluate(list(objects), reference, training=training or None, labels=labels, **options)
+        elif isinstance(training, Dataset):
+            options["training_labels"] = _numbered(training, names)
+        if labels is None:
+            given = _numbered(objects, names) if isinstance(objects, Dataset) and wanted is None else None
+            labels = given if wanted is None else [wanted] * len(objects)
+        real = None if reference is None else list(reference)
+        learned = list(training) if training else None
+        made = metrics.evaluate(list(objects), real, training=learned, labels=labels, **options)
+        return with_lacking(made, reference, training, SOUNDS_LACK)
 
     def saved(
         self, folder: Path, objects: Sequence[Sound], names: Sequence[str], codec: Codec | None = None
@@ -160,3 +191,10 @@ class Audio(SoundDomain):
         """Write WAV files of 16 bits; arrays are waves (n, T) int16 and rate."""
         files.write_sounds(folder, objects, names)
         return {"waves": np.stack([files.integers(sound.wave) for sound in objects]), "rate": mel.RATE}
+
+
+def _numbered(read: Dataset, names: Sequence[str]) -> list[int] | None:
+    """The classes of what was read, as numbers of other names, -1 for none of them; None where it has none."""
+    if read.labels is None or not read.classes:
+        return None
+    return renumbered(np.asarray(read.labels), read.classes, names).tolist()

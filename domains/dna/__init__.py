@@ -59,6 +59,7 @@ class Dna(SequenceDomain):
     assets = ASSETS
     kinds = REWARDS
     alphabet = DNA
+    real = "windows of the human and of a bacterial genome"
     properties = {"gc": gc_content, "longest_run": longest_run}
     codes = IUPAC
 
@@ -213,6 +214,7 @@ class Proteins(SequenceDomain):
     assets = ASSETS / "proteins"
     kinds = PROTEIN_REWARDS
     alphabet = PROTEIN
+    real = "of UniProt"
     properties = PROPERTIES
     codes = {**{letter: letter for letter in PROTEIN.letters}, PROTEIN.unknown: PROTEIN.letters}
 

@@ -53,6 +53,7 @@ class SequenceDomain(Domain):
     suffix = ".fasta"
     tables = True
     alphabet: ClassVar[Alphabet]
+    real: ClassVar[str]
     properties: ClassVar[Mapping[str, Callable[[str], float]]]
     """Numbers of a sequence for tables, by name; the first one is drawn as a histogram."""
     codes: ClassVar[Mapping[str, str]]
@@ -147,6 +148,10 @@ class SequenceDomain(Domain):
             ValueError: it is none.
         """
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement words")
+
+    def shipped(self, prior: Prior | None = None) -> str:
+        """See `Domain.shipped`."""
+        return f"{self.objects} ({self.real})"
 
     def read_samples(self, path: str | Path, column: str | None = None, prior: Prior | None = None) -> Dataset:
         """Generated sequences of a file, None for records that are none."""

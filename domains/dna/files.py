@@ -54,6 +54,9 @@ class ReadResult(NamedTuple):
         return [Rejected(name, "", why) for name, why in self.skipped]
 
 
+OF_RNA = str.maketrans("Uu", "Tt")
+
+
 def read(
     path: str | Path,
     alphabet: Alphabet = DNA,
@@ -61,7 +64,7 @@ def read(
     n_policy: str = "split",
     on_error: str = "raise",
 ) -> ReadResult:
-    """Read FASTA, GenBank, .csv, .tsv or .txt (a sequence a line), each optionally .gz.
+    """Read FASTA, GenBank, .csv, .tsv or .txt (a sequence a line), each optionally .gz; files of RNA as DNA.
 
     Args:
         path: file; the suffix tells the format.
@@ -85,6 +88,9 @@ def read(
         raise ValueError(f"{path.name} is no table ({', '.join(TABLES)}) and has no column {column!r}; leave it out")
     result = ReadResult([], [], [])
     records = list(_entries(path, _text(path), column, alphabet, result.notes))
+    if alphabet.complement and is_rna("".join(record.sequence for record in records)):
+        records = [Record(name, sequence.translate(OF_RNA)) for name, sequence in records]
+        result.notes.append(f"{path.name}: RNA is read as DNA, U as T")
     _refuse_nucleotides(path.name, records, alphabet)
     cut: collections.Counter[str] = collections.Counter()
     several = 0
@@ -118,6 +124,12 @@ def read(
     if twice:
         result.notes.append(f"{path.name}: {len(twice)} names occur more than once, the first is {twice[0]!r}")
     return result
+
+
+def is_rna(letters: str) -> bool:
+    """Whether all letters of a file are those of RNA, U among them: where there is a T, U is an error."""
+    held = set(letters.upper())
+    return "U" in held and held <= set("ACGUN") | set(AMBIGUOUS.pattern.strip("[]"))
 
 
 def read_most(path: str | Path, alphabet: Alphabet = DNA, column: str | None = None) -> ReadResult:

@@ -72,7 +72,7 @@ def evaluate(
         mean_pixel, sd_pixel: of all pixels, 0 to 1; each with _reference.
         diversity: mean distance in features of random pairs (at most 2,000, seed 0), with _reference.
         nearest_mean, nearest_least: root-mean-square difference in pixels (0 to 1) to the nearest training image, mean
-            and least; nearest_reference: the mean of n_floor real images, at least 200 where there are; copied: share of
+            and least; nearest_reference: mean of n_floor real images, at least 200 where there are; copied: share of
             samples nearer than all but 1 % of these.
         note: sentences on what is to be read with care; only where there is something to say.
         A figure that needs more images than there are is NaN.

@@ -39,6 +39,11 @@ from .verifier import SmilesVerifier
 __all__ = ["MoleculeCodec", "Molecules", "SelfiesTokenizer", "SmilesTokenizer"]
 
 
+NO_REFERENCE = "fcd and snn need real molecules: reference=FILE"
+NO_TRAINING = "novelty needs the molecules trained on: training=FILE"
+"""What is said where these are not given, and none are shipped for the prior."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Molecules(Domain):
     """SMILES or SELFIES as token sequences (B, L), padding id 0, mask id V; objects are rdkit molecules."""
@@ -169,6 +174,11 @@ class Molecules(Domain):
         first: Any = self.codec if trainer.get("init") is None else self.load_prior(trainer["init"]).codec
         return prepare(path, data, trainer, cast(SmilesTokenizer, first.tokenizer))
 
+    def shipped(self, prior: Prior | None = None) -> str:
+        """See `Domain.shipped`: the data that the prior was made from."""
+        dataset = "moses" if prior is None else prior.dataset
+        return f"molecules of {dataset}" if dataset in SETS else ""
+
     def evaluate(
         self,
         objects: Sequence[Chem.Mol | None],
@@ -196,7 +206,10 @@ class Molecules(Domain):
             training = training_smiles(dataset) if training is None else training
         if isinstance(objects, Dataset):
             options.setdefault("raw", objects.raw)
-        return evaluate(objects, reference, training or None, **options)
+        found = evaluate(objects, reference, training or None, **options)
+        lacking = [text for given, text in ((reference, NO_REFERENCE), (training, NO_TRAINING)) if given is None]
+        note = "; ".join([*([str(found["note"])] if "note" in found else []), *lacking])
+        return {**found, "note": note} if note else found
 
     def write(self, folder: Path, samples: Samples, columns: Mapping[str, Sequence[float]]) -> list[str]:
         """Write samples.smi and samples.sdf (valid molecules only) into a folder, with the columns.

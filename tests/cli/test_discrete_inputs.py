@@ -28,7 +28,7 @@ FILES = {
     "foreign.fasta": f">one\n{letters(300)}\n>two\nACGTAQQGT{letters(80)}\n",
     "protein.fasta": ">p\nMKTAYIAKQRQISFVKSHFSRQ\n",
     "mixed.fasta": f">d\n{letters(300)}\n>p\nMKTAYIAKQRQISFVKSHFSRQ\n",
-    "rna.fasta": f">r\n{letters(40).replace('T', 'U')}\n",
+    "rna.fasta": f">r\n{letters(40).replace('T', 'U')}\n>d\n{letters(40)}\n",
     "empty.fasta": "",
     "unknown.fasta": f">u\n{'N' * 300}\n",
     "short.fasta": f">s\n{letters(WINDOW - 1)}\n",

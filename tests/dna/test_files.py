@@ -78,7 +78,7 @@ def test_unknown_letters_by_policy(put):
         (">a\nNNN\n", "x.fasta", "nothing left of 1 records"),
         (">a\n\n>b\nACG\n", "x.fasta", "a is empty"),
         ("ACGT\n", "x.fasta", "starts with 'ACGT'; a FASTA record starts with '>'"),
-        (">a\nACGU\n", "x.fasta", "position 4; this is RNA: replace U by T"),
+        (">a\nACGU\n>b\nACGT\n", "x.fasta", "a holds 'U' at position 4; this is RNA: replace U by T"),
         (">a\nMKTAYIAK\n", "x.fasta", "this looks like a protein: use domain=proteins"),
         ("x", "x.bam", "has suffix '.bam'; readable are .fasta"),
         ("", "x.csv", "x.csv is empty"),
@@ -87,6 +87,13 @@ def test_unknown_letters_by_policy(put):
 def test_bad_files(put, text, name, message):
     with pytest.raises(ValueError, match=message):
         read(put(text, name))
+
+
+def test_files_of_rna_are_read_as_dna(put):
+    found = read(put(">a\nACGUu\n>b\nGGGCCC\n"))
+    assert found.sequences == ["ACGTT", "GGGCCC"] and "x.fasta: RNA is read as DNA, U as T" in found.notes
+    assert read(put(">a\nACGUNRACGGCCUUACGGACUACG\n")).sequences[0] == "ACGT"
+    assert not any("RNA" in one for one in read(put(">a\nACGT\n")).notes)
 
 
 def test_damaged_gzip_and_dna_for_proteins(tmp_path, put):
