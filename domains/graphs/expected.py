@@ -1,4 +1,4 @@
-"""Numbers of edges and triangles with a gradient, of graphs without types.
+"""Numbers of edges and triangles, and modularity, with a gradient, of graphs without types.
 
 `relaxed(probabilities)` takes the laws (B, L, 4) of tokens (absent, node, no edge, edge): what independent edges give
 on average.
@@ -37,6 +37,8 @@ class Expected(Objective[None]):
     temperature: ClassVar[float] = 1.0  # type: ignore[misc]
     of_numbers: ClassVar[bool] = True
     """Whether it judges graphs as real numbers, too."""
+    near: ClassVar[float] = 1.0
+    """Distance from a target below which the distance is smooth, in the unit of the number."""
 
     def __post_init__(self) -> None:
         """Refuse what is no target."""
@@ -53,12 +55,14 @@ class Expected(Objective[None]):
         return 0.0 if self.target is None else None
 
     def relaxed(self, probabilities: Tensor) -> Tensor:
-        """Values (B,) of laws of tokens (B, L, 4); with a target t of a number x, 1 - sqrt((x - t)^2 + 1)."""
+        """Values (B,) of laws of tokens (B, L, 4); with a target t of a number x, r - sqrt((x - t)^2 + r^2)."""
         return self.met(self.number(edge_probabilities(probabilities)))
 
     def met(self, value: Tensor) -> Tensor:
         """The reward (B,) of numbers (B,), see `relaxed`."""
-        return value if self.target is None else 1 - ((value - self.target).square() + 1).sqrt()
+        if self.target is None:
+            return value
+        return self.near - ((value - self.target).square() + self.near**2).sqrt()
 
     def scores(self, states: Tensor, t: Number, rows: None) -> Tensor:
         """See `Objective.scores`; minus infinity where a token is still masked."""
@@ -99,6 +103,36 @@ class ExpectedTriangles(Expected):
     def number(self, edges: Tensor) -> Tensor:
         """See the class."""
         return ((edges @ edges) * edges).sum((1, 2)) / 6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExpectedModularity(Expected):
+    """Modularity of the best split in two by a spectrum, or minus its distance to a target; with a gradient.
+
+    The split is that by the signs of the leading eigenvector of the modularity matrix, and is taken as it is: the
+    gradient is that of the modularity of this split. Louvain's method (`modularity`) may find a better one, of more parts.
+
+    Source: Newman 2006, arXiv:physics/0602124, eq. 2 and 5.
+    """
+
+    name: ClassVar[str] = "expected_modularity"  # type: ignore[misc]
+    temperature: ClassVar[float] = 0.02  # type: ignore[misc]
+    near: ClassVar[float] = 0.02
+
+    @property
+    def floor(self) -> float | None:  # type: ignore[override]
+        """It can be negative."""
+        return None
+
+    def number(self, edges: Tensor) -> Tensor:
+        """See the class; 0 without edges."""
+        degree = edges.sum(-1)
+        total = degree.sum(-1).clamp_min(1e-9)
+        surplus = edges - degree[:, :, None] * degree[:, None, :] / total[:, None, None]
+        with torch.no_grad():
+            leading = torch.linalg.eigh(surplus.double())[1][..., -1]
+            together = (leading[:, :, None] * leading[:, None, :] >= 0).to(edges)
+        return (surplus * together).sum((1, 2)) / total
 
 
 def edge_numbers(states: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from guidekit.core.requirements import GuidanceError
 from guidekit.objectives.objects import ObjectReward
 
 from .descriptors import eigenvalues
-from .expected import ExpectedEdges, ExpectedTriangles
+from .expected import ExpectedEdges, ExpectedModularity, ExpectedTriangles
 from .molecules import is_molecular, molecule_of
 
 
@@ -241,7 +241,7 @@ def _molecular(kind: type) -> type:
 
 MEASURES = (
     Edges, Triangles, Density, Clustering, Modularity, MeanDegree, LargestDegree, Diameter, Nodes, SpectralGap,
-    Connected, Planar, Acyclic, ExpectedEdges, ExpectedTriangles,
+    Connected, Planar, Acyclic, ExpectedEdges, ExpectedTriangles, ExpectedModularity,
 )  # fmt: skip
 MOLECULES: tuple[str, ...] = ()
 """Names of those that are of molecules."""

@@ -13,7 +13,7 @@ import torch
 import guidekit as gk
 from guidekit.core.requirements import GuidanceError
 from guidekit.domains.graphs import GraphCodec, Graphs, generate
-from guidekit.domains.graphs.expected import ExpectedEdges, ExpectedTriangles
+from guidekit.domains.graphs.expected import ExpectedEdges, ExpectedModularity, ExpectedTriangles
 from guidekit.domains.graphs.labels import label_of
 from guidekit.domains.graphs.molecules import molecule_codec
 from guidekit.domains.graphs.rewards import REWARDS, Edges, Triangles
@@ -223,3 +223,18 @@ def test_sets_whose_edges_are_noise_are_trained_with_their_sampler(tmp_path):
         Graphs(kind=kind).prepare_training(tmp_path / "a.npz", None, TRAINER)
         described = json.loads(str(np.load(tmp_path / "a.npz")["description"]))
         assert ("sampling" in described) is sampled
+
+
+def test_expected_modularity_is_that_of_a_split_in_two():
+    """Two cliques and one edge: the split between them, as networkx has it; a gradient raises it."""
+    graph = nx.disjoint_union(nx.complete_graph(4), nx.complete_graph(4))
+    graph.add_edge(0, 7)
+    state = GraphCodec(10).encode([graph])
+    value = ExpectedModularity()(state).item()
+    assert value == pytest.approx(nx.community.modularity(graph, [range(4), range(4, 8)]))
+    law = torch.nn.functional.one_hot(state, 4).double().requires_grad_()
+    (slope,) = torch.autograd.grad(ExpectedModularity().relaxed(law).sum(), law)
+    inside, between = 10 + 0, 10 + 6  # the pairs (0, 1) and (0, 7) of ten places
+    assert slope[0, inside, 3] > 0 > slope[0, between, 3]
+    assert ExpectedModularity()(GraphCodec(10).encode([nx.empty_graph(4)])).item() == 0
+    assert ExpectedModularity(target=value)(state).item() == pytest.approx(0, abs=1e-9)

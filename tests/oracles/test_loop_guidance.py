@@ -109,6 +109,13 @@ def test_weights_above_one_obey_more():
     assert means[0] + 0.4 < means[1] < means[2] - 0.1
 
 
+def test_the_weight_is_of_the_trunk():
+    """One step: at w = 2 the trunk is led away from the trunk alone, and the stem is what it is at w = 1."""
+    plain, more, alone = (drawn(gk.guidance.LoopGuidance(weight=w), count=20, steps=1) for w in (1.0, 2.0, 0.0))
+    assert torch.equal(more[:, 2], plain[:, 2])
+    torch.testing.assert_close(more[:, :2], 2 * plain[:, :2] - alone[:, :2])
+
+
 def test_contract():
     check_guidance(TrunkAndStem(), gk.guidance.LoopGuidance({"y": 1.0}, weight=2.0), steps=4)
 

@@ -18,7 +18,7 @@ from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered
 from guidekit.core.support import Support
 from guidekit.errors import UnknownNameError
-from guidekit.guidance.contrast import LINEAR, Branch, Schedules, Weight, contrast
+from guidekit.guidance.contrast import LINEAR, Answers, Branch, Number, Schedules, Weight, contrast
 from guidekit.registry import register
 
 
@@ -41,6 +41,16 @@ class Trunk(Branch):
                 f"{name} needs a prior whose states hold properties, and this one ({prior.name}) has none: "
                 "guidekit train domain=graphs trainer=adjacency trainer.properties=[density] makes one"
             )
+
+
+def combine(answers: Answers, weight: Number) -> Prediction:
+    """D_0 + w (D_y - D_0) of the trunk; stems are what the trunk with its stems says, whatever the weight."""
+    prior: Any = answers.question.prior
+
+    def own_stems(support: Support, mixed: Tensor, own: Tensor) -> Tensor:
+        return torch.cat([mixed[:, : prior.stems.start], own[:, prior.stems], mixed[:, prior.stems.stop :]], 1)
+
+    return LINEAR.combine(answers, weight).map(own_stems, answers.own)
 
 
 @register("tool", "held_stems")
@@ -93,7 +103,7 @@ def LoopGuidance(  # noqa: N802 - a preset
     A stem is a property that diffuses with the state. In every step the network estimates it from the state, its noisy
     value moves to the estimate as the state does, and the next step is told it: that is the loop. With a target the
     estimate is the target, so that y_t is the target noised to t. w = 1 is the joint prior, with one call; w = 0 is the
-    trunk alone, whose stems follow it; above 1 the state obeys its stems more.
+    trunk alone, whose stems follow it; above 1 the state obeys its stems more, and stems are estimated as at w = 1.
 
     The law of x under a target is exact where the noise of the stems has vanished before the state is decided: a share
     tau^2 / (1 + tau^2) of what the stem says is missing at a level at which its own noise is tau of its spread.
@@ -106,5 +116,5 @@ def LoopGuidance(  # noqa: N802 - a preset
     Source: Mercatali et al. 2024, arXiv:2410.24012 (Diffusion Twigs), with one network for trunk and stems and the
     stems noised in training as in sampling; the weight is not theirs.
     """
-    told = contrast("LoopGuidance", (Trunk(),), LINEAR, weight, schedule)
+    told = contrast("LoopGuidance", (Trunk(),), dataclasses.replace(LINEAR, combine=combine), weight, schedule)
     return told if not target else chain(told, HeldStems(dict(target)))
