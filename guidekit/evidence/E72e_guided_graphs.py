@@ -74,5 +74,5 @@ CLAIM = Claim(
     ),
     measure=measure,
     oracles=("tests/oracles/test_insertion.py::test_the_law_is_exact",),
-    longer="modularity and triangle counts, a value network",
+    longer="a value network",
 )

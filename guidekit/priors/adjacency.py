@@ -184,7 +184,7 @@ class AdjacencyPrior(Prior):
             seen = seen_by(self.network, self.layout, self.marginals, x, rows[0], rows[1], labels, y, shown)
         there = self.layout.there(x, rows[1])
         mean = self.layout.clean(seen.log_probs, there, seen.properties)
-        given = self.layout.believed(there)
+        given = self.layout.given(there)
         return GaussianPrediction(given.place(mean.to(x.dtype)), x, a, s, given)
 
     def to(self, device: torch.device | str) -> AdjacencyPrior:

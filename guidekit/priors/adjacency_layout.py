@@ -29,21 +29,6 @@ class Parts(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Likely(Given):
-    """`Given`, where estimates of edges and types are probabilities: a rule that leads beyond 0 or 1 ends there.
-
-    Args:
-        bounded: (B, D) bool, numbers that are 0 or 1 when clean.
-    """
-
-    bounded: Tensor
-
-    def place(self, x: Tensor) -> Tensor:
-        """See `Support.place`."""
-        return super().place(torch.where(self.bounded, x.clamp(0, 1), x))
-
-
-@dataclasses.dataclass(frozen=True)
 class Layout:
     """Graphs of at most N nodes as D numbers: N places of nodes, N k of types, P E of edges, and properties.
 
@@ -131,13 +116,6 @@ class Layout:
         values[:, : self.nodes] = signal * PRESENT * there
         return Given(known, values)
 
-    def believed(self, there: Tensor) -> Likely:
-        """The support of estimates of graphs with these nodes (B, N)."""
-        given = self.given(there)
-        number = torch.arange(self.length, device=there.device)
-        bounded = (number >= self.nodes) & (number < self.length - self.stems)
-        return Likely(given.known, given.values, bounded.expand(given.known.shape))
-
     def tokens_of(self, there: Tensor) -> Tensor:
         """An id of the kind of every place of graphs with these nodes (B, N), (B, L): 0, the first type, "no edge"."""
         return torch.cat([there.long(), self.both(there) * (1 + self.node_types)], 1)
@@ -206,4 +184,4 @@ class Layout:
         return torch.cat([types * there, edges * self.both(there)], 1)
 
 
-__all__ = ["CLEAR", "PRESENT", "Layout", "Likely", "Parts"]
+__all__ = ["CLEAR", "PRESENT", "Layout", "Parts"]
