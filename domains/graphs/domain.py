@@ -28,7 +28,7 @@ from . import data as sets
 from . import files, formats, metrics
 from .codec import AdjacencyCodec, GraphCodec, codec_from
 from .generators import SEED, family
-from .labels import numbers
+from .labels import MEASURES, numbers
 from .molecules import BONDS, is_molecular, is_molecule, molecule_codec, molecule_of, smiles_of
 from .rewards import MOLECULES, REWARDS, OfMolecules
 from .validity import fingerprint, validity
@@ -261,7 +261,11 @@ class Graphs(Domain):
         return written
 
     def table(self, samples: Samples) -> list[dict[str, Any]]:
-        """One row a sample: whether it is valid, its SMILES or whether it is of the set, and numbers of the graph."""
+        """One row a sample: whether it is valid, its SMILES or whether it is of the set, and numbers of the graph.
+
+        Properties that the prior knows are among the numbers.
+        """
+        names = [each.name for each in getattr(samples.prior, "properties", ())]
         name, molecular = self.set_of(samples.prior), is_molecular(_codec(samples))
         accepted = None if not name or molecular else validity(name)
         rows = []
@@ -272,7 +276,10 @@ class Graphs(Domain):
             row["connected"] = graph is not None and nx.is_connected(graph)
             if accepted is not None:
                 row["of_family"] = graph is not None and accepted(graph)
-            rows.append(row | (metrics.counts(graph) if graph is not None else dict.fromkeys(NUMBERS, math.nan)))
+            told = dict.fromkeys((*names, *NUMBERS), math.nan)
+            if graph is not None:
+                told = dict(zip(names, numbers([graph], names)[0].tolist(), strict=True)) | metrics.counts(graph)
+            rows.append(row | told)
         return rows
 
     def summary(
@@ -288,7 +295,8 @@ class Graphs(Domain):
         shares = {
             key: sum(row[key] for row in rows) / len(rows) for key in ("connected", "of_family") if key in rows[0]
         }
-        return {**figures, **shares, **means(kept, NUMBERS)}
+        known = [name for name in MEASURES if name in rows[0] and name not in NUMBERS]
+        return {**figures, **shares, **means(kept, (*NUMBERS, *known))}
 
     def figure(
         self,

@@ -110,7 +110,7 @@ class ExpectedModularity(Expected):
     """Modularity of the best split in two by a spectrum, or minus its distance to a target; with a gradient.
 
     The split is that by the signs of the leading eigenvector of the modularity matrix, and is taken as it is: the
-    gradient is that of the modularity of this split. Louvain's method (`modularity`) may find a better one, of more parts.
+    gradient is that of the modularity of this split. Louvain's method (`modularity`) may find a better one.
 
     Source: Newman 2006, arXiv:physics/0602124, eq. 2 and 5.
     """

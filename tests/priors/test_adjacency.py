@@ -17,6 +17,7 @@ from guidekit.errors import UnknownNameError
 from guidekit.networks import GraphTransformer
 from guidekit.priors.adjacency import AdjacencyPrior, Property
 from guidekit.priors.adjacency_layout import PRESENT, Layout
+from guidekit.samples import Samples
 from guidekit.testing import check_domain
 from guidekit.training.adjacency_losses import AdjacencyError
 
@@ -199,3 +200,14 @@ def test_the_loss_is_least_at_the_truth():
     loss = error(knowing, x0, hidden)
     torch.testing.assert_close(loss, torch.full((6,), 0.25 * (3 / 8) ** 2), atol=1e-3, rtol=0)
     assert PRESENT > 100 * 40
+
+
+def test_tables_tell_the_properties():
+    """Of the graphs that came, beside what was asked for."""
+    prior, domain = made(DENSITY), Graphs(kind="community-8")
+    result = gk.sample(prior, gk.guidance.LoopGuidance({"density": 0.5}), 3, 4, 0)
+    samples = Samples(result.samples, prior)
+    rows = domain.table(samples)
+    assert [row["density"] for row in rows] == pytest.approx([nx.density(graph) for graph in result.objects()])
+    told = domain.summary(rows, [math.nan] * 3, samples)
+    assert told["density"] == pytest.approx(np.mean([row["density"] for row in rows]))
