@@ -9,13 +9,11 @@ import pytest
 import soundfile
 import torch
 
-import guidekit as gk
 from guidekit.cli import main
 from guidekit.domains.audio import Audio, codec, files, mel, midi
 from guidekit.domains.audio.codec import limited
 from guidekit.objectives.fidelity import signal_to_noise
 from guidekit.objectives.tasks import observe
-from guidekit.samples import Samples
 
 SOUNDS = Audio().reference()
 
@@ -66,27 +64,15 @@ def test_a_sound_is_made_once_and_does_not_depend_on_its_batch(monkeypatch):
     assert np.abs(Audio().codec.decode(x[1:2])[0].wave).max() > 0  # what is remembered cannot be changed
 
 
-class Counted(gk.priors.Gaussian):
-    """Of pictures whose codec counts."""
-
-    def __init__(self):
-        super().__init__(torch.zeros(4), 1.0)
-        self.codec, self.rows = self, 0
-
-    language = "counted"
-
-    def decode(self, states):
-        self.rows += len(states)
-        return states.tolist()
-
-
-def test_rewards_and_tables_look_at_the_same_objects():
-    prior = Counted()
-    from guidekit.objectives.objects import ObjectReward, score
-
-    samples = Samples(torch.randn(5, 4), prior)
-    assert score(prior, ObjectReward(lambda one: one[0]), samples.states, seen=samples.seen).shape == (5,)
-    assert len(samples.objects) == 5 and prior.rows == 5
+def test_rewards_and_tables_look_at_the_same_objects(tmp_path, monkeypatch):
+    rows = []
+    decode = codec.SoundCodec.decode
+    monkeypatch.setattr(
+        codec.SoundCodec, "decode", lambda self, states: rows.append(len(states)) or decode(self, states)
+    )
+    settings = ["num_samples=3", "steps=2", "baseline=false", f"output={tmp_path}/run"]
+    assert main(["sample", "domain=audio", "reward=onsets", *settings]) == 0
+    assert sum(rows) == 3
 
 
 def test_peaks_above_full_scale_are_made_quieter(tmp_path):
@@ -128,8 +114,10 @@ def test_a_ratio_without_a_signal_has_no_value():
     gap = torch.arange(8) >= 4
     x = truth.clone()
     x[0] *= 0.9
-    assert signal_to_noise(x, truth, gap).tolist() == pytest.approx([20, math.nan, math.nan], nan_ok=True, abs=1e-4)
-    assert signal_to_noise(x, truth).tolist() == pytest.approx([20, 120, math.nan], nan_ok=True, abs=1e-4)
+    for wrong in (0.0, 0.1):  # of a silent gap: nan and -inf
+        x[1:, 0, 4:] = wrong
+        assert signal_to_noise(x, truth, gap).tolist() == pytest.approx([20, math.nan, math.nan], nan_ok=True, abs=1e-4)
+    assert signal_to_noise(truth, truth).tolist() == pytest.approx([120, 120, math.nan], nan_ok=True)
 
 
 def test_a_silent_gap_is_said_and_leaves_means_alone(tmp_path, capsys):

@@ -57,8 +57,8 @@ def test_the_command_says_it_first(tmp_path, capsys):
 
 
 def test_no_white_blobs_in_few_steps():
-    """Pixels near white at weight 8 in ten steps of 2M: .016 of real clothes, .16 with a momentum of -.5."""
+    """Pixels near white at weight 8 in ten steps of 2M: .016 of real clothes, .096 of these with a momentum of -.5."""
     prior = gk.load_domain("images").load_prior()
     run = dict(num_samples=10, steps=10, condition=torch.arange(10), sampler=gk.samplers.DPMSolver(times="karras"))
     found = gk.sample(prior, gk.guidance.APG(8.0), seed=0, **run).samples
-    assert (found > 0.95).double().mean() < 0.1
+    assert (found > 0.95).double().mean() < 0.06
