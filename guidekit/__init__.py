@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from guidekit import guidance, inversion, objectives, priors, processes, samplers
     from guidekit.core.guidance import Guidance, GuidanceError, chain
     from guidekit.domain import Domain
+    from guidekit.estimation import estimate
     from guidekit.installed import load_domain
     from guidekit.sampling import Result, sample
 
@@ -18,6 +19,7 @@ __all__ = [
     "GuidanceError",
     "Result",
     "chain",
+    "estimate",
     "guidance",
     "inversion",
     "load_domain",
@@ -34,6 +36,7 @@ _PLACES = {
     "GuidanceError": "guidekit.core.requirements",
     "Result": "guidekit.sampling",
     "chain": "guidekit.core.guidance",
+    "estimate": "guidekit.estimation",
     "load_domain": "guidekit.installed",
     "sample": "guidekit.sampling",
 }

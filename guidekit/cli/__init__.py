@@ -18,6 +18,7 @@ HELP = """guidekit - guided sampling of diffusion priors
   guidekit train     domain=molecules output=mine.safetensors trainer.minutes=60
   guidekit bench     suite=speed
   guidekit search    domain=images task=superresolution task.input=3 guidance=dps
+  guidekit estimate  domain=molecules reward=qed at_least=0.93     how probable that is under the prior
   guidekit plan      domain=trajectories 'condition={pairs: 4}' num_samples=4
   guidekit reproduce outputs/run                                    the same run again, compared file by file
   guidekit extend    outputs/run num_samples=128                    more samples for a finished run

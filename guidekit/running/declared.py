@@ -150,6 +150,18 @@ COMMANDS: dict[str, dict[str, Kind]] = {
         "overwrite": SWITCH,
         "seed": whole(0),
     },
+    "estimate": {
+        "prior": TEXT,
+        "condition": ANYTHING,
+        "at_least": NUMBER,
+        "method": choice("tilt", "splitting") | NULL,
+        "num_samples": whole(40),
+        "steps": whole(1),
+        "seed": whole(0),
+        "threads": whole(1) | NULL,
+        "output": PATH | NULL,
+        "overwrite": SWITCH,
+    },
     "plan": {
         "prior": TEXT,
         "condition": ANYTHING,

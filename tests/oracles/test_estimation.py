@@ -1,0 +1,162 @@
+"""Probabilities of rare events against closed forms: tails of Gaussians and mixtures, strings of a chain."""
+
+import json
+import math
+
+import pytest
+import torch
+from scipy.stats import norm
+
+import guidekit as gk
+from guidekit.cli import main
+from guidekit.estimation import GROUPS, estimate, remark
+
+RARE = 1e-6
+
+
+def gaussian(size=2):
+    return gk.priors.Gaussian(torch.zeros(size), 1.0, gk.processes.VP("cosine"))
+
+
+def mean_of(size=2, differentiable=True):
+    return gk.objectives.Reward(lambda x: x.sum(1) / math.sqrt(size), differentiable=differentiable)
+
+
+@pytest.mark.parametrize(("differentiable", "error"), [(True, 0.05), (False, 0.15)])
+def test_the_tail_of_a_gaussian(differentiable, error):
+    """One in a million within 10 % by less than 10,000 samples where the reward has a gradient.
+
+    100 steps of the sampler are wrong by about 5 %: the variance of x_0 by .5 %, times half the squared threshold.
+    """
+    reward, many = mean_of(differentiable=differentiable), {"num_samples": 8_000, "steps": 100}
+    found = estimate(gaussian(), reward, float(norm.isf(RARE)), method="tilt", seed=1, **many)
+    assert found.drawn <= 10_000 and found.remark == "" and found.error < error * found.probability
+    assert abs(found.probability - RARE) < 3.5 * found.error + 0.05 * RARE
+    low, high = found.interval
+    assert low < found.probability < high and 4 < found.tilt < 6
+
+
+def test_samples_of_the_event():
+    """Weighted back they have the law of the prior given the event: its mean along the reward is phi(c) / P."""
+    found = estimate(gaussian(), mean_of(), 3.0, steps=100, seed=0)
+    drawn = found.samples(4_000).double()
+    along, across = drawn.sum(1) / math.sqrt(2), (drawn[:, 0] - drawn[:, 1]) / math.sqrt(2)
+    assert (along >= 3).all()
+    assert float(along.mean()) == pytest.approx(norm.pdf(3) / norm.sf(3), abs=0.03)
+    assert abs(float(across.mean())) < 0.1 and float(across.std()) == pytest.approx(1, abs=0.1)
+
+
+def test_common_events_are_counted():
+    found = estimate(gaussian(), mean_of(), 1.0, num_samples=4_000, steps=40, seed=0)
+    assert found.tilt == 0 and found.drawn == 4_400
+    assert abs(found.probability - norm.sf(1.0)) < 4 * found.error
+    assert found.error == pytest.approx(math.sqrt(norm.sf(1) * norm.cdf(1) / 4_000), rel=0.5)
+
+
+def mixture():
+    """Two modes, of which the rare one holds the event; its probability is .01 P(N(3, .5) >= 4.5)."""
+    weights, process = torch.tensor([0.99, 0.01]), gk.processes.VP("cosine")
+    prior = gk.priors.GaussianMixture(torch.tensor([[-3.0], [3.0]]), 0.5, weights, process)
+    return prior, gk.objectives.Reward(lambda x: x[:, 0], differentiable=True), 0.01 * norm.sf(3.0)
+
+
+def test_splitting_finds_the_rare_mode():
+    """100 steps are wrong by 5 %; two moves a level leave copies alike, which the spread of the groups shows."""
+    prior, reward, exact = mixture()
+    found = estimate(prior, reward, 4.5, method="splitting", steps=100, seed=0)
+    assert found.error < 0.25 * found.probability and found.remark == ""
+    assert abs(found.probability - exact) < 3.5 * found.error + 0.05 * exact
+    assert (found.samples(100) >= 4.5).all()
+
+
+def test_a_tilt_says_where_it_fails():
+    prior, reward, exact = mixture()
+    found = estimate(prior, reward, 4.5, steps=60, seed=0)
+    assert found.tilt > 0 and found.probability < 0.1 * exact
+    assert "of 20 groups: it is too low by an unknown amount" in found.remark and "method=splitting" in found.remark
+
+
+def test_tokens():
+    """A chain of which every string is known, each letter likely to follow its like; the event is a rare one."""
+    start, move = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([[0.8, 0.15, 0.05], [0.1, 0.8, 0.1], [0.05, 0.15, 0.8]])
+    table = torch.einsum("a,ab,bc,cd->abcd", start, move, move, move).double()
+    event = torch.tensor([2, 1, 1, 2])
+    exact = float(table[tuple(event.tolist())])
+    assert exact == pytest.approx(1.2e-3)
+    prior = gk.priors.CategoricalChain(table)
+    reward = gk.objectives.Reward(lambda z: (z == event).sum(1).double())
+    found = estimate(prior, reward, 3.5, steps=16, sampler="ancestral", seed=0)
+    assert found.error < 0.35 * found.probability
+    assert abs(found.probability - exact) < 3.5 * found.error
+    assert (found.samples(5) == event).all()
+
+
+def test_what_cannot_be_trusted_is_told():
+    assert "no particle came into the event" in remark(torch.zeros(GROUPS))
+    one = torch.zeros(GROUPS).index_fill(0, torch.tensor([3]), 1.0)
+    assert remark(one) == (
+        "the estimate rests on 1.0 of 20 groups: it is too low by an unknown amount, and so is its error; take more "
+        "samples"
+    )
+    assert remark(torch.ones(GROUPS)) == ""
+    with pytest.raises(ValueError, match="no particle is within the event"):
+        estimate(
+            gaussian(), gk.objectives.Reward(lambda x: x[:, 0].clamp(-1, 1)), 2.0, num_samples=40, steps=4
+        ).samples(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"at_least": math.nan}, "at_least=nan; a finite number in the unit of the reward is needed"),
+        ({"at_least": "high"}, "at_least='high'"),
+        ({"at_least": 1.0, "num_samples": 10}, "num_samples=10; a whole number of at least 40"),
+        ({"at_least": 1.0, "reward": lambda x: x[:, 0] * 0}, "have the reward 0: there is nothing to tilt by"),
+        ({"at_least": 4.0, "sampler": "heun"}, "heun"),
+        ({"at_least": 4.0, "method": "split"}, "splitting"),
+    ],
+)
+def test_what_is_refused(options, told):
+    given = {"reward": mean_of(), "steps": 8, **options}
+    with pytest.raises(ValueError) as error:
+        estimate(gaussian(), given.pop("reward"), given.pop("at_least"), **given)
+    assert told.lower() in str(error.value).lower()
+
+
+WORDS = [
+    "estimate",
+    "domain=dna",
+    "reward=gc",
+    "reward.low=.9",
+    "reward.high=1",
+    "num_samples=40",
+    "steps=4",
+    "output=run",
+]
+
+
+def test_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*WORDS, "at_least=-.45"]) == 0
+    shown = capsys.readouterr().out
+    assert "P(gc >= -0.45)" in shown and "95 % interval" in shown and "written to" in shown
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert 0 < record["figures"]["probability"] <= 1 and len(record["groups"]) == GROUPS
+    assert (tmp_path / "run" / "samples.fasta").exists() and (tmp_path / "run" / "samples.csv").exists()
+    assert main([*WORDS, "at_least=-.45"]) == 0 and "already done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (WORDS, "estimate needs at_least="),
+        ([*WORDS, "at_least=inf"], "at_least=inf; a finite number is needed"),
+        (["estimate", "domain=dna", "at_least=1"], "estimate needs a reward"),
+        ([*WORDS, "at_least=1", "atleast=1"], "atleast"),
+    ],
+)
+def test_bad_input_is_one_line(words, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
