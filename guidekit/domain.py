@@ -302,6 +302,14 @@ class Domain:
             raise ValueError(f"{self.objects} of this prior ({prior.name}) have no length; leave length= out")
         return prior.of_lengths(least, most)
 
+    def spellings(self, text: str) -> Sequence[str]:
+        """How an object may be written from which samples begin (`lead=`), the usual way first.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return [text]
+
     def keep(self, prior: Prior, **rules: Any) -> Guidance:
         """A guidance under which every sample of a prior keeps some rules, with certainty.
 

@@ -38,6 +38,9 @@ from .verifier import SmilesVerifier
 
 __all__ = ["MoleculeCodec", "Molecules", "SelfiesTokenizer", "SmilesTokenizer"]
 
+SPELLED = 200
+"""Spellings of a lead that are tried until one keeps the rules."""
+
 
 NO_REFERENCE = "fcd and snn need real molecules: reference=FILE"
 NO_TRAINING = "novelty needs the molecules trained on: training=FILE"
@@ -107,6 +110,13 @@ class Molecules(Domain):
         """
         codec: Any = self.codec if prior is None else prior.codec
         return SmilesVerifier(codec.tokenizer, (forbidden,) if isinstance(forbidden, str) else tuple(forbidden))
+
+    def spellings(self, text: str) -> list[str]:
+        """See `Domain.spellings`: the canonical SMILES, then others."""
+        molecule, reason = parse(text)
+        if molecule is None:
+            raise ValueError(f"lead={text} is no molecule ({reason})")
+        return [Chem.MolToSmiles(molecule), *dict.fromkeys(Chem.MolToRandomSmilesVect(molecule, SPELLED, 0))]
 
     def keep(  # type: ignore[override]
         self,

@@ -19,6 +19,7 @@ from guidekit.running.folder import OutputError, RunFolder
 from guidekit.running.identity import digest, identity
 from guidekit.running.independence import caution, guides_of
 from guidekit.running.keeping import build_keep, keeping, of_length
+from guidekit.running.leads import begun, build_lead
 from guidekit.running.machine import use_threads
 from guidekit.running.made import missing
 from guidekit.running.output import report, write
@@ -63,9 +64,14 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     if given is not None:
         guidance = given.guided(guidance)
     rules = build_keep(domain, config.get("keep"), prior)
-    guidances: dict[str, Guidance | None] = {} if guidance is None else {"guided": keeping(rules, guidance)}
+    lead = build_lead(domain, config, prior, rules)
+    if given is not None and lead is not None:
+        raise ValueError(f"task={given.task.name} begins from its own measurement; leave lead= out")
+    guidances: dict[str, Guidance | None] = {}
+    if guidance is not None:
+        guidances["guided"] = begun(keeping(rules, guidance), lead)
     if config["baseline"] or guidance is None:
-        guidances["unguided"] = rules
+        guidances["unguided"] = begun(rules, lead)
     sampler = build_sampler(config["sampler"])
     arguments = {key: config[key] for key in ("num_samples", "steps", "seed", "condition", "device", "batch_size")}
     if given is not None:

@@ -73,6 +73,7 @@ MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
 NUMBER = real()
 FROM_0 = real(0, words="a number of at least 0")
 ABOVE_0 = Kind("a number above 0", lambda value: _is_real(value) and value > 0)
+STRENGTH = Kind("a number above 0 and at most 1", lambda value: _is_real(value) and 0 < value <= 1)
 SHARE = real(0, 1, "a share from 0 to 1")
 NAMES = listed(TEXT, "a list of names")
 COUNTS = whole(1) | listed(whole(1), "a list of them")
@@ -111,6 +112,8 @@ COMMANDS: dict[str, dict[str, Kind]] = {
         **RUN,
         "unique": SWITCH,
         "keep": MAPPING | NULL,
+        "lead": TEXT | NULL,
+        "strength": STRENGTH,
         "length": whole(1) | NULL,
         "min_length": whole(1) | NULL,
         "max_length": whole(1) | NULL,

@@ -1,5 +1,6 @@
 """Sampling from a noised sample against its closed form on a Gaussian."""
 
+import itertools
 import math
 
 import pytest
@@ -77,3 +78,22 @@ def test_a_lead_of_tokens_is_varied_with_a_strength():
     made = gk.sample(chain, FromSample(lead, 0.5), 4000, 16, sampler=gk.samplers.Ancestral()).samples
     share = 0.5 + 0.5 / 4
     assert float((made == lead).double().mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / 16000) ** 0.5)
+
+
+def test_the_law_of_a_varied_lead_is_the_forward_kernel_then_the_reverse():
+    """Of a dependent chain: the sum over masks m of P(m) p(x | what m leaves of the lead), total variation .02."""
+    table = torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 3
+    chain, lead, time = gk.priors.CategoricalChain(table), torch.tensor([[0, 2, 1]]), 0.6
+    masked = 1 - float(chain.process.alpha(time))
+    every = torch.cartesian_prod(*[torch.arange(3)] * 3)
+    wanted = torch.zeros(27, dtype=torch.float64)
+    for mask in itertools.product([False, True], repeat=3):
+        same = (every == lead)[:, ~torch.tensor(mask)].all(1)
+        given = table.flatten() * same
+        wanted += masked ** sum(mask) * (1 - masked) ** (3 - sum(mask)) * given / given.sum()
+    for sampler in ("first_hitting", "ancestral"):
+        made = gk.sample(chain, FromSample(lead, time), 20_000, 64, sampler=sampler).samples
+        share = (made * torch.tensor([9, 3, 1])).sum(1).bincount(minlength=27) / len(made)
+        assert (share - wanted).abs().sum() / 2 < 0.02
+    with pytest.raises(GuidanceError, match="mask tokens again"):
+        gk.sample(chain, FromSample(lead, time), 2, 8, sampler="remdm")

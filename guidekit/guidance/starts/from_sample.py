@@ -25,7 +25,8 @@ class FromSample(Guidance[Tensor | None]):
     t is the first time of the grid that is at most `time`. A Gaussian prior of standard deviation v and mean 0 started
     at (a, s) ends, with m = a^2 v^2 + s^2, at mean a^2 v^2 x_0 / m and variance (a v^2 s / m)^2 + v^2 s^2 / m where
     steps are ancestral, and at mean v a x_0 / sqrt(m) and variance v^2 s^2 / m where they are deterministic. Tokens are
-    noised as the prior's process says, so a lead is varied with a strength.
+    noised as the prior's process says, so a lead is varied with a strength. Of masked tokens, by whose number a network
+    that is told no time knows the noise, each is masked at `time` itself and all steps of the grid are taken.
 
     Args:
         sample: x_0, a state (1, *S) for all samples, or one per sample.
@@ -48,11 +49,17 @@ class FromSample(Guidance[Tensor | None]):
             raise ValueError(f"time must be above 0 and at most 1, got {self.time}")
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """The sample must have the shape of the prior's states."""
+        """The sample must have the shape of the prior's states; of masked tokens none may be masked once more."""
         if tuple(self.sample.shape[1:]) != tuple(prior.event_shape):
             raise GuidanceError(
                 f"the sample to start from has shape {tuple(self.sample.shape)}; states of this prior "
                 f"({prior.name}) are {(1, *prior.event_shape)}"
+            )
+
+        if _masks(prior) and Fact.REVERSAL not in sampler.provides:
+            raise GuidanceError(
+                f"{self.name}: steps of {sampler.name} mask tokens again, whatever the time is: use ancestral or "
+                "first_hitting"
             )
 
     def rows(self, samples: int) -> Tensor | None:
@@ -69,6 +76,8 @@ class FromSample(Guidance[Tensor | None]):
         Raises:
             GuidanceError: there is none.
         """
+        if _masks(prior):
+            return steps
         taken = tuple(step for step in steps if step.t <= self.time)
         if not taken:
             raise GuidanceError(f"time={self.time} comes after the last of {len(steps)} steps: take more steps")
@@ -78,5 +87,11 @@ class FromSample(Guidance[Tensor | None]):
         """The noised sample."""
         step, state = population.setup.steps[0], population.state
         given: Any = self.sample.expand_as(state) if len(self.sample) == 1 else population.recall(self)
-        kernel = population.process.marginal(given.to(state), step.t)
+        time = self.time if _masks(population.setup.prior) else step.t
+        kernel = population.process.marginal(given.to(state), time)
         return population.at(kernel.sample(population.draw(step, "start", self))).remember(self, None)
+
+
+def _masks(prior: Prior) -> bool:
+    """Whether the masks of a state tell the time."""
+    return bool(getattr(prior, "timeless", False))
