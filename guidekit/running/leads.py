@@ -26,10 +26,11 @@ def build_lead(domain: Domain, config: Mapping[str, Any], prior: Prior, rules: G
         raise ValueError(f"lead= is for priors of tokens, and states of this one ({prior.name}) are none")
     if any(config.get(name) is not None for name in ("length", "min_length", "max_length")):
         raise ValueError("samples have as many tokens as their lead: leave length=, min_length= and max_length= out")
+    codec: Any = prior.codec
     room, reason = prior.event_shape[0], ""
     for text in domain.spellings(lead):
         try:
-            state = prior.codec.encode([text])
+            state = codec.encode([text])
         except ValueError as error:
             reason = reason or str(error)
             continue
