@@ -98,7 +98,8 @@ EXAMPLES = (
     Example(
         "photo.png",
         "a picture of the prior's size, 28 x 28 in grey",
-        "guidekit sample domain=images reward=likeness reward.reference=photo.png guidance=dps guidance.scale=2",
+        "guidekit sample domain=images reward=likeness reward.reference=photo.png guidance=dps guidance.scale=2 "
+        "num_samples=8",
         ZALANDO,
         lambda path: path.write_bytes(png(one("bag", 3))),
     ),
@@ -128,14 +129,16 @@ EXAMPLES = (
     Example(
         "wanted",
         "a folder of boots",
-        "guidekit sample domain=images reward=examples reward.reference=wanted/ reward.negative=unwanted/ guidance=dps",
+        "guidekit sample domain=images reward=examples reward.reference=wanted/ reward.negative=unwanted/ "
+        "guidance=dps num_samples=8",
         ZALANDO,
         lambda path: write_folder(path, clothes("ankle_boot", 12)),
     ),
     Example(
         "unwanted",
         "a folder of sneakers",
-        "guidekit sample domain=images reward=examples reward.reference=wanted/ reward.negative=unwanted/ guidance=dps",
+        "guidekit sample domain=images reward=examples reward.reference=wanted/ reward.negative=unwanted/ "
+        "guidance=dps num_samples=8",
         ZALANDO,
         lambda path: write_folder(path, clothes("sneaker", 12)),
     ),
