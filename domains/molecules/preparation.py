@@ -30,7 +30,8 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
 
     Args:
         path: npz file to write.
-        data: "moses" (None), "qm9", or training molecules in any format `read` accepts.
+        data: "moses" (None), "qm9", molecules in any format `read` accepts, or several files of them as
+            "name=file,name=file" for a prior with the label "class".
         trainer: settings of configs/trainer/molecules.yaml; `column` of a table; `init`, where training starts from a
             prior: then molecules are spelled as it does, see `fitting.fitted`.
         shipped: codec, of that prior, used where `trainer.merges` is null, for SMILES other than QM9.
@@ -54,7 +55,13 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
             raise UnknownNameError("label of molecules", str(name), LABELS)
     shipped_data = is_shipped(data) or str(data).endswith(".front.xz")
     smiles, held, told = shuffled_training_smiles(data) if shipped_data else [], trainer["validation"], Reading()
-    if not shipped_data:
+    sources, classes = named_files(data), np.zeros(0, np.int8)
+    if sources and labels:
+        raise ValueError(f"data={data} gives classes; leave trainer.labels out")
+    if sources:
+        smiles, classes, told = of_classes(sources, trainer, shipped)
+        held = min(held, len(smiles) // 10)
+    elif not shipped_data:
         smiles, told = of_file(str(data), trainer.get("column"))
         if trainer.get("init"):
             smiles, fit = fitted(smiles, shipped, trainer["max_tokens"], trainer["unfit"])
@@ -85,6 +92,7 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
     validation: tuple[Any, ...]
     train, validation = (tokens[:end], offsets[: cut + 1]), (tokens[end:], offsets[cut:] - end)
     title = {"moses": "MOSES", "qm9": "QM9"}.get(str(data or "moses")) or Path(str(data)).name
+    title = ", ".join(f"{name} ({int((classes == i).sum()):,})" for i, name in enumerate(sources)) or title
     description = {
         "domain": "molecules",
         "dataset": (data or "moses") if is_shipped(data) else title,
@@ -101,8 +109,56 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], shipped: S
         numbers, description["labels"] = label_table(kept[:cut], labels)
         rest = [label_of(s, description["labels"]) for s in kept[cut:]]
         train, validation = (*train, numbers), (*validation, np.array(rest, np.int8).reshape(held, -1))
+    if sources:
+        numbers = np.delete(classes, refused)[fits][:, None]
+        description["labels"] = [{"name": "class", "values": list(sources)}]
+        train, validation = (*train, numbers[:cut]), (*validation, numbers[cut:])
     save_prepared(path, train, validation, description)
     return told
+
+
+def named_files(data: str | None) -> dict[str, str]:
+    """Name of each class and its file; empty where data are no classes.
+
+    Raises:
+        ValueError: a class without a name or file, or two of one name.
+    """
+    if data is None or "=" not in str(data):
+        return {}
+    entries = [entry.strip() for entry in str(data).split(",")]
+    named = dict(entry.partition("=")[::2] for entry in entries)
+    if "" in named or "" in named.values() or not 1 < len(entries) == len(named):
+        raise ValueError(f"data={data}: write one file, or different names as name=file,name=file")
+    return named
+
+
+def of_classes(
+    sources: Mapping[str, str], trainer: Mapping[str, Any], shipped: SmilesTokenizer
+) -> tuple[list[str], np.ndarray, Reading]:
+    """SMILES of the files of several classes in one fixed shuffled order, their classes, and what is to be said.
+
+    Where the codec is that of a prior, molecules are spelled as it does, see `fitting.fitted`.
+
+    Raises:
+        ValueError: see `of_file`; fewer than `LEAST` molecules of a class.
+    """
+    found: list[tuple[str, int]] = []
+    notes, rejected = [], []
+    for number, (name, source) in enumerate(sources.items()):
+        smiles, told = of_file(source, trainer.get("column"))
+        notes, rejected = [*notes, *filter(None, [told.notes])], [*rejected, *told.rejected]
+        if trainer["merges"] is None and trainer.get("notation", "smiles") == "smiles":
+            smiles, told = fitted(smiles, shipped, trainer["max_tokens"], trainer.get("unfit", "skip"))
+            notes, rejected = [*notes, f"{name}: {told.notes}"], [*rejected, *told.rejected]
+        if len(smiles) < LEAST:
+            raise ValueError(f"class {name} has {len(smiles)} molecules; at least {LEAST} are needed")
+        found += [(one, number) for one in smiles]
+    random.Random(0).shuffle(found)
+    return (
+        [one for one, _ in found],
+        np.array([number for _, number in found], np.int8),
+        Reading("; ".join(notes), rejected),
+    )
 
 
 def of_file(data: str, column: str | None) -> tuple[list[str], Reading]:

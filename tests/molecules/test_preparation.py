@@ -170,3 +170,52 @@ def test_a_family_is_spelled_as_the_prior_that_is_trained_on(tmp_path):
     (tmp_path / "a.csv").write_text("smiles\nCCO\nCCN\n")
     with pytest.raises(ValueError, match="2 of 2 molecules are trained on; at least 10 are needed"):
         run("skip")
+
+
+def test_classes_are_files_with_names(tmp_path):
+    """Every molecule keeps its class, and what the codec cannot spell is counted."""
+    esters = [f"{'C' * n}OC(C)=O" for n in range(1, 31)]
+    amides = [f"{'C' * n}NC(C)=O" for n in range(1, 31)] + ["[Na+].[Cl-]"]
+    write_smi(tmp_path / "esters.smi", esters, [str(i) for i in range(30)])
+    write_smi(tmp_path / "amides.smi", amides, [str(i) for i in range(31)])
+    data = f"ester={tmp_path / 'esters.smi'},amide={tmp_path / 'amides.smi'}"
+    arrays, description = prepared(tmp_path, data, merges=None)
+    assert description["labels"] == [{"name": "class", "values": ["ester", "amide"]}]
+    train = decoded(description, arrays["tokens"], arrays["offsets"])
+    held = decoded(description, arrays["val_tokens"], arrays["val_offsets"])
+    labels = [*arrays["labels"][:, 0].tolist(), *arrays["val_labels"][:, 0].tolist()]
+    assert len(train) + len(held) == 60 and len(held) == 6 and set(labels[:54]) == {0, 1}
+    assert all(("N" in text) == bool(label) for text, label in zip([*train, *held], labels, strict=True))
+    told = Molecules().prepare_training(tmp_path / "q.npz", data, TRAINER)
+    assert "30 of 31 molecules" in told.notes and len(told.rejected) == 1
+    for wrong in (f"ester={tmp_path / 'esters.smi'}", data.replace("amide=", "ester="), data.replace("amide=", "=")):
+        with pytest.raises(ValueError, match="name=file,name=file"):
+            prepared(tmp_path, wrong)
+    with pytest.raises(ValueError, match="leave trainer.labels out"):
+        prepared(tmp_path, data, labels=["qed"])
+
+
+def test_a_prior_of_classes_is_trained_and_conditioned_on_them(tmp_path):
+    write_smi(tmp_path / "esters.smi", [f"{'C' * n}OC(C)=O" for n in range(1, 31)], [""] * 30)
+    write_smi(tmp_path / "amides.smi", [f"{'C' * n}NC(C)=O" for n in range(1, 31)], [""] * 30)
+    small = ["trainer.network.options={width: 16, depth: 1, heads: 2, max_length: 32}", "trainer.accelerator=cpu"]
+    small += ["trainer.steps=2", "trainer.batch_size=8", "trainer.validate_every=2", "trainer.precision=32-true"]
+    data = f"ester={tmp_path / 'esters.smi'},amide={tmp_path / 'amides.smi'}"
+    output = tmp_path / "mine.safetensors"
+    assert main(["train", "domain=molecules", f'data="{data}"', f"output={output}", *small]) == 0
+    run = tmp_path / "run"
+    assert (
+        main(
+            [
+                "sample",
+                "domain=molecules",
+                f"prior={output}",
+                "condition=amide",
+                "guidance=cfg",
+                "num_samples=4",
+                f"output={run}",
+            ]
+        )
+        == 0
+    )
+    assert main(["sample", "domain=molecules", f"prior={output}", "condition=acid", f"output={tmp_path / 'x'}"]) == 2
