@@ -143,7 +143,8 @@ def of_classes(
         ValueError: see `of_file`; fewer than `LEAST` molecules of a class.
     """
     found: list[tuple[str, int]] = []
-    notes, rejected = [], []
+    notes: list[str] = []
+    rejected: list[Any] = []
     for number, (name, source) in enumerate(sources.items()):
         smiles, told = of_file(source, trainer.get("column"))
         notes, rejected = [*notes, *filter(None, [told.notes])], [*rejected, *told.rejected]
