@@ -38,7 +38,7 @@ def test_centroid_of_a_tone_is_its_frequency(hertz):
     found = rewards.centroids(mel.to_powers(state))
     assert found.item() == pytest.approx(hertz, rel=0.05)
     assert rewards.Centroid(hertz / 2, 2 * hertz)(state) == 0
-    assert float(rewards.Centroid(2 * hertz, 3 * hertz)(state)) == pytest.approx(-1, abs=0.08)  # an octave
+    assert float(rewards.Centroid(2 * hertz, min(3 * hertz, 8000.0))(state)) == pytest.approx(-1, abs=0.08)  # an octave
 
 
 @pytest.mark.parametrize("amplitude", [1.0, 0.1, 0.01])
