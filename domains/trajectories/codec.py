@@ -49,8 +49,8 @@ class PathCodec:
         return (np.asarray(points, dtype=float) - self.center) / self.scale
 
     def cells(self, states: Tensor) -> Tensor:
-        """Points (B, K, 2) in cells of states (B, 2, K), differentiable."""
-        return states.transpose(1, 2) * self.scale + states.new_tensor(self.center)
+        """Points (B, K, 2) in cells of states (B, 2 or more, K), differentiable."""
+        return states[:, :2].transpose(1, 2) * self.scale + states.new_tensor(self.center)
 
     def way(self, points: np.ndarray) -> np.ndarray:
         """The way (n, 2) that is run where a plan has points (K, 2): all of them."""

@@ -161,6 +161,14 @@ class Trajectories(Domain):
             return dataclasses.replace(function, codec=self.codec)  # type: ignore[type-var]
         return super().bind(function, name, workers, timeout)
 
+    def suited(self, reward: Objective, prior: Prior) -> Objective:
+        """See `Domain.suited`: rewards of paths read the states of the prior."""
+        reward = super().suited(reward, prior)
+        own = getattr(prior, "codec", None)
+        if isinstance(reward, PathReward) and isinstance(own, PathCodec):
+            return dataclasses.replace(reward, codec=own)  # type: ignore[type-var]
+        return reward
+
     def reference(self, *, split: str = "test", prior: Prior | None = None) -> list[np.ndarray]:
         """Demonstrations driven anew; those of training have other seeds."""
         return list(demonstrate(self.through(prior), 120, KNOTS, seed=1 if split == "test" else 2).paths.astype(float))

@@ -58,10 +58,6 @@ class WindowCodec(PathCodec):
             made.append(np.concatenate([place, speed, push], 1).T)
         return torch.from_numpy(np.stack(made)).float()
 
-    def cells(self, states: Tensor) -> Tensor:
-        """Points (B, K, 2) in cells of states (B, 6, K), differentiable."""
-        return super().cells(states[:, :2])
-
     def way(self, points: np.ndarray) -> np.ndarray:
         """See `PathCodec.way`: without the rest at the goal."""
         return until_near(points)
