@@ -22,12 +22,15 @@ from guidekit.running.keeping import build_keep, keeping, of_length
 from guidekit.running.leads import begun, build_lead
 from guidekit.running.machine import use_threads
 from guidekit.running.made import missing
-from guidekit.running.output import report, write
+from guidekit.running.output import distinct_ones, report, write
 from guidekit.running.scores import Journal, Memory
 from guidekit.running.signals import terminable
 from guidekit.running.tasks import build_task
+from guidekit.samples import Samples
 from guidekit.sampling import Result, Sampling, prepare
 
+ROUNDS = 4
+"""Times as many samples that unique=true draws at most, until there are as many distinct valid ones as asked for."""
 PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}
 """How names of files are printed: as they are, in one line."""
 
@@ -76,12 +79,15 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     arguments = {key: config[key] for key in ("num_samples", "steps", "seed", "condition", "device", "batch_size")}
     if given is not None:
         arguments["num_samples"] = given.num_samples
-    parts = {
-        name: prepare(
-            prior, one, sampler=sampler, particles=1 if name == "unguided" else config["particles"], **arguments
+
+    def prepared(name: str, times: int = 1) -> Sampling:
+        count = times * arguments["num_samples"]
+        particles = 1 if name == "unguided" else config["particles"]
+        return prepare(
+            prior, guidances[name], sampler=sampler, particles=particles, **arguments | {"num_samples": count}
         )
-        for name, one in guidances.items()
-    }
+
+    parts = {name: prepared(name) for name in guidances}
     for told in dict.fromkeys(told for sampling in parts.values() for told in sampling.cautions):
         console.print(f"note: {told}", **PLAIN)
     made_by, label = identity(domain, config), label_of(config)
@@ -95,6 +101,14 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
             return folder.path
         try:
             results = draw(console, folder, parts, reward, cut=config["batch_size"] is None)
+            main = next(iter(parts))
+            for times in range(2, ROUNDS + 1) if config["unique"] else ():
+                found = len(distinct_ones(domain, Samples(results[main].samples, prior)))
+                if found >= config["num_samples"]:
+                    break
+                console.print(f"{found} of {config['num_samples']} distinct valid samples; more are drawn", **PLAIN)
+                more = {main: prepared(main, times)}
+                results |= draw(console, folder, more, reward, cut=config["batch_size"] is None)
             folder.begin_results()
             record = write(folder.results, domain, prior, results, reward, config, label, given)
             record["guided_by"] = guides_of(config, reward)
@@ -122,6 +136,7 @@ def draw(
         for name, sampling in parts.items():
             count = sampling.num_samples
             done, damaged = load_chunks(folder.chunks, name)
+            done = {begin: chunk for begin, chunk in done.items() if chunk.end <= count}
             if done:
                 kept = sum(chunk.end - chunk.begin for chunk in done.values())
                 console.print(f"{name}: {kept} of {count} samples are there from the interrupted run", **PLAIN)

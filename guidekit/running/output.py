@@ -85,7 +85,7 @@ def write(
         for i, row in enumerate(rows):
             row.update({key: column[i] for key, column in extra.items()})
         if config.get("unique") and given is None:
-            kept = distinct_ones(domain, shown)
+            kept = distinct_ones(domain, shown)[: config["num_samples"]]
             figures[name]["written"] = len(kept)
             rows, scored = [rows[i] for i in kept], [scored[i] for i in kept]
             extra = {key: [column[i] for i in kept] for key, column in extra.items()}

@@ -141,7 +141,13 @@ def test_names_and_functions_in_sums_and_distinct_samples(folder, capsys):
     names = [row["canonical"] for row in rows]
     record = json.loads((folder / "run" / "run.json").read_text())["figures"]["unguided"]
     assert len(names) == len(set(names)) == record["written"] and all(row["valid"] == "True" for row in rows)
-    assert record["written"] == round(record["valid"] * record["unique"] * 40)
+    assert record["written"] == 40  # of more that were drawn, as not all are valid
+    assert "distinct valid samples; more are drawn" in capsys.readouterr().out
+    few = ["keep={contains: 'C[*]', heavy_atoms: 2, elements: CN, single: true}", "output=few", "length=2"]
+    assert main(["sample", "num_samples=6", "unique=true", "baseline=false", "steps=4", *few]) == 0
+    with (folder / "few" / "samples.csv").open() as file:
+        assert 1 <= len(list(csv.DictReader(file))) < 6  # there are no six: drawing ends after a few rounds
+    assert capsys.readouterr().out.count("more are drawn") == 3
     assert len((folder / "run" / "samples.smi").read_text().split("\n")) == len(names) + 1
     domain = load_domain("molecules")
     made = build_reward(domain, {"name": "sum", "terms": ["qed", "users_rewards:same"], "weights": [1, 0.5]})
