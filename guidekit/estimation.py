@@ -22,7 +22,8 @@ from guidekit.guidance.particles.filter import FKSteering
 from guidekit.guidance.starts.from_sample import FromSample
 from guidekit.objectives.objects import score
 from guidekit.objectives.reward import objective_of
-from guidekit.samplers import DPMSolver, Sampler
+from guidekit.samplers import Sampler
+from guidekit.samplers.dpm_solver import DPMSolver
 from guidekit.sampling import Result, sample
 
 PILOT, ROUNDS = 400, 8

@@ -49,7 +49,7 @@ def prepare(path: Path, data: str | None, trainer: Mapping[str, Any], maze: Maze
                 f"{data}: {len(crossing)} of {len(paths)} paths cross walls of maze {maze.name} or leave it, the first "
                 f"is path {crossing[0]}; points are (x, y) in cells, from the upper left corner"
             )
-    _write(path, PathCodec(maze, knots).encode(paths), held, source, maze)
+    _write(path, PathCodec(maze, knots).encode(list(paths)), held, source, maze)
 
 
 def prepare_windows(path: Path, data: str | None, trainer: Mapping[str, Any], maze: Maze) -> None:

@@ -73,7 +73,7 @@ class PathPrior(NeuralGaussian):
         return points[:, 0], points[:, -1]
 
     def _known(self, points: Mapping[Any, Any]) -> Tensor:
-        known, ways = self.null_condition.clone(), []
+        known, ways = torch.zeros(1 + self.event_shape[0], self.event_shape[-1]), []
         for key, point in points.items():
             knot = self._knot(key)
             try:

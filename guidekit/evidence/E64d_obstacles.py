@@ -67,8 +67,8 @@ def figures(name: str, made: Callable[..., list[float]], seed: int) -> dict[str,
         }
         condition = prior.between(ends[:1], ends[1:])
         for kind, guidance in kinds.items():
-            made = gk.sample(prior, guidance, 1, STEPS, 1000 * seed + number, condition=condition)
-            path = prior.codec.cells(made.samples.double()).numpy()
+            found = gk.sample(prior, guidance, 1, STEPS, 1000 * seed + number, condition=condition)
+            path = prior.codec.cells(found.samples.double()).numpy()
             run = metrics.executed(domain.ground, list(path))
             row = {
                 "collide": float(least_clearance(path, domain.ground.distance)[0] < RADIUS),
@@ -83,7 +83,7 @@ def figures(name: str, made: Callable[..., list[float]], seed: int) -> dict[str,
 CLAIM = Claim(
     row="E64",
     method=METHOD,
-    provides=("guidance.Repair",),
+    provides=("guidance.PathGuidance", "networks.TemporalUNet"),
     tier="",
     says="A disc stands on the shortest way through the U maze, which no demonstration knows, with a gap for the ball:"
     " runs of one guided plan touch something at most 28 % of the time, of the best of 8 at most 3 %, of a repaired"

@@ -21,7 +21,9 @@ def comparison(columns: Mapping[str, Mapping[str, float]], title: str) -> Table:
     table.add_column("", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right", overflow="fold")
-    for figure in {name: None for column in reversed(columns.values()) for name in column}:  # the guided run has most
+    for figure in {
+        name: None for column in reversed(list(columns.values())) for name in column
+    }:  # the guided run has most
         values = [column.get(figure, math.nan) for column in columns.values()]
         if not all(isinstance(value, float) and math.isnan(value) for value in values):
             table.add_row(figure, *(text(figure, value) for value in values))
