@@ -15,7 +15,7 @@ from guidekit.core.guidance import Fact, Guidance, chain
 from guidekit.core.ledger import Ledger
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.core.state import put, take
+from guidekit.core.state import batch, put, take
 from guidekit.errors import UnknownNameError
 from guidekit.guidance.gradient.engine import GradientGuidance
 from guidekit.guidance.particles.filter import FKSteering
@@ -163,6 +163,7 @@ class Event:
 
     def values(self, states: Any, ledger: Ledger) -> Tensor:
         """Rewards (B,) float64 of states."""
+        ledger.count(reward_calls=batch(states))
         return score(self.prior, self.objective, states, ledger)
 
 

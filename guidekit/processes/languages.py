@@ -19,7 +19,7 @@ from guidekit.processes.automata import Automaton
 Element = tuple[Collection[int], int, int]
 Word = Sequence[Element]
 
-MOST = 4096
+MOST = 8192
 """States that an automaton may have."""
 TRIED = 1 << 24
 """Entries of a table before states that no sequence reaches are left out."""
