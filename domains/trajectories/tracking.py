@@ -15,7 +15,7 @@ MOST_ACCELERATION, MOST_SPEED = 8.0, 3.0
 """Cells / s^2 and cells / s, along each axis."""
 STIFFNESS, DAMPING = 20.0, 8.0
 """Gains of the controller, 1 / s^2 and 1 / s."""
-TURNING, BRAKING, SLOWEST, SPAN = 2.5, 3.0, 0.4, 0.15
+TURNING, BRAKING, SLOWEST, SPAN = 2.0, 2.0, 0.4, 0.15
 """Cells / s^2 of turns and before them, cells / s of the sharpest one; cells over which a turn is measured."""
 
 

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar
 
 from guidekit.priors.checkpoints import load_network, read_description, save_checkpoint
+from guidekit.priors.weights import CheckpointError
 from guidekit.running.signals import Stopped, terminable
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.place import Place, claimed
@@ -127,7 +128,15 @@ def updates_done(place: Place, made: dict[str, Any], trainer: dict[str, Any]) ->
 
 def start_from(network: torch.nn.Module, init: str, domain: str) -> None:
     """Load the weights of a checkpoint of the same network; raises `CheckpointError` where it does not fit."""
-    network.load_state_dict(load_network(init, read_description(init, domain)).state_dict())
+    found, wanted = load_network(init, read_description(init, domain)).state_dict(), network.state_dict()
+    for name in [*wanted, *found]:
+        here, there = (tuple(state[name].shape) if name in state else None for state in (wanted, found))
+        if here != there:
+            raise CheckpointError(
+                f"init={init}: its weights {name} have shape {there}, those of this network {here}: it was made for data "
+                "of another size or kind, or with other settings"
+            )
+    network.load_state_dict(found)
 
 
 class AtUpdate(lightning.Callback):

@@ -5,18 +5,22 @@ import os
 import shutil
 import signal
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
+import guidekit
+from guidekit.networks.graph_transformer import GraphTransformer
 from guidekit.priors.checkpoints import read_description
+from guidekit.priors.weights import CheckpointError
 from guidekit.running.folder import OutputError
 from guidekit.running.identity import flat
 from guidekit.running.lock import LockedError
 from guidekit.running.signals import Stopped
-from guidekit.training import array_job, progress, token_job
+from guidekit.training import array_job, loop, progress, token_job
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.place import Place, claimed
 from guidekit.training.states import KEY, read_state
@@ -250,3 +254,11 @@ def test_a_file_gets_lines_where_a_terminal_has_a_bar(tmp_path, capsys, monkeypa
     assert "Epoch" not in out + err  # Lightning's own bar
     assert told[0].startswith(f"update 1 of {STEPS}, train loss ")
     assert any("update 4 of 12" in line and "val loss" in line for line in told)
+
+
+def test_weights_of_another_size_are_refused_in_one_line():
+    """A network of graphs of 64 nodes has more inputs a pair than one of 32."""
+    shipped = Path(guidekit.__file__).parent / "domains" / "graphs" / "assets" / "tree-32.safetensors"
+    network = GraphTransformer(64, 1, 1, width=64, pair_width=32, depth=5, heads=8, global_width=64)
+    with pytest.raises(CheckpointError, match=r"its weights pair_in.0.weight have shape \(64, 19\), .* \(64, 20\)"):
+        loop.start_from(network, str(shipped), "graphs")
