@@ -133,8 +133,8 @@ def start_from(network: torch.nn.Module, init: str, domain: str) -> None:
         here, there = (tuple(state[name].shape) if name in state else None for state in (wanted, found))
         if here != there:
             raise CheckpointError(
-                f"init={init}: its weights {name} have shape {there}, those of this network {here}: it was made for data "
-                "of another size or kind, or with other settings"
+                f"init={init}: its weights {name} have shape {there}, those of this network {here}: it was made for "
+                "data of another size or kind, or with other settings"
             )
     network.load_state_dict(found)
 
