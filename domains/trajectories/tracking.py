@@ -113,7 +113,9 @@ def track(
     pieces = np.linalg.norm(np.diff(paths, axis=1), axis=-1)
     along = np.concatenate([np.zeros((count, 1)), np.cumsum(pieces, 1)], 1)
     total, wanted = along[:, -1], np.broadcast_to(np.asarray(speed, float), (count,))
-    ends = (total / wanted / TIME_STEP + 120).astype(int) if steps is None else np.full(count, steps)
+    limit = turning(paths, along) if careful else None
+    seconds = total / wanted if limit is None else (pieces / np.minimum(wanted[:, None], limit[:, 1:])).sum(1)
+    ends = (seconds / TIME_STEP + 120).astype(int) if steps is None else np.full(count, steps)
     position = paths[:, 0].copy() if position is None else position.copy()
     velocity = np.zeros((count, 2)) if velocity is None else velocity.copy()
     done, pace = np.zeros(count), np.linalg.norm(velocity, axis=-1)
@@ -127,7 +129,6 @@ def track(
         k = piece(at)
         return (paths[rows, k + 1] - paths[rows, k]) / np.maximum(pieces[rows, k], 1e-9)[:, None]
 
-    limit = turning(paths, along) if careful else None
     for number in range(int(ends.max())):
         target = np.minimum(wanted, np.sqrt(2 * braking * np.maximum(total - done, 0)) + 1e-3)
         if limit is not None:

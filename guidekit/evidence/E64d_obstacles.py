@@ -14,7 +14,7 @@ from guidekit.domains.trajectories.mazes import RADIUS, evenly, least_clearance
 from guidekit.domains.trajectories.routes import Roadmap
 from guidekit.evidence.claim import Check, Claim
 
-SCENES, STEPS = 40, 15
+SCENES, STEPS = 30, 15
 METHOD = "Diffuser, plans clamped at start and goal, costs as guides (2205.09991)"
 
 
