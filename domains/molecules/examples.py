@@ -30,6 +30,12 @@ def actives(path: Path) -> None:
     path.write_text("\n".join(["smiles,activity", *rows]) + "\n")
 
 
+def decoys(path: Path) -> None:
+    """A table of molecules that are none of the family."""
+    others = [smiles for smiles in reference_smiles() if "S(=O)" not in smiles][:200]
+    path.write_text("\n".join(["smiles", *others]) + "\n")
+
+
 def listed(path: Path) -> None:
     """SMILES with names, one a line."""
     path.write_text("".join(f"{smiles} molecule-{i}\n" for i, smiles in enumerate(reference_smiles()[::50])))
@@ -44,6 +50,14 @@ EXAMPLES = (
         "trainer.validate_every=100",
         MOSES,
         actives,
+    ),
+    Example(
+        "decoys.csv",
+        "200 molecules without that group, column smiles",
+        "guidekit train domain=molecules 'data=\"active=actives.csv,inactive=decoys.csv\"' column=smiles "
+        "output=classes.safetensors",
+        MOSES,
+        decoys,
     ),
     Example(
         "molecules.smi",

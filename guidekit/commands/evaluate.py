@@ -51,11 +51,11 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     if rejected and config["output"] is None:
         console.print(f"output=figures.json also lists all {len(rejected)} that cannot be read", **PLAIN)
     lacking = [name for name in ("reference", "training") if not config[name]]
+    bound = {} if prior is None else likelihood(prior, objects, config["draws"], config["condition"])
+    figures = {**domain.evaluate(objects, prior=prior, condition=config["condition"], **given), **bound}
     if lacking and domain.shipped(prior):
         told = f"compared with the shipped {domain.shipped(prior)}; for samples of other data give "
         console.print(told + " and ".join(f"{name}=FILE" for name in lacking), **PLAIN)
-    bound = {} if prior is None else likelihood(prior, objects, config["draws"], config["condition"])
-    figures = {**domain.evaluate(objects, prior=prior, condition=config["condition"], **given), **bound}
     console.print(comparison({Path(config["samples"]).name: figures}, f"{len(objects)} {domain.objects}"))
     told = caution(domain, prior, recorded(config["samples"], domain.name))
     if told:

@@ -108,7 +108,7 @@ def test_mistakes_are_answered_alike(beside, capsys, settings, said):
 @pytest.mark.filterwarnings("ignore:guidance 'svdd'")
 def test_a_domain_without_a_trainer_says_so(beside, capsys):
     assert main(["train", "domain=dots", "output=a.safetensors"]) == 2
-    assert "domain dots brings no trainer/dots.yaml: give trainer=audio or " in capsys.readouterr().err
+    assert "domain dots brings no trainer/dots.yaml: give trainer=adjacency or audio or " in capsys.readouterr().err
 
 
 def test_all_of_it_is_listed_and_a_shipped_name_stays_what_it_is(beside, capsys):

@@ -39,6 +39,7 @@ SMALLER = (
     ("^sample", "num_samples=2 steps=4"),
     ("^sample .*pairs: 8", "num_samples=8"),
     ("^plan", "steps=4"),
+    ("^estimate", "num_samples=40 steps=4"),
     ("^bench .*suite=guidance", "each=2 steps=2"),
     ("^bench gmm", "problems=2 steps=2 dy=1"),
     ("^bench posterior", "problems=10 steps=2"),
