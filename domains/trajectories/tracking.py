@@ -102,7 +102,7 @@ def track(
         world: with its walls.
         paths: in cells.
         speed: wanted, cells / s, a number or (B,).
-        steps: control steps; None is enough for each path and three seconds of rest.
+        steps: control steps; None is enough for each path and six seconds of rest.
         braking: deceleration before the end, cells / s^2.
         careful: slow down before turns.
         noise: of the acceleration, correlated over about seven steps, cells / s^2.
@@ -142,7 +142,7 @@ def track(
         moving = heading(done) * np.where(done < total, pace, 0)[:, None]
         gap = reference - position
         acceleration = STIFFNESS * gap + DAMPING * (moving - velocity)
-        if careful:  # the reference's own: without it a ball that brakes runs ahead by 1 / STIFFNESS, into the wall
+        if limit is not None:  # the reference's own: without it a ball that brakes runs ahead, into the wall
             acceleration = acceleration + heading(done) * ((pace - before) / TIME_STEP)[:, None]
         if noise and generator is not None:
             pushed = 0.85 * pushed + noise * generator.standard_normal((count, 2))

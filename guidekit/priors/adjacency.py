@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.prior import Prior, Time
-from guidekit.core.random import Draw, pick
+from guidekit.core.prior import Time
+from guidekit.core.random import Draw
 from guidekit.core.state import State, column
 from guidekit.errors import UnknownNameError
 from guidekit.priors.adjacency_layout import PRESENT, Layout
@@ -20,6 +20,7 @@ from guidekit.priors.denoiser import evaluating
 from guidekit.priors.graphs import PAIRS_A_CALL
 from guidekit.priors.labels import Label, label_rows
 from guidekit.priors.parametrization import noise_level
+from guidekit.priors.sized import SizedPrior
 from guidekit.processes import GaussianProcess
 
 PROPERTY_SCALE = 8.0
@@ -35,7 +36,7 @@ class Property(NamedTuple):
     std: float
 
 
-class AdjacencyPrior(Prior):
+class AdjacencyPrior(SizedPrior):
     """Gaussian diffusion of graphs whose number of nodes is drawn first: numbers of edges, of types, of properties.
 
     A state is (B, D), see `Layout`; clean edges are 1 where they are and 0 where not. Given x = a x_0 + s noise, the
@@ -114,26 +115,6 @@ class AdjacencyPrior(Prior):
         new.shown = False
         return new
 
-    @property
-    def most_nodes(self) -> int:
-        """N, the most nodes of a graph."""
-        return self.layout.nodes
-
-    def sized(self, nodes: int | None) -> AdjacencyPrior:
-        """The prior of graphs of one number of nodes; None is this prior.
-
-        Raises:
-            ValueError: more nodes than it knows, or none.
-        """
-        if nodes is None:
-            return self
-        if not 1 <= nodes <= self.most_nodes:
-            raise ValueError(f"num_nodes={nodes}; graphs of this prior ({self.name}) have 1 to {self.most_nodes} nodes")
-        new = copy.copy(self)
-        new.length_counts = torch.zeros_like(self.length_counts)
-        new.length_counts[nodes] = 1
-        return new
-
     def scaled(self, values: Mapping[str, float]) -> Tensor:
         """Numbers (K,) of a state for values of properties, NaN for those that are not named.
 
@@ -165,9 +146,8 @@ class AdjacencyPrior(Prior):
 
     def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
         """Noise of graphs whose numbers of nodes are those of the training data, (rows, D)."""
-        sizes = pick(self.length_counts.log().expand(rows, -1), draw.named("length").uniform(rows))
         noise = self.process.sample_limit(draw, (rows, *self.event_shape)).to(dtype or self.dtype)
-        there = torch.arange(self.most_nodes, device=noise.device) < sizes[:, None]
+        there = torch.arange(self.most_nodes, device=noise.device) < self.sizes(draw, rows)[:, None]
         return self.layout.given(there, self.process.coefficients(1.0)[0]).place(noise)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
@@ -186,16 +166,6 @@ class AdjacencyPrior(Prior):
         mean = self.layout.clean(seen.log_probs, there, seen.properties)
         given = self.layout.given(there)
         return GaussianPrediction(given.place(mean.to(x.dtype)), x, a, s, given)
-
-    def to(self, device: torch.device | str) -> AdjacencyPrior:
-        """The prior with its network on another device."""
-        new = copy.copy(self)
-        here = next(self.network.parameters()).device
-        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(here) else self.network
-        new.length_counts = self.length_counts.to(device)
-        if self.null_condition is not None:
-            new.null_condition = self.null_condition.to(device)
-        return new
 
 
 def refuse_without_signal(process: GaussianProcess) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,20 +10,22 @@ from torch import Tensor, nn
 
 from guidekit import registry
 from guidekit.core.prediction import CategoricalPrediction
-from guidekit.core.prior import Prior, Time
-from guidekit.core.random import Draw, pick
+from guidekit.core.prior import Time
+from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact
 from guidekit.core.state import State
+from guidekit.core.token_kernels import certain
 from guidekit.networks.graph_layout import Triangle
 from guidekit.priors.denoiser import evaluating
 from guidekit.priors.labels import Label, label_rows
+from guidekit.priors.sized import SizedPrior
 from guidekit.processes import DiscreteProcess, Kinds
 
 PAIRS_A_CALL = 1 << 16
 """Pairs of nodes in one network call."""
 
 
-class GraphPrior(Prior):
+class GraphPrior(SizedPrior):
     """Discrete diffusion of graphs whose number of nodes is drawn first: p(n) p(nodes and edges | n).
 
     A state is (B, L) with L = N + N (N - 1) / 2 ids; for their meaning see `guidekit.networks.GraphTransformer`. What a
@@ -73,26 +74,6 @@ class GraphPrior(Prior):
             self.null_condition = torch.full((len(labels),), -1)
             self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
 
-    @property
-    def most_nodes(self) -> int:
-        """N, the most nodes of a graph."""
-        return len(self.length_counts) - 1
-
-    def sized(self, nodes: int | None) -> GraphPrior:
-        """The prior of graphs of one number of nodes; None is this prior.
-
-        Raises:
-            ValueError: more nodes than it knows, or none.
-        """
-        if nodes is None:
-            return self
-        if not 1 <= nodes <= self.most_nodes:
-            raise ValueError(f"num_nodes={nodes}; graphs of this prior ({self.name}) have 1 to {self.most_nodes} nodes")
-        new = copy.copy(self)
-        new.length_counts = torch.zeros_like(self.length_counts)
-        new.length_counts[nodes] = 1
-        return new
-
     def condition(self, value: Any) -> State:
         """A condition from what users write, see `label_rows`."""
         if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
@@ -105,9 +86,7 @@ class GraphPrior(Prior):
 
     def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
         """Noise of graphs whose numbers of nodes are those of the training data, (rows, L)."""
-        log_counts = self.length_counts.log()
-        sizes = pick(log_counts.expand(rows, -1), draw.named("length").uniform(rows))
-        places = graph_places(sizes, self.most_nodes, self.network.node_types)
+        places = graph_places(self.sizes(draw, rows), self.most_nodes, self.network.node_types)
         return limit(self.process, places, draw.uniform(*places.shape))
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
@@ -115,8 +94,7 @@ class GraphPrior(Prior):
         timed = isinstance(t, Tensor) and t.ndim > 0
         if timed and not bool((t > 0).all()):  # type: ignore[operator, union-attr]
             busy = (t > 0).nonzero()[:, 0]  # type: ignore[operator, union-attr]
-            certain = x.clamp_max(self.process.vocab_size - 1)[..., None]
-            law = torch.full((*x.shape, self.process.vocab_size), -torch.inf, device=x.device).scatter(-1, certain, 0.0)
+            law = certain(x.clamp_max(self.process.vocab_size - 1), self.process.vocab_size)
             if len(busy):
                 given = None if condition is None else condition[busy]
                 law[busy] = self._asked(x[busy], t[busy], given).log_probs  # type: ignore[index]
@@ -128,16 +106,6 @@ class GraphPrior(Prior):
         with evaluating(self.network):
             logits = self.network(x, labels=condition, level=level).float()
         return believed(self.process, logits / self.temperature, x)
-
-    def to(self, device: torch.device | str) -> GraphPrior:
-        """The prior with its network on another device."""
-        new = copy.copy(self)
-        here = next(self.network.parameters()).device
-        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(here) else self.network
-        new.length_counts = self.length_counts.to(device)
-        if self.null_condition is not None:
-            new.null_condition = self.null_condition.to(device)
-        return new
 
 
 def graph_places(sizes: Tensor, most: int, node_types: int) -> Tensor:
@@ -158,10 +126,8 @@ def limit(process: Any, places: Tensor, u: Tensor) -> Tensor:
 def believed(process: Any, logits: Tensor, x: Tensor) -> CategoricalPrediction:
     """The prediction of logits (B, L, V) of clean ids at noisy tokens x (B, L); what is absent is certain."""
     absent = (x == process.pinned)[..., None]
-    certain = torch.where(torch.arange(logits.shape[-1], device=x.device) == process.pinned, 0.0, -torch.inf)
-    prediction: CategoricalPrediction = process.prediction(
-        torch.log_softmax(torch.where(absent, certain, logits), -1), x
-    )
+    known = torch.where(torch.arange(logits.shape[-1], device=x.device) == process.pinned, 0.0, -torch.inf)
+    prediction: CategoricalPrediction = process.prediction(torch.log_softmax(torch.where(absent, known, logits), -1), x)
     return prediction
 
 

@@ -63,9 +63,7 @@ def build_reward(domain: Domain, config: Config | None, prior: Prior | None = No
             raise ValueError("reward=negation needs a term: reward.term=drd2")
         return -_term(domain, options["term"], prior)
     if name in OF_PRIORS:
-        shipped = load_group("reward", name)
-        _refuse_unknown(name, options, shipped)
-        check_types(shipped, options, OF_REWARDS, "reward.")
+        _settings(name, options)
         if prior is None:
             raise ValueError(f"reward={name} is a reward of a prior's states, and none was given")
         return OF_PRIORS[name](prior, **options)
@@ -86,10 +84,14 @@ def _term(domain: Domain, config: Config, prior: Prior | None) -> Objective:
     return found
 
 
-def _refuse_unknown(name: str, options: Mapping[str, Any], shipped: Mapping[str, Any]) -> None:
+def _settings(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a reward's file in configs/, with the given ones in place of what ships; unknown ones are refused."""
+    shipped = load_group("reward", name)
     for key in options:
         if key not in shipped:
             raise UnknownNameError(f"setting of reward={name}", key, [key for key in shipped if key != "name"])
+    check_types(shipped, options, OF_REWARDS, "reward.")
+    return {**shipped, **options}
 
 
 def users_reward(domain: Domain, options: Mapping[str, Any], prior: Prior | None) -> Objective:
@@ -103,13 +105,10 @@ def users_reward(domain: Domain, options: Mapping[str, Any], prior: Prior | None
     Raises:
         ValueError: no such function, options out of range, or one that fails on all objects for the same reason.
     """
-    shipped = load_group("reward", "function")
-    _refuse_unknown("function", options, shipped)
-    settings = {**shipped, **options}
+    settings = _settings("function", options)
     path, workers = settings["path"], settings["workers"]
     if path in (MISSING, None):
         raise ValueError("reward=function needs reward.path=module:function")
-    check_types(shipped, options, OF_REWARDS, "reward.")
     function = user_function(path)
     listed = settings["batch"] or getattr(function, "batched", False)
     if isinstance(domain.bind(function, path), objectives.ObjectReward):
@@ -134,12 +133,9 @@ def users_program(domain: Domain, options: Mapping[str, Any], prior: Prior | Non
     Raises:
         ValueError: no such program, options out of range, or one that fails on all objects for the same reason.
     """
-    shipped = load_group("reward", "command")
-    _refuse_unknown("command", options, shipped)
-    settings = {**shipped, **options}
+    settings = _settings("command", options)
     if settings["command"] in (MISSING, None):
         raise ValueError("reward=command needs reward.command=, a program that reads one object a line")
-    check_types(shipped, options, OF_REWARDS, "reward.")
     program = command(settings["command"], domain.line)
     function = Isolated(program, None, settings["workers"], settings["timeout"])
     if prior is not None:
