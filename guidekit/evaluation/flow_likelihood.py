@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guidekit.core.divergence import divergence, estimated_divergence
 from guidekit.core.prior import Prior
 from guidekit.core.random import keyed_generator
 from guidekit.core.state import State, take
@@ -142,24 +143,6 @@ def _solve(
     limit = -0.5 * z.square().sum(1) - z.shape[1] * (math.log(s) + 0.5 * math.log(2 * math.pi))
     # The density of x is that of a x times a^D.
     return limit + change + z.shape[1] * math.log(a), latents, calls
-
-
-def divergence(velocity: Tensor, x: Tensor) -> Tensor:
-    """sum_i d v_i / d x_i, (B,), of a velocity (B, *S) made from x (B, *S) with a graph; one backward pass an entry."""
-    flat, total = velocity.flatten(1), torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    for i in range(flat.shape[1]):
-        (gradient,) = torch.autograd.grad(flat[:, i].sum(), x, retain_graph=True)
-        total = total + gradient.flatten(1)[:, i]
-    return total
-
-
-def estimated_divergence(velocity: Tensor, x: Tensor, signs: Tensor) -> Tensor:
-    """Mean over probes of e . (dv / dx) e, (B,), unbiased for random signs e (probes, B, *S)."""
-    total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    for e in signs:
-        (gradient,) = torch.autograd.grad(velocity, x, e, retain_graph=True)
-        total = total + (gradient * e).flatten(1).sum(1)
-    return total / len(signs)
 
 
 __all__ = ["FlowLikelihood", "divergence", "estimated_divergence", "flow_likelihood"]
