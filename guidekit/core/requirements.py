@@ -40,7 +40,8 @@ class Fact(Enum):
     REVERSAL = ("a sampler that tells reversal from added noise", "{sampler} does not: use {samplers}")
     GRADIENT = (
         "a differentiable objective",
-        "{objective} is a black box: search instead, with SVDD, FKSteering or BestOfN",
+        "{objective} is a black box: search instead, with SVDD, FKSteering or BestOfN; for real numbers also "
+        "EnsembleKalmanGuidance or DPSGSG",
     )
     ADJOINT = ("a linear measurement", "{objective} is none, or does not say so: use guidance={guidances}")
     PSEUDO_INVERSE = (

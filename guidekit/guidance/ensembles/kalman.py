@@ -61,7 +61,7 @@ def descent(x: Tensor, seen: Seen, length: float, dtype: torch.dtype = torch.flo
     Source: Zheng et al. 2024, arXiv:2409.20175, algorithm 1.
     """
     # Large numbers are made small first: their products must not overflow, and the norm takes the factor out again.
-    scaled = Seen(*(_unit(each, seen.alive) for each in (seen.values, seen.gaps)), seen.alive)
+    scaled = Seen(_unit(seen.values, seen.alive), _unit(seen.gaps, seen.alive), seen.alive)
     c = interactions(scaled, dtype)
     norm = torch.linalg.matrix_norm(c, keepdim=True)
     _, apart = centered(x.to(dtype), seen.alive)
@@ -133,7 +133,9 @@ def transform(x: Tensor, seen: Seen, noise: Tensor, share: float = 1.0, inflatio
 
 
 def stochastic(x: Tensor, seen: Seen, noise: Tensor, noises: Tensor, share: float = 1.0) -> Tensor:
-    """Moves (P, K, d): each member by Kalman's gain towards a measurement with its own noise, standard normal (P, K, m).
+    """Moves (P, K, d): each member by Kalman's gain towards a measurement with noise of its own.
+
+    `noises` are standard normal, (P, K, m).
 
     Exact for a linear A and Gaussian noise as the members grow.
 

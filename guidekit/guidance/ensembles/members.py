@@ -51,7 +51,7 @@ def seen_of(population: Population, objective: Objective, states: Tensor, at_onc
     y = objective.y if slot is None or slot[0] is None else slot[0]
     gaps = values - (y[None] if y.ndim == values.ndim - 1 else y).to(values)
     alive = values.flatten(1).isfinite().all(1) & gaps.flatten(1).isfinite().all(1)
-    return Seen(*(each.reshape(groups, k, -1) for each in (values, gaps)), alive.view(groups, k))
+    return Seen(values.reshape(groups, k, -1), gaps.reshape(groups, k, -1), alive.view(groups, k))
 
 
 @torch.no_grad()
@@ -73,8 +73,7 @@ def measured(likelihood: GaussianNoise, states: Tensor, at_once: int, ledger: Le
     shape = next((value.shape[1:] for value, _ in found if value is not None), None)
     if shape is None:
         raise GuidanceError(f"{likelihood.name}: the forward model {found[0][1]}, on all {len(found)} states")
-    values = [value if value is not None else states.new_full((1, *shape), torch.nan) for value, _ in found]
-    values = torch.cat(values)
+    values = torch.cat([states.new_full((1, *shape), torch.nan) if value is None else value for value, _ in found])
     operator: Any = getattr(likelihood, "operator", None)
     if not hasattr(operator, "spent"):
         wrong = ~values.flatten(1).isfinite().all(1)
@@ -104,7 +103,7 @@ def check_interacting(guidance: Guidance, members: Sequence[Guidance]) -> None:
     """Refuse a particle filter around members that move each other."""
     if any(Fact.WEIGHTS in member.provides for member in members):
         raise GuidanceError(
-            f"the members of {guidance.name} move each other, which no weight makes up for: leave out the particle filter"
+            f"members of {guidance.name} move each other, which no weight makes up for: leave out the particle filter"
         )
 
 

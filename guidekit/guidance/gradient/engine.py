@@ -26,6 +26,7 @@ from guidekit.errors import UnknownNameError
 from guidekit.guidance.gradient.ascent import Ascent, ascend
 from guidekit.guidance.gradient.losses import check_bearable
 from guidekit.guidance.gradient.places import clean_slopes, displaced, each
+from guidekit.guidance.gradient.probes import Differences, Probes, estimated
 from guidekit.guidance.gradient.rules import RULES, Rule, Spot, rule_of
 from guidekit.guidance.gradient.smoothing import Smoothing, smoothed
 from guidekit.guidance.gradient.strength import Strength, checked, strength_of
@@ -80,6 +81,7 @@ class GradientGuidance(Guidance[Any]):
         rule: factor of the scale by sample, a name of `RULES` or a function of a `Spot`; None is 1.
         ascent: how the clean estimate is moved on top; None is not.
         smoothing: of the objective; None is none.
+        estimator: of the gradient at clean estimates, for objectives without one; None differentiates.
         title: its name in messages while no preset has given it one; empty is that of the class.
 
     Raises:
@@ -101,6 +103,7 @@ class GradientGuidance(Guidance[Any]):
     rule: str | Rule | None = None
     ascent: Ascent | None = None
     smoothing: Smoothing | None = None
+    estimator: Differences | None = None
     title: str = ""
     layer = Layer.GRADIENT
     shifts = True
@@ -114,6 +117,8 @@ class GradientGuidance(Guidance[Any]):
         for name, known in (("source", SOURCES), ("place", PLACES)):
             if getattr(self, name) not in known:
                 raise UnknownNameError(f"{name} of a gradient", str(getattr(self, name)), known)
+        if self.estimator is not None and (self.smoothing is not None or self.source == "noisy"):
+            raise ValueError("an estimated gradient is smoothed, and that of clean estimates: leave out smoothing")
         if self.every < 1:
             raise ValueError(f"every must be at least 1, got {self.every}")
         if len(self.window) != 2 or not 1 >= self.window[0] >= self.window[1] >= 0:
@@ -134,6 +139,8 @@ class GradientGuidance(Guidance[Any]):
     @property
     def requires(self) -> frozenset[Fact]:  # type: ignore[override]
         """A gradient, and real states unless the objective has a gradient in the laws of tokens."""
+        if self.estimator is not None:
+            return frozenset({Fact.FLOW})
         facts = {Fact.GRADIENT} if hasattr(self.objective, "relaxed") else {Fact.GRADIENT, Fact.FLOW}
         return frozenset(facts | {Fact.WHOLE} if self.source == "noisy" else facts)
 
@@ -204,9 +211,7 @@ class GradientGuidance(Guidance[Any]):
             with torch.enable_grad():
                 at = x if nested else map_leaves(differentiable, x)
                 prediction = inner(altered(question, x=at))
-                score: Any = partial(question.score, objective)
-                if self.smoothing is not None:
-                    score = smoothed(score, self.smoothing.noises(self, question, prediction))
+                score = self._score(question, objective, prediction)
                 gradient = setup.network.slopes(score(prediction), at, create_graph=nested)
             if ascent is None and self.place == "after" and not nested:
                 return prediction.settled(x, self, (scale, gradient, None))
@@ -214,14 +219,19 @@ class GradientGuidance(Guidance[Any]):
                 prediction = prediction.settled(x, self, None)
         else:
             prediction = inner(question)
-            score = partial(question.score, objective)
-            if self.smoothing is not None:
-                score = smoothed(score, self.smoothing.noises(self, question, prediction))
+            score = self._score(question, objective, prediction)
             if scale != 0:
                 gradient = self._beside(question, prediction, score)
         if ascent is not None and rate != 0:
             delta = ascend(ascent, rate, score, prediction)
         return self._settled(prediction, (scale, gradient, delta), setup.weighted)
+
+    def _score(self, question: Question, objective: Objective, prediction: Prediction) -> Any:
+        """Prediction -> scores (B,), whose gradient is the one to be followed."""
+        if self.estimator is not None:
+            return estimated(self.estimator, Probes(self, question, objective))
+        score: Any = partial(question.score, objective)
+        return score if self.smoothing is None else smoothed(score, self.smoothing.noises(self, question, prediction))
 
     def _beside(self, question: Question, prediction: Prediction, score: Any) -> Any:
         """The gradient of a source that does not look through the network."""
