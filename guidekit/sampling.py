@@ -305,7 +305,8 @@ def _check_kinds(prior: Any, guidance: Any) -> None:
 
 
 def _described(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+    kind = "class" if isinstance(value, type) else "function" if inspect.isfunction(value) else ""
+    return f"the {kind} {value.__name__}" if kind else repr(value)
 
 
 def usable(device: torch.device | str) -> torch.device | str:

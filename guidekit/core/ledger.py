@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REASONS = 3
 """Reasons of failures that are kept."""
@@ -42,10 +46,36 @@ class Ledger:
     degenerate_groups: int = 0
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Nothing is counted on a device yet."""
+        self._later: dict[tuple[str, str], Tensor] = {}
+
     def count(self, **counts: int) -> None:
         """Add to counts by name."""
         for name, number in counts.items():
             setattr(self, name, getattr(self, name) + number)
+
+    def count_later(self, name: str, number: Tensor, reason: str = "") -> None:
+        """Add a number that a device has still to work out: nobody waits for it before `settled`.
+
+        Args:
+            name: of the count.
+            number: (), whole.
+            reason: of failures, where the count is one of them.
+        """
+        known = self._later.get((name, reason))
+        self._later[name, reason] = number if known is None else known + number
+
+    def settled(self) -> Ledger:
+        """This ledger with everything in its counts that was to be added later."""
+        for (name, reason), number in self._later.items():
+            times = int(number)
+            if reason and times:
+                self.count_failure(reason, times=times)
+            elif not reason:
+                self.count(**{name: times})
+        self._later.clear()
+        return self
 
     def __add__(self, other: Ledger) -> Ledger:
         """Sum of two ledgers, field by field."""
@@ -57,6 +87,8 @@ class Ledger:
 
     def _with(self, other: Ledger, sign: int) -> Ledger:
         names = (field.name for field in dataclasses.fields(self) if field.name != "reward_reasons")
+        self.settled()
+        other.settled()
         total = Ledger(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})
         total.reward_reasons.update(self.reward_reasons)
         for reason, times in other.reward_reasons.items():

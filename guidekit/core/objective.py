@@ -29,10 +29,8 @@ class ScoreError(ValueError):
 def usable(scores: Tensor, ledger: Ledger) -> Tensor:
     """Scores with minus infinity where there is none (NaN, plus infinity), which the ledger counts as failures."""
     for reason, wrong in (("returned NaN", scores.isnan()), ("returned plus infinity", scores.isposinf())):
-        times = int(wrong.sum())
-        if times:
-            ledger.count_failure(reason, times=times)
-            scores = scores.masked_fill(wrong, -torch.inf)
+        ledger.count_later("reward_failures", wrong.sum(), reason)
+        scores = scores.masked_fill(wrong, -torch.inf)
     return scores
 
 

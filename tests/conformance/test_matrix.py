@@ -411,7 +411,11 @@ CHECKED = [
     (["personalization"], [*ANALYTIC, *PARTS], "weights are interpolated between networks"),
     (["tsg"], ["molecules", "dna", "cells", "masked_chain"], "ignores the time"),
     (["tag"], [*(column for column in COLUMNS if column not in ("dna", "graphs", *CHAINS))], "is a black box: use"),
-    (["time_travel", "restart"], ["molecules", "dna", "cells", "graphs", "masked_chain"], "keeps a time for every row"),
+    (
+        ["time_travel", "restart", "path_search"],
+        ["molecules", "dna", "cells", "graphs", "masked_chain"],
+        "keeps a time for every row",
+    ),
     (["slcd", "minority"], PARTS, "trained on"),
     (["masked_input"], REALS, "was not made to be told"),
     (["input_adaptation"], PARTS, "takes states of real numbers alone"),

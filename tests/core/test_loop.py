@@ -386,7 +386,7 @@ def test_classes_and_paths_in_place_of_objects_are_answered():
     for wrong in ("mine.safetensors", gk.priors.Gaussian):
         with pytest.raises(ValueError, match="give a prior such as domain.load_prior"):
             gk.sample(wrong)
-    with pytest.raises(gk.GuidanceError, match="the class SVDD; give a guidance"):
+    with pytest.raises(gk.GuidanceError, match="the function SVDD; give a guidance"):
         gk.sample(prior, gk.guidance.SVDD)
     with pytest.raises(gk.GuidanceError, match="chain takes guidances"):
         gk.chain(gk.guidance.SVDD)

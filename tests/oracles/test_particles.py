@@ -114,7 +114,7 @@ def test_filters_refuse_what_cannot_be():
             gk.guidance.FKSteering(LIKELIHOOD, **bad)
     with pytest.raises(ValueError, match="particles must be at least 1"):
         gk.guidance.BestOfN(LIKELIHOOD, 0)
-    with pytest.raises(gk.GuidanceError, match="give alpha > 0"):
+    with pytest.raises(gk.GuidanceError, match="take SVDD with alpha > 0"):
         pair = gk.chain(gk.guidance.SVDD(LIKELIHOOD, 3, alpha=0.0), gk.guidance.FKSteering(LIKELIHOOD))
         gk.sample(NORMAL, pair)
 
@@ -134,7 +134,7 @@ def test_a_search_among_many_samples_the_law_of_its_temperature(chain_a, alpha):
     found = torch.zeros(3, 3, dtype=torch.float64).index_put_(tuple(z.T), torch.ones(n).double() / n, accumulate=True)
     assert float((found - law / law.sum()).abs().sum() / 2) < 0.04  # Monte Carlo .02, 64 candidates .008
     # and by the shipped estimate with its alpha: rewards count as reward / alpha in nats
-    estimate = gk.guidance.SVDD(chain_a.reward, 4, alpha).estimate
+    (estimate,) = gk.guidance.SVDD(chain_a.reward, 4, alpha).judge.estimates
     setup = prepare(chain_a.prior, sampler=gk.samplers.Ancestral(), steps=4, groups=(0, 1))
     clean = populate(setup, torch.tensor([[0, 2]]), Moment(0.0, 4), 1)
     assert float(estimate.value(clean)) == pytest.approx(2.0 / alpha)

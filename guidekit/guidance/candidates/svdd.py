@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Move
 from guidekit.core.objective import Objective
-from guidekit.core.population import Population
-from guidekit.core.prior import Prior
-from guidekit.core.random import pick
-from guidekit.core.sampler import Sampler
-from guidekit.core.state import changed_rows, repeat
-from guidekit.core.step import Step
+from guidekit.guidance.candidates.choices import OneOfEach
+from guidekit.guidance.candidates.engine import CandidateSearch
+from guidekit.guidance.candidates.judges import Whole
 from guidekit.guidance.values import Estimate, estimate_of
 from guidekit.objectives.reward import objective_of
 from guidekit.registry import register
@@ -26,8 +17,12 @@ ALPHA = 0.01
 
 
 @register("guidance", "svdd")
-@dataclasses.dataclass(frozen=True, eq=False)
-class SVDD(Guidance[None]):
+def SVDD(  # noqa: N802 - a preset
+    reward: Objective,
+    candidates: int = 16,
+    alpha: float | None = None,
+    value: Estimate | Objective | None = None,
+) -> CandidateSearch:
     """Each step draws M next states per sample and keeps candidate m with probability prop. to exp(v_m / alpha).
 
     The limit M -> infinity with the exact soft value samples p(x_0) exp(reward / alpha) exactly; a finite M is biased
@@ -48,69 +43,18 @@ class SVDD(Guidance[None]):
 
     Source: Li et al. 2024, arXiv:2408.08252, algorithm 1.
     """
-
-    reward: Objective
-    candidates: int = 16
-    alpha: float | None = None
-    value: Estimate | Objective | None = None
-    estimate: Estimate = dataclasses.field(init=False, repr=False)
-    layer = Layer.SEARCH
-
-    def __post_init__(self) -> None:
-        """Take functions for rewards; refuse impossible settings."""
-        if self.candidates < 1:
-            raise ValueError(f"candidates must be at least 1, got {self.candidates}")
-        if self.alpha is not None and (isinstance(self.alpha, bool) or not isinstance(self.alpha, int | float)):
-            raise ValueError(f"alpha must be a number of at least 0, got {self.alpha!r}")
-        if self.alpha is not None and not 0 <= self.alpha < math.inf:
-            raise ValueError(f"alpha must be a number of at least 0, got {self.alpha}")
-        reward = objective_of(self.reward, "SVDD")
-        object.__setattr__(self, "reward", reward)
-        warmth = 1.0 if self.alpha == 0 else self.alpha
-        object.__setattr__(self, "estimate", estimate_of("SVDD", reward, self.value, warmth, ALPHA))
-
-    @property
-    def requires(self) -> frozenset[Fact]:  # type: ignore[override]
-        """Candidates must differ."""
-        return frozenset({Fact.NOISE} if self.candidates > 1 else ()) | self.estimate.requires
-
-    @property
-    def crowd(self) -> int:  # type: ignore[override]
-        """Rows of every particle."""
-        return self.candidates
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return self.estimate.objectives
-
-    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """A greedy choice has no weight that would make up for it."""
-        if self.alpha == 0 and any(Fact.WEIGHTS in member.provides for member in members):
-            raise GuidanceError("SVDD(alpha=0) keeps the best candidate, which no weight makes up for: give alpha > 0")
-
-    def move(self, inner: Move, population: Population, step: Step) -> Population:
-        """See `Guidance.move`; the winner's prediction serves the next step."""
-        if self.candidates == 1:
-            return inner(population, step)
-        population.predict()  # asked once, before the rows are repeated
-        crowd = inner(population.expand(self.candidates), step)
-        first = torch.arange(population.particles, device=population.device) * self.candidates
-        if not len(changed_rows(crowd.state, repeat(population.state, self.candidates))):
-            return crowd.select(first.expand(population.groups, -1))  # no candidate moved: nothing to choose from
-        values = self.estimate.value(crowd).view(len(population), self.candidates)
-        hopeless = values.isneginf().all(1)
-        population.setup.network.ledger.count(degenerate_groups=int(hopeless.sum()))
-        values = values.masked_fill(hopeless[:, None], 0.0)
-        points = population.draw(step, "choose", self).uniform(len(values))
-        winner = choose(values, points, greedy=self.alpha == 0)[:, None]
-        mean = torch.logsumexp(values, 1) - math.log(self.candidates)
-        chosen = crowd.select(first + winner.view(population.groups, population.particles))
-        return chosen.reweigh(mean - values.gather(1, winner)[:, 0])
+    warmth = checked(alpha, "alpha")
+    estimate = estimate_of("SVDD", objective_of(reward, "SVDD"), value, warmth, ALPHA)
+    return CandidateSearch(judge=Whole((estimate,)), choice=OneOfEach(greedy=alpha == 0), candidates=candidates)
 
 
-def choose(values: Tensor, u: Tensor, *, greedy: bool) -> Tensor:
-    """Index (B,) of one of M values (B, M) by softmax, or of a best one; u (B,) uniform."""
-    if greedy:  # ties are broken at random
-        values = torch.where(values == values.amax(1, keepdim=True), 0.0, -torch.inf)
-    return pick(values.double(), u)
+def checked(temperature: float | None, name: str) -> float | None:
+    """A temperature that values can be divided by; of the greedy choice, 0, it is any.
+
+    Raises:
+        ValueError: no number of at least 0.
+    """
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if temperature is not None and not (number and 0 <= temperature < math.inf):
+        raise ValueError(f"{name} must be a number of at least 0, got {temperature!r}")
+    return 1.0 if temperature == 0 else temperature

@@ -132,7 +132,7 @@ class ParticleFilter(Guidance[Path]):
         if self.output == "all":
             return population
         dead = log_weights.isneginf().all(1, keepdim=True)
-        setup.network.ledger.count(degenerate_groups=int(dead.sum()))
+        setup.network.ledger.count_later("degenerate_groups", dead.sum())
         if self.output == "best":
             chosen = population.recall(self).total.view(population.groups, k).argmax(1, keepdim=True)
         else:
@@ -203,11 +203,8 @@ def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: 
     """
     groups, k = log_weights.shape
     population.setup.recorder.record("resampled", fire)
-    if not bool(fire.any()):
-        record_lines(population, None)
-        return population.weighted(log_weights)
     dead = log_weights.isneginf().all(1)
-    population.setup.network.ledger.count(degenerate_groups=int((fire & dead).sum()))
+    population.setup.network.ledger.count_later("degenerate_groups", (fire & dead).sum())
     weights = torch.softmax(log_weights.masked_fill(dead[:, None], 0.0), 1)
     ancestors = RESAMPLERS[scheme](weights, draw.uniform(groups, k))
     ancestors = torch.where(fire[:, None], ancestors, torch.arange(k, device=ancestors.device))
