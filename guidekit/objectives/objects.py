@@ -148,4 +148,7 @@ def score(
         return things if on == "objects" else states
 
     scores = objective.look(shown, 0.0, objective.rows(batch(states))).double()
-    return usable(scores, Ledger() if ledger is None else ledger)
+    counted = Ledger() if ledger is None else ledger
+    values = usable(scores, counted)
+    counted.settled()
+    return values
