@@ -26,7 +26,7 @@ from guidekit.core.recorder import Recorder
 from guidekit.core.requirements import Fact, GuidanceError, check
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import State, batch, moved, repeat, take
-from guidekit.core.step import Moment, Step
+from guidekit.core.step import Key, Moment, Step
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,16 @@ class Setup:
         k = self.particles if particles is None else particles
         rows, first = self.random.groups * k, self.steps[0].start
         condition = None if self.condition is None else repeat(self.condition, k)
-        state = self.prior.begin(Draw(self.random, (-1,), "start"), rows, self.dtype, condition)
-        if first.t < 1:
-            state = self.prior.process.restart(state, first.t)
+        state = self.noise(rows, condition)
         population = populate(self, state, first, k)
         for member in self.members:
             population = member.start(population)
         return population
+
+    def noise(self, rows: int, condition: Any, key: Key = (-1,)) -> State:
+        """States to start from, as a key draws them, for conditions with so many rows, or none."""
+        state, t = self.prior.begin(Draw(self.random, key, "start"), rows, self.dtype, condition), self.steps[0].t
+        return self.prior.process.restart(state, t) if t < 1 else state
 
     def spent(self, before: Sequence[Ledger], seconds: float) -> Ledger:
         """What this part has cost, given what its objectives had cost before."""

@@ -417,6 +417,7 @@ CHECKED = [
         "keeps a time for every row",
     ),
     (["slcd", "minority"], PARTS, "trained on"),
+    (["noise_search"], [*TOKENS, *PARTS, "adjacency"], "take reach=1"),
     (["masked_input"], REALS, "was not made to be told"),
     (["input_adaptation"], PARTS, "takes states of real numbers alone"),
     (["discrete_fkc", "kernel_product"], ["graphs"], "tells reversal from added noise"),
