@@ -10,37 +10,55 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
 
+from guidekit import registry
+from guidekit.bench.gmm_problem import SAMPLES, fitted, problem, times
 from guidekit.bench.posterior import counts
 from guidekit.bench.record import opened, written
-from guidekit.bench.solvers import Solver, chosen
+from guidekit.bench.solvers import RECOMMENDED, Solver, chosen
 from guidekit.commands.sample import progress_bar
-from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.prior import Prior, Time
 from guidekit.core.sampler import Sampler
+from guidekit.guidance.particles.resampling import systematic
 from guidekit.objectives.gaussian import GaussianLikelihood
-from guidekit.objectives.operators.dense import Dense
-from guidekit.priors.gaussian_field import GaussianField
-from guidekit.processes.gaussian import GaussianProcess
-from guidekit.processes.tables import TableVP
+from guidekit.processes.grids import Levels
 from guidekit.reporting.console import Console
 from guidekit.running.build import build_sampler
-from guidekit.samplers import DDIM
-from guidekit.sampling import sample
+from guidekit.samplers import DDIM, Ancestral, DPMSolver
+from guidekit.sampling import Result, sample
 
-SAMPLES = 2000
-SLICES = 100
 ETAS = {20: 0.6, 100: 0.85}
 """Noise of DDIM by number of steps; 0.85 for all others."""
 
 DIMENSIONS, MEASURED = (8, 80, 800), (1, 2, 4)
+
+GRID = Levels(0.5, 200.0, rho=30.0)
+"""Noise levels of filters: components are wider than the last one, from which the last draw is made."""
+
+FILTERS = {
+    "twisted_smc": (
+        Solver("twisted_smc", sampler=DPMSolver(1.0, times=GRID)),
+        Solver("twisted_smc", {"refreshes": 4}, DPMSolver(1.0, times=GRID), "refreshes=4"),
+        Solver(
+            "twisted_smc",
+            {"covariance": "average", "proposal": "prior"},
+            DPMSolver(1.0, times=GRID),
+            "average, no tilt",
+        ),
+        Solver(
+            "twisted_smc",
+            {"covariance": "pseudo_inverse", "window": (5.0, 0.0), "proposal": "prior"},
+            DPMSolver(1.0, times=GRID),
+            "pseudo_inverse below 5, no tilt",
+        ),
+    ),
+    "ddsmc": (Solver("ddsmc", sampler=Ancestral(times=GRID)),),
+}
+"""Filters with settings for this problem."""
 
 EXACT, UNGUIDED = "exact draws", "prior"
 
@@ -93,126 +111,36 @@ REFERENCES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 the paper's table is remembered, which nobody has checked against it."""
 
 
-class UnitMixture(Prior):
-    """sum_k w_k N(m_k, I), whose denoiser takes two matrix products however many dimensions there are.
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """What all cells have in common.
 
     Args:
-        means: (K, D) float64.
-        log_w: (K,).
-        process: forward process.
+        problems: how many.
+        seed: of the draws.
+        particles, groups: of filters: so many populations of so many particles, all of which are samples.
+        variance: of the components.
     """
 
-    name = "mixture of unit Gaussians"
-    dtype = torch.float64
-    process: GaussianProcess
+    problems: int = 20
+    seed: int = 0
+    particles: int = 1000
+    groups: int = 2
+    variance: float = 1.0
 
-    def __init__(self, means: Tensor, log_w: Tensor, process: GaussianProcess) -> None:
-        self.means, self.log_w, self.process = means, log_w, process
-        self.event_shape = (1, means.shape[1])
-
-    def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
-        """Exact posterior mean."""
-        a, s = self.process.coefficients(t)
-        aa, ss = (torch.as_tensor(v, dtype=x.dtype).reshape(-1, 1) for v in (a, s))
-        flat, variance = x.flatten(1), aa * aa + ss * ss
-        fits = (aa * (flat @ self.means.T) - 0.5 * aa * aa * self.means.square().sum(1)) / variance
-        centers = torch.softmax(self.log_w + fits, 1) @ self.means
-        mean = (aa * flat + ss * ss * centers) / variance
-        return GaussianPrediction(mean.view_as(x), x, a, s)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Problem:
-    """One measurement.
-
-    Attributes:
-        prior: its mixture, with weights of its own.
-        a, y, std: the measurement y = A x + std noise.
-        exact: exact draws, twice `SAMPLES`, (n, D).
-        slices: directions, (D, `SLICES`).
-    """
-
-    prior: UnitMixture
-    a: Tensor
-    y: Tensor
-    std: float
-    exact: Tensor
-    slices: Tensor
-
-    @cached_property
-    def operator(self) -> Dense:
-        """A."""
-        return Dense(self.a, self.prior.event_shape)
-
-    def distance(self, samples: Tensor) -> float:
-        """Mean over slices of the Wasserstein-1 distance to the exact draws; NaN where samples are not finite."""
-        if not bool((samples.abs() < 1e6).all()):
-            return math.nan
-        seen, known = (
-            (one.double() @ self.slices).sort(0).values for one in (samples.flatten(1), self.exact[:SAMPLES])
-        )
-        return float((seen - known).abs().mean())
-
-
-def problem(d: int, dy: int, number: int) -> Problem:
-    """A problem of the protocol, the same in every run.
-
-    25 components with means (-8 i, -8 j) repeated, weights the squares of normal numbers; A with singular values
-    uniform on [0, 1]; noise a uniform share of the largest of them.
-    """
-    rng = np.random.default_rng(1000 * d + 10 * dy + number)
-    means = np.array([[-8.0 * (i, j)[k % 2] for k in range(d)] for i in range(-2, 3) for j in range(-2, 3)])
-    weights = rng.standard_normal(25) ** 2
-    weights /= weights.sum()
-    u, _, v = np.linalg.svd(rng.standard_normal((dy, d)), full_matrices=False)
-    values = np.sort(rng.uniform(size=dy))[::-1]
-    a = (u * values) @ v
-    std = float(rng.uniform() * values.max())
-    truth = means[rng.choice(25, p=weights)] + rng.standard_normal(d)
-    y = a @ truth + std * rng.standard_normal(dy)
-    law = a @ a.T + std**2 * np.eye(dy)
-    gap = y - means @ a.T
-    evidence = np.log(weights) - 0.5 * np.einsum("ki,ij,kj->k", gap, np.linalg.inv(law), gap)
-    after = np.exp(evidence - evidence.max())
-    count = 2 * SAMPLES
-    x = means[rng.choice(25, count, p=after / after.sum())] + rng.standard_normal((count, d))
-    x += np.linalg.solve(law, (y + std * rng.standard_normal((count, dy)) - x @ a.T).T).T @ a
-    slices = rng.standard_normal((d, SLICES))
-    prior = UnitMixture(torch.tensor(means), torch.tensor(np.log(weights)), PROCESS)
-    slices /= np.linalg.norm(slices, axis=0)
-    return Problem(prior, torch.tensor(a), torch.tensor(y)[None], std, torch.tensor(x), torch.tensor(slices))
-
-
-BETAS = tuple(float(beta) for beta in np.linspace(0.02, 1e-4, 999))
-PROCESS = GaussianProcess(TableVP(BETAS))
-
-
-def times(values: Sequence[float], std: float, steps: int) -> list[float]:
-    """`steps` + 1 times of the protocol, from 1 to 0: even in the signal, with the levels that the measurement has.
-
-    Args:
-        values: singular values of A.
-        std: of its noise; a level is where the noise of the state is that of a measured direction, s / a = std / value.
-        steps: network calls.
-    """
-    signal = np.concatenate([[1.0], np.sqrt(np.cumprod(1 - np.array(BETAS)))])
-    power = signal**2
-    levels = {int(np.abs(std**2 * power - (1 - power) * value**2).argmin()) for value in values} - {0}
-    end = int((signal < 1e-2).argmax())
-    gap = (1 - signal[end]) / max(1, steps - len(levels))
-    chosen_, last = [0], 1.0
-    for index in range(1, end):
-        if last - signal[index] >= gap or index in levels:
-            chosen_.append(index)
-            last = float(signal[index])
-    left = steps + 1 - len(chosen_)
-    more = np.ceil(np.linspace(chosen_[-1], len(BETAS), max(left, 1) + 1))[1:]
-    indices = sorted({*chosen_, *(int(one) for one in more)}, reverse=True)
-    return [index / len(BETAS) for index in indices]
+    def __post_init__(self) -> None:
+        """Check that distances and intervals can be made of it."""
+        if self.problems < 2:
+            raise ValueError(f"problems={self.problems}; 2 at least are needed for an interval")
+        if SAMPLES % (self.particles * self.groups):
+            raise ValueError(
+                f"particles={self.particles}, groups={self.groups}: {self.particles * self.groups} samples of a "
+                f"filter; a divisor of {SAMPLES} is needed, such as 1000 x 2, 1000 x 1 or 16 x 125"
+            )
 
 
 def measured(
-    solver: Solver | None, d: int, dy: int, steps: int, problems: int, sampler: Sampler | None = None, seed: int = 0
+    solver: Solver | None, d: int, dy: int, steps: int, protocol: Protocol, sampler: Sampler | None = None
 ) -> dict[str, Any]:
     """Distances of a solver to the exact posteriors, one a problem.
 
@@ -220,48 +148,65 @@ def measured(
         solver: None is no guidance.
         d, dy: dimensions of states and measurements.
         steps: network calls of the sampler.
-        problems: how many.
-        sampler: None is DDIM on the grid of the protocol.
-        seed: of the draws.
+        protocol: see there.
+        sampler: None is that of a filter, and for all others DDIM on the grid of the protocol.
 
     Returns:
-        "values", None where samples are not finite; "rows" of the network a sample; "seconds".
+        "values", None where samples are not finite; "rows" of the network and "backward" passes a sample; "seconds".
     """
-    began, found, rows = time.perf_counter(), [], 0.0
-    for number in range(problems):
-        one = problem(d, dy, number)
+    began, found, rows, backward = time.perf_counter(), [], 0.0, 0.0
+    for number in range(protocol.problems):
+        one = problem(d, dy, number, protocol.variance)
         values = torch.linalg.svdvals(one.a).tolist()
-        by = sampler or DDIM(eta=ETAS.get(steps, 0.85), times=times(values, one.std, steps))
-        guidance = None
+        by: Sampler | None = sampler or DDIM(eta=ETAS.get(steps, 0.85), times=times(values, one.std, steps))
+        guidance, groups = None, SAMPLES
         if solver is not None:
             likelihood = GaussianLikelihood(one.operator, one.y, one.std)
+            if weighs(solver):
+                solver = dataclasses.replace(
+                    solver, options={**solver.options, "particles": protocol.particles, "output": "all"}
+                )
+                groups = protocol.groups
             guidance = solver.made(likelihood, lambda one=one: fitted(one.prior))  # type: ignore[misc]
+            if sampler is None and weighs(solver):
+                asked = any(member.default_sampler is not None for member in guidance.members)
+                by = solver.sampler or (None if asked else by)
         try:
-            result = sample(one.prior, guidance, SAMPLES, steps, seed + number, by)
+            result = sample(one.prior, guidance, groups, steps, protocol.seed + number, by)
         except ArithmeticError:  # a solver that says itself that it has diverged
             found.append(math.nan)
             continue
-        rows = result.ledger.network_rows / SAMPLES
-        found.append(one.distance(result.samples))
+        made, ledger = len(result.samples), result.ledger
+        rows = ledger.network_rows / made
+        backward = ledger.backward_passes * rows / max(1, ledger.network_calls)
+        found.append(one.distance(unweighted(result, protocol.seed + number)))
     return {
         "values": [None if math.isnan(one) else round(one, 4) for one in found],
         "rows": round(rows, 2),
+        "backward": round(backward, 2),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
 
-def fitted(prior: UnitMixture, draws: int = 4000) -> GaussianField:
-    """The Gaussian field of so many draws from a mixture."""
-    generator = torch.Generator().manual_seed(17)
-    which = torch.multinomial(prior.log_w.exp(), draws, replacement=True, generator=generator)
-    states = prior.means[which]
-    states = states + torch.randn(states.shape, generator=generator, dtype=torch.float64)
-    return GaussianField.fit(states[:, None], basis="dense", process=prior.process)
+def weighs(solver: Solver) -> bool:
+    """Whether a solver is a filter, whose particles can all be had."""
+    settings = {setting.name for setting in registry.settings(registry.get("guidance", solver.guidance))}
+    return {"particles", "output"} <= settings
 
 
-def floor(d: int, dy: int, problems: int) -> dict[str, Any]:
+def unweighted(result: Result, seed: int) -> Tensor:
+    """As many samples as there are, those of a group drawn by their weights."""
+    size = result.log_weights.shape
+    dead = result.log_weights.isneginf().all(1, keepdim=True)
+    weights = torch.softmax(result.log_weights.masked_fill(dead, 0.0), 1)
+    uniform = torch.rand(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    chosen = systematic(weights, uniform) + torch.arange(size[0])[:, None] * size[1]
+    return result.samples[chosen.flatten()]
+
+
+def floor(d: int, dy: int, protocol: Protocol) -> dict[str, Any]:
     """Distances of exact draws to other exact draws."""
-    found = [problem(d, dy, number) for number in range(problems)]
+    found = [problem(d, dy, number, protocol.variance) for number in range(protocol.problems)]
     return {"values": [round(one.distance(one.exact[SAMPLES:]), 4) for one in found], "rows": 0.0, "seconds": 0.0}
 
 
@@ -272,12 +217,10 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
         ValueError: settings that cannot work, before anything is sampled.
     """
     dimensions, lengths = among("d", config["d"], DIMENSIONS, (8, 80)), among("dy", config["dy"], MEASURED, MEASURED)
-    steps, problems = counts(config["steps"], (20, 100)), config["problems"] or 20
-    if problems < 2:
-        raise ValueError(f"problems={problems}; 2 at least are needed for an interval")
-    wanted = chosen(config["guidances"] if config["guidances"] != ["none"] else None)
+    steps, protocol = counts(config["steps"], (20, 100)), protocol_of(config)
+    wanted = chosen(config["guidances"] if config["guidances"] != ["none"] else None, {**RECOMMENDED, **FILTERS})
     sampler = build_sampler(config["sampler"])
-    settings = {"problems": problems, "seed": config["seed"], "sampler": config["sampler"]}
+    settings = {**dataclasses.asdict(protocol), "sampler": config["sampler"]}
     record = opened(config["output"], settings, config["overwrite"], "cells")
     titles = [EXACT, UNGUIDED, *(solver.title for solver in wanted)]
     with progress_bar(console) as bar:
@@ -290,7 +233,7 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
                         if f"{d},{dy}" in cells:
                             continue
                         bar.update(task, description=title, text=f"d = {d}, dy = {dy}, {count} steps")
-                        cells[f"{d},{dy}"] = _cell(title, solver, d, dy, count, problems, sampler, config["seed"])
+                        cells[f"{d},{dy}"] = _cell(title, solver, d, dy, count, protocol, sampler)
                         written(config["output"], record)
     places = [f"{d},{dy}" for d in dimensions for dy in lengths]
     for count in steps:
@@ -298,13 +241,19 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     return record
 
 
+def protocol_of(config: Mapping[str, Any]) -> Protocol:
+    """What settings say of the protocol."""
+    named = {field.name: config.get(field.name) for field in dataclasses.fields(Protocol)}
+    return Protocol(**{name: value for name, value in named.items() if value is not None})
+
+
 def _cell(
-    title: str, solver: Solver | None, d: int, dy: int, steps: int, problems: int, sampler: Sampler | None, seed: int
+    title: str, solver: Solver | None, d: int, dy: int, steps: int, protocol: Protocol, sampler: Sampler | None
 ) -> dict[str, Any]:
     if title == EXACT:
-        return floor(d, dy, problems)
+        return floor(d, dy, protocol)
     try:
-        return measured(solver, d, dy, steps, problems, sampler, seed)
+        return measured(solver, d, dy, steps, protocol, sampler)
     except (ValueError, RuntimeError) as error:
         return {"refused": " ".join(str(error).split())}
 
@@ -319,17 +268,18 @@ def among(name: str, given: Any, known: Sequence[int], usual: Sequence[int]) -> 
 
 
 def table(cells: Mapping[str, Any], titles: Sequence[str], places: Sequence[str], steps: int) -> Table:
-    """A row a solver, a column a cell: mean +- 1.96 sd / sqrt(n), and how many problems have failed."""
+    """A row a solver, a column a cell: mean +- 1.96 sd / sqrt(n), and how many problems have failed; and passes."""
     made = Table(title=f"sliced Wasserstein distance to the exact posterior, {steps} steps", title_justify="left")
     made.add_column("guidance")
     for place in places:
         made.add_column(f"d, dy = {place}", justify="right")
+    made.add_column("passes a sample", justify="right")
     for title in titles:
         row = cells.get(title, {}).get("0" if title == EXACT else str(steps), {})
-        made.add_row(title, *(shown(row.get(place, {})) for place in places))
+        made.add_row(title, *(shown(row.get(place, {})) for place in places), passes(row, places))
     for title, others in REFERENCES.items():
         if str(steps) in others:
-            made.add_row(title, *(others[str(steps)].get(place, "-") for place in places), style="dim")
+            made.add_row(title, *(others[str(steps)].get(place, "-") for place in places), "", style="dim")
     return made
 
 
@@ -343,3 +293,10 @@ def shown(cell: Mapping[str, Any]) -> str:
     if len(values) > 1:
         told = f"{statistics.fmean(values):.2f}+-{1.96 * statistics.stdev(values) / math.sqrt(len(values)):.2f}"
     return f"{told} ({failed} failed)" if failed else told
+
+
+def passes(row: Mapping[str, Any], places: Sequence[str]) -> str:
+    """Forward and backward passes of the network a sample, as "20 + 40"; several where cells differ."""
+    told = [row[place] for place in places if "rows" in row.get(place, {})]
+    each = dict.fromkeys(f"{one['rows']:g} + {one.get('backward', 0.0):g}" for one in told)
+    return ", ".join(each)

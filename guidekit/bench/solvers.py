@@ -105,20 +105,20 @@ def goal_of(kind: Callable[..., Any]) -> str:
     return ""
 
 
-def solvers() -> Iterator[Solver]:
+def solvers(recommended: Mapping[str, tuple[Solver, ...]] = RECOMMENDED) -> Iterator[Solver]:
     """All solvers: guidances whose required argument is a likelihood, and those of the families above."""
     for name, kind in registry.usable("guidance"):
         if goal_of(kind):
-            yield from RECOMMENDED.get(name, (Solver(name),))
+            yield from recommended.get(name, (Solver(name),))
 
 
-def chosen(names: list[Any] | None) -> list[Solver]:
+def chosen(names: list[Any] | None, recommended: Mapping[str, tuple[Solver, ...]] = RECOMMENDED) -> list[Solver]:
     """Solvers by guidance, title or {name: ..., settings}; all for None.
 
     Raises:
         UnknownNameError: no guidance of that name, or none that takes a likelihood.
     """
-    known = list(solvers())
+    known = list(solvers(recommended))
     if names is None:
         return known
     found: list[Solver] = []
