@@ -31,10 +31,10 @@ CLAIM = Claim(
     method="MCGDiff (2308.07983)",
     provides=("guidance.MCGDiff", "guidance.TwistedSMC", "guidance.DPS", "guidance.MMPS"),
     tier="",
-    says="On linear measurements of a mixture of 25 Gaussians in 8 dimensions (10 problems of 2 and of 4 numbers, 20 "
-    "steps, 2 populations of 1,000) the sliced Wasserstein distance of MCGDiff to the exact posterior is at most half that of "
-    "DPS and at most the published 20-step figures of its code (.72, .51) times 1.5; twisted SMC with the same "
-    "forward calls is at most at half of that of MCGDiff.",
+    says="On linear measurements of a mixture of 25 Gaussians in 8 dimensions (10 problems of 2 and of 4 numbers, "
+    "20 steps, 2 populations of 1,000) the sliced Wasserstein distance of MCGDiff to the exact posterior is "
+    "at most half that of DPS and at most the published 20-step figures of its code (.72, .51) times 1.5; "
+    "twisted SMC with the same forward calls is at most at half of that of MCGDiff.",
     domains=("exact",),
     checks=(
         Check("MCGDiff, 2 numbers: distance", "MCGDiff, 2", most=1.08),

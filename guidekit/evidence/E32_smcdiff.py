@@ -32,9 +32,9 @@ CLAIM = Claim(
     method="SMCDiff (2206.04119)",
     provides=("guidance.SMCDiff",),
     tier="",
-    says="Of two correlated numbers one is given without noise. Replacement alone (one particle) is off by more than .1 "
-    "in the conditional mean of the other (.3); with 16 particles its mean is right within .05 and its variance (.44) within "
-    "15 % (100 steps, 4,000 samples).",
+    says="Of two correlated numbers one is given without noise. Replacement alone (one particle) is off by more "
+    "than .1 in the conditional mean of the other (.3); with 16 particles its mean is right within .05 and "
+    "its variance (.44) within 15 % (100 steps, 4,000 samples).",
     domains=("exact",),
     checks=(
         Check("mean with 1 particle: error", "mean, 1", most=-0.1),
