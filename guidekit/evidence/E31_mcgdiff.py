@@ -29,7 +29,7 @@ def measure(seed: int) -> dict[str, float]:
 CLAIM = Claim(
     row="E31",
     method="MCGDiff (2308.07983)",
-    provides=("guidance.MCGDiff", "guidance.TwistedSMC", "guidance.DPS", "guidance.MMPS"),
+    provides=("guidance.MCGDiff",),
     tier="",
     says="On linear measurements of a mixture of 25 Gaussians in 8 dimensions (10 problems of 2 and of 4 numbers, "
     "20 steps, 2 populations of 1,000) the sliced Wasserstein distance of MCGDiff to the exact posterior is "
