@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from guidekit.estimation import estimate
     from guidekit.installed import load_domain
     from guidekit.sampling import Result, sample
+    from guidekit.weighting import pooled, to_prior
 
 __version__ = "0.2.0"
 
@@ -24,10 +25,12 @@ __all__ = [
     "inversion",
     "load_domain",
     "objectives",
+    "pooled",
     "priors",
     "processes",
     "sample",
     "samplers",
+    "to_prior",
 ]
 
 _PLACES = {
@@ -38,7 +41,9 @@ _PLACES = {
     "chain": "guidekit.core.guidance",
     "estimate": "guidekit.estimation",
     "load_domain": "guidekit.installed",
+    "pooled": "guidekit.weighting",
     "sample": "guidekit.sampling",
+    "to_prior": "guidekit.weighting",
 }
 """Where names are defined that are no modules."""
 

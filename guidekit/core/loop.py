@@ -125,12 +125,12 @@ class Setup:
         """What an objective looks at where these states stand for everything."""
         return self.decode(states) if on == "objects" else states
 
-    def begin(self, particles: int | None = None) -> Population:
-        """The population before the first step."""
+    def begin(self, particles: int | None = None, key: Key = (-1,)) -> Population:
+        """The population before the first step; another key gives independent noise."""
         k = self.particles if particles is None else particles
         rows, first = self.random.groups * k, self.steps[0].start
         condition = None if self.condition is None else repeat(self.condition, k)
-        state = self.noise(rows, condition)
+        state = self.noise(rows, condition, key)
         population = populate(self, state, first, k)
         for member in self.members:
             population = member.start(population)

@@ -64,8 +64,9 @@ class Layer(IntEnum):
     PROPOSAL = 4
     SEARCH = 5
     RECURRENCE = 6
-    FILTER = 7
-    START = 8
+    REFERENCE = 7
+    FILTER = 8
+    START = 9
 
 
 class GuidanceError(ValueError):

@@ -73,6 +73,8 @@ def write(
         if several(config["condition"], getattr(prior, "labels", ())) is not None:
             for row, condition in zip(rows, drawn[name].condition, strict=True):
                 row["condition"] = condition
+        elif "log tilt" in result.info:  # all groups ask for the same and are one population
+            extra |= particles.columns(result)
         if given is not None:
             judged = given.judged(result.samples)
             found = posterior(given, result)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from guidekit.reporting.lineages import picture
 from guidekit.sampling import Result
+from guidekit.weighting import pooled, to_prior
 
 FEW = 4.0
 """Effective number of groups below which the error of an evidence is no estimate of it."""
@@ -45,6 +46,14 @@ def figures(result: Result) -> dict[str, float]:
         "least ESS": float(ess.min(1).values.mean()),
         "last ESS": float(ess[:, -1].mean()),
         "lineages left": float(left[:, -1].mean()),
+    }
+
+
+def columns(result: Result) -> dict[str, list[float]]:
+    """Log-weights of all samples as one population of the target, and of the prior, nats; see `guidekit.weighting`."""
+    return {
+        "pooled_log_weight": pooled(result).log_weights.tolist(),
+        "prior_log_weight": to_prior(result).log_weights.tolist(),
     }
 
 

@@ -103,6 +103,40 @@ def test_fk_steering_evidence_is_unbiased(chain_a, potential, threshold):
     assert abs(float(estimate.mean()) - exact) < 3 * float(estimate.std()) / math.sqrt(runs)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tempering": 0.5},
+        {"tempering": 0.3, "ess_threshold": None},
+        {"islands": 2},
+        {"islands": 2, "ess_threshold": None},
+        {"islands": 4, "tempering": 0.5, "ess_threshold": 0.9},
+        {"interval": [2, 3]},
+        {"annealing": 2.0},
+    ],
+)
+def test_evidence_is_unbiased_for_every_policy(chain_a, settings):
+    runs = 3000
+    guidance = gk.guidance.FKSteering(chain_a.reward, 1.0, output="all", value=chain_a.expected_reward(), **settings)
+    result = gk.sample(chain_a.prior, guidance, runs, steps=4, particles=8, sampler=ANCESTRAL)
+    z = result.log_normalizer.exp()
+    assert abs(float(z.mean()) - chain_a.normalizer) < 3.5 * float(z.std()) / math.sqrt(runs)
+    state = (result.samples == torch.tensor([2, 0])).all(1).double().view(runs, 8)
+    estimate = (torch.softmax(result.log_weights, 1) * state).sum(1) * z
+    exact = chain_a.normalizer * float(chain_a.tilted[2, 0])
+    assert abs(float(estimate.mean()) - exact) < 3.5 * float(estimate.std()) / math.sqrt(runs)
+    assert float(estimate.std()) / math.sqrt(runs) < 0.03 * exact
+
+
+def test_nested_filters_are_exact_for_any_number_of_candidates(chain_a):
+    runs = 2000
+    for candidates in (1, 2, 5):
+        guidance = gk.guidance.NestedSMC(chain_a.reward, 1.0, candidates=candidates, particles=4, output="all")
+        result = gk.sample(chain_a.prior, guidance, runs, steps=4, sampler=ANCESTRAL)
+        z = result.log_normalizer.exp()
+        assert abs(float(z.mean()) - chain_a.normalizer) < 3.5 * float(z.std()) / math.sqrt(runs)
+
+
 @pytest.mark.parametrize("resampler", ["multinomial", "stratified", "systematic", "residual", "ssp"])
 @pytest.mark.parametrize("potential", ["difference", "max", "sum"])
 def test_fk_steering_reaches_the_tilted_law(chain_a, potential, resampler):

@@ -8,9 +8,9 @@ import torch
 import guidekit as gk
 from guidekit.core.loop import populate, prepare
 from guidekit.core.step import Moment
-from guidekit.guidance.particles.filter import ParticleFilter, effective_sample_size
+from guidekit.guidance.particles.filter import ParticleFilter
 from guidekit.guidance.particles.potentials import POTENTIALS
-from guidekit.guidance.particles.resampling import RESAMPLERS
+from guidekit.guidance.particles.resampling import RESAMPLERS, effective_sample_size
 from guidekit.guidance.values import MonteCarlo, PosteriorMean, estimate_of
 from guidekit.objectives.reward import objective_of
 
@@ -109,6 +109,12 @@ def test_filters_refuse_what_cannot_be():
         ({"output": "most"}, "no output named 'most'"),
         ({"ess_threshold": 2.0}, "ess_threshold must be a share"),
         ({"window": (0.0, 1.0)}, "window must be two times"),
+        ({"interval": [0, 3]}, "interval must name steps from 1"),
+        ({"interval": []}, "interval must name steps from 1"),
+        ({"tempering": 0.0}, "tempering must be a power above 0"),
+        ({"annealing": -1.0}, "annealing must be a power of at least 0"),
+        ({"particles": 6, "islands": 4}, "6 particles do not divide into 4 islands"),
+        ({"islands": 0}, "islands must be at least 1"),
     ):
         with pytest.raises(ValueError, match=said):
             gk.guidance.FKSteering(LIKELIHOOD, **bad)

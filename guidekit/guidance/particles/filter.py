@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,8 +15,9 @@ from guidekit.core.population import Population
 from guidekit.core.random import Draw, pick
 from guidekit.core.step import Step
 from guidekit.errors import UnknownNameError
+from guidekit.guidance.particles.islands import exchanged
 from guidekit.guidance.particles.potentials import POTENTIALS, Potential
-from guidekit.guidance.particles.resampling import RESAMPLERS
+from guidekit.guidance.particles.resampling import RESAMPLERS, Resampler, ancestry, effective_sample_size
 from guidekit.guidance.values import Estimate, estimate_of
 from guidekit.registry import register
 
@@ -46,11 +48,18 @@ class ParticleFilter(Guidance[Path]):
         estimate: value of the particles in nats; None is none, then only changed kernels weigh.
         potential: "difference", "max", "sum", or a function, see `potentials`.
         particles: K.
-        resampler: "multinomial", "stratified", "systematic", "residual" or "ssp".
+        resampler: "multinomial", "stratified", "systematic", "residual", "ssp", or a function of the population that
+            gives a scheme, see `resampling`.
         ess_threshold: resample a group when its effective sample size falls below this share of K; None resamples at
             every evaluation, 0 never.
-        interval: steps between evaluations; the last step is always one.
+        interval: steps between evaluations, or the numbers of the steps, from 1, after which they are; the last step is
+            always one.
         window: (from, to) times within which potentials are evaluated before the end.
+        annealing: values before the end count (1 - t) to this power: the pull comes in slowly.
+        tempering: ancestors are drawn by weights to this power above 0 and keep the rest as their weight: less than 1
+            loses fewer lineages at each of more resamplings.
+        islands: the particles of a group resample among themselves in so many equal parts; the parts are exchanged
+            whole where their weights differ, by the same threshold.
         output: "draw" hands back one particle per group drawn by weight, "best" the one of largest total potential,
             "all" the weighted particles.
 
@@ -61,10 +70,13 @@ class ParticleFilter(Guidance[Path]):
     estimate: Estimate | None = None
     potential: str | Potential = "difference"
     particles: int = 8
-    resampler: str = "systematic"
+    resampler: str | Callable[[Population], Resampler] = "systematic"
     ess_threshold: float | None = 0.5
-    interval: int = 1
+    interval: int | Sequence[int] = 1
     window: tuple[float, float] = (1.0, 0.0)
+    annealing: float = 0.0
+    tempering: float = 1.0
+    islands: int = 1
     output: str = "draw"
     layer = Layer.FILTER
     provides = frozenset({Fact.WEIGHTS})
@@ -75,9 +87,19 @@ class ParticleFilter(Guidance[Path]):
         for field, names in choices.items():
             if isinstance(getattr(self, field), str) and getattr(self, field) not in names:
                 raise UnknownNameError(field, getattr(self, field), names)
-        for field in ("interval", "particles"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        listed = isinstance(self.interval, Sequence)
+        for field, least in (("particles", self.particles), ("islands", self.islands)):
+            if least < 1:
+                raise ValueError(f"{field} must be at least 1, got {least}")
+        if min([*self.interval] if isinstance(self.interval, Sequence) else [self.interval], default=0) < 1:
+            wanted = "must name steps from 1" if listed else "must be at least 1"
+            raise ValueError(f"interval {wanted}, got {self.interval}")
+        if not 0 <= self.annealing < math.inf:
+            raise ValueError(f"annealing must be a power of at least 0, got {self.annealing}")
+        if not 0 < self.tempering <= 1:
+            raise ValueError(f"tempering must be a power above 0 and at most 1, got {self.tempering}")
+        if self.particles % self.islands:
+            raise ValueError(f"{self.particles} particles do not divide into {self.islands} islands")
         if self.ess_threshold is not None and not 0 <= self.ess_threshold <= 1:
             raise ValueError(f"ess_threshold must be a share between 0 and 1, got {self.ess_threshold}")
         if len(self.window) != 2 or not 1 >= self.window[0] >= self.window[1] >= 0:
@@ -102,12 +124,13 @@ class ParticleFilter(Guidance[Path]):
         """See `Guidance.move`."""
         population = inner(population, step)
         last = step.u == 0
-        due = (step.start.index + 1) % self.interval == 0 and self.window[1] <= step.u <= self.window[0]
-        if not last and not due:
+        if not last and not (self._due(step.start.index + 1) and self.window[1] <= step.u <= self.window[0]):
             return population
         gain = population.log_ratio if population.log_ratio is not None else torch.zeros(len(population)).double()
         if self.estimate is not None:
             path, value = population.recall(self), self.estimate.value(population)
+            if self.annealing and not last:
+                value = value * (1 - step.u) ** self.annealing
             rule = POTENTIALS[self.potential] if isinstance(self.potential, str) else self.potential
             added, history = (value - path.total, path.history) if last else rule(value, path.total, path.history)
             population = population.remember(self, Path(path.total + added, history))
@@ -118,10 +141,24 @@ class ParticleFilter(Guidance[Path]):
         if last:
             record_lines(population, None)
             return population.weighted(log_weights)
-        fire = torch.ones_like(ess, dtype=torch.bool)
-        if self.ess_threshold is not None:
-            fire = ess < self.ess_threshold * population.particles
-        return resample(population, log_weights, fire, self.resampler, population.draw(step, "resample", self))
+        scheme = RESAMPLERS[self.resampler] if isinstance(self.resampler, str) else self.resampler(population)
+        draw = population.draw(step, "resample", self)
+        if self.islands > 1:
+            ancestors, log_weights = exchanged(
+                log_weights, self.islands, scheme, draw, tempering=self.tempering, threshold=self.ess_threshold
+            )
+            population = population.select(ancestors)
+            record_lines(population, ancestors)
+            return population.weighted(log_weights)
+        return resample(population, log_weights, self._fires(ess, population.particles), scheme, draw, self.tempering)
+
+    def _due(self, number: int) -> bool:
+        return number in self.interval if isinstance(self.interval, Sequence) else number % self.interval == 0
+
+    def _fires(self, ess: Tensor, of: int) -> Tensor:
+        if self.ess_threshold is None:
+            return torch.ones_like(ess, dtype=torch.bool)
+        return ess < self.ess_threshold * of
 
     def finish(self, population: Population) -> Population:
         """Close the evidence estimate and hand back what `output` asks for."""
@@ -130,6 +167,7 @@ class ParticleFilter(Guidance[Path]):
         population = population.weighted(log_weights, population.log_normalizer + evidence)
         setup.recorder.record("distinct roots", survivors(population))
         if self.output == "all":
+            record_tilt(population, self)
             return population
         dead = log_weights.isneginf().all(1, keepdim=True)
         setup.network.ledger.count_later("degenerate_groups", dead.sum())
@@ -140,6 +178,8 @@ class ParticleFilter(Guidance[Path]):
             uniform = Draw(setup.random, population.key, f"{setup.labels[self]} pick").uniform(population.groups)
             chosen = pick(law, uniform)[:, None]
         population = population.select(chosen)
+        if self.output == "draw":
+            record_tilt(population, self)
         return population.weighted(torch.zeros_like(population.log_weights))
 
 
@@ -153,8 +193,11 @@ def FKSteering(  # noqa: N802 - a preset
     particles: int = 8,
     resampler: str = "systematic",
     ess_threshold: float | None = 0.5,
-    interval: int = 1,
+    interval: int | Sequence[int] = 1,
     window: tuple[float, float] = (1.0, 0.0),
+    annealing: float = 0.0,
+    tempering: float = 1.0,
+    islands: int = 1,
     output: str = "draw",
 ) -> ParticleFilter:
     """Feynman-Kac steering: a particle filter whose potentials are intermediate rewards; p(x_0) exp(reward /
@@ -171,8 +214,9 @@ def FKSteering(  # noqa: N802 - a preset
     Args:
         reward: to be increased.
         temperature: 1 / lambda, in the unit of the reward; None is what the reward suggests, or else `TEMPERATURE`.
-        potential, particles, resampler, ess_threshold, interval, window, output: see `ParticleFilter`; "best" is the
-            particle of highest reward.
+        potential, particles, resampler, ess_threshold, interval, window, annealing, tempering, islands,
+            output: see
+            `ParticleFilter`; "best" is the particle of highest reward.
         value: of noisy states, see `guidekit.guidance.values.estimate_of`; None is the reward of the clean estimate,
             relaxed where the reward can be.
 
@@ -186,17 +230,16 @@ def FKSteering(  # noqa: N802 - a preset
         ess_threshold=ess_threshold,
         interval=interval,
         window=window,
+        annealing=annealing,
+        tempering=tempering,
+        islands=islands,
         output=output,
     )
 
 
-def effective_sample_size(log_weights: Tensor) -> Tensor:
-    """(sum w)^2 / sum w^2 per group, (P,), between 1 and K; 0 where no weight is positive."""
-    w = torch.softmax(log_weights, 1)
-    return (1 / w.square().sum(1)).nan_to_num(0.0)
-
-
-def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: str, draw: Draw) -> Population:
+def resample(
+    population: Population, log_weights: Tensor, fire: Tensor, scheme: Resampler, draw: Draw, tempering: float = 1.0
+) -> Population:
     """Resample the groups where fire (P,) is True; the others keep their weights.
 
     The evidence of a resampled group moves into its log-normalizer and its weights restart at one.
@@ -205,20 +248,23 @@ def resample(population: Population, log_weights: Tensor, fire: Tensor, scheme: 
     population.setup.recorder.record("resampled", fire)
     dead = log_weights.isneginf().all(1)
     population.setup.network.ledger.count_later("degenerate_groups", (fire & dead).sum())
-    weights = torch.softmax(log_weights.masked_fill(dead[:, None], 0.0), 1)
-    ancestors = RESAMPLERS[scheme](weights, draw.uniform(groups, k))
-    ancestors = torch.where(fire[:, None], ancestors, torch.arange(k, device=ancestors.device))
-    evidence = torch.logsumexp(log_weights, 1) - math.log(k)
-    normalizer = torch.where(fire, population.log_normalizer + evidence, population.log_normalizer)
+    ancestors, left, evidence = ancestry(log_weights, fire, scheme, draw.uniform(groups, k), tempering)
     population = population.select(ancestors)
     record_lines(population, ancestors)
-    return population.weighted(log_weights.masked_fill(fire[:, None], 0.0), normalizer)
+    return population.weighted(left, population.log_normalizer + evidence)
 
 
 def survivors(population: Population) -> Tensor:
     """How many particles of the start have descendants, (P,)."""
     roots = population.roots.view(population.groups, -1)
     return (roots.sort(1).values.diff(dim=1) != 0).sum(1) + 1
+
+
+def record_tilt(population: Population, owner: ParticleFilter) -> None:
+    """Keep the log-potentials of all paths, (P, K) nats: what would have to be taken back to get to the prior."""
+    zero = torch.zeros(len(population), dtype=torch.float64, device=population.device)
+    total = zero if owner.estimate is None else population.recall(owner).total
+    population.setup.recorder.record("log tilt", total.view(population.groups, -1))
 
 
 def record_lines(population: Population, ancestors: Tensor | None) -> None:

@@ -8,10 +8,14 @@ Sources: Douc, Cappe & Moulines 2005, arXiv:cs/0507025; SSP: Gerber, Chopin & Wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+Resampler = Callable[[Tensor, Tensor], Tensor]
+"""(weights (P, K), uniform numbers (P, K)) -> ancestors (P, K)."""
 
 
 def _invert(weights: Tensor, points: Tensor) -> Tensor:
@@ -72,10 +76,64 @@ def ssp(weights: Tensor, u: Tensor) -> Tensor:
     return torch.searchsorted(counts.cumsum(1), slots.contiguous(), right=True).clamp_max(k - 1)
 
 
-RESAMPLERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+def conditional(weights: Tensor, u: Tensor) -> Tensor:
+    """The last particle stays, the others are drawn from all: what leaves the law of a kept path as it is.
+
+    The only scheme here whose copies are not K W_i on average: for particle Gibbs alone.
+
+    Source: Andrieu, Doucet & Holenstein 2010, doi:10.1111/j.1467-9868.2009.00736.x, section 4.3.
+    """
+    ancestors = multinomial(weights, u)
+    ancestors[:, -1] = weights.shape[1] - 1
+    return ancestors
+
+
+RESAMPLERS: dict[str, Resampler] = {
     "multinomial": multinomial,
     "stratified": stratified,
     "systematic": systematic,
     "residual": residual,
     "ssp": ssp,
 }
+
+
+def effective_sample_size(log_weights: Tensor) -> Tensor:
+    """(sum w)^2 / sum w^2 per group, (P,), between 1 and K; 0 where no weight is positive."""
+    w = torch.softmax(log_weights, 1)
+    return (1 / w.square().sum(1)).nan_to_num(0.0)
+
+
+def log_mean(log_weights: Tensor) -> Tensor:
+    """log mean w per group, (P,) nats."""
+    return torch.logsumexp(log_weights, 1) - math.log(log_weights.shape[1])
+
+
+def ancestry(
+    log_weights: Tensor, fire: Tensor, scheme: Resampler, u: Tensor, tempering: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Who descends from whom, what it weighs then, and what has gone out of the weights.
+
+    Ancestors are drawn with probabilities proportional to w^tempering; a copy of a weighs w_a^(1 - tempering), and the
+    mean of w^tempering goes into the normalizer, so that weights and normalizer together stay unbiased. Groups without
+    any weight draw uniformly.
+
+    Args:
+        log_weights: (P, K) float64, nats.
+        fire: (P,) groups to be resampled; in others everybody is its own ancestor.
+        scheme: of resampling.
+        u: (P, K), uniform.
+        tempering: power above 0.
+
+    Returns:
+        ancestors (P, K), log-weights (P, K), and what to add to the log-normalizer (P,).
+    """
+    dead = log_weights.isneginf().all(1)
+    tempered = log_weights if tempering == 1 else tempering * log_weights
+    weights = torch.softmax(tempered.masked_fill(dead[:, None], 0.0), 1)
+    own = torch.arange(log_weights.shape[1], device=log_weights.device)
+    ancestors = torch.where(fire[:, None], scheme(weights, u), own)
+    rest = torch.zeros_like(log_weights)
+    if tempering != 1:
+        rest = ((1 - tempering) * log_weights).gather(1, ancestors).masked_fill(dead[:, None], 0.0)
+    left = torch.where(fire[:, None], rest, log_weights)
+    return ancestors, left, torch.where(fire, log_mean(tempered), 0.0)
