@@ -155,10 +155,11 @@ class Sampling:
         before = [objective.spent() for objective in setup.objectives]
         with torch.no_grad():
             population = setup.begin()
-            for number, step in enumerate(setup.steps, 1):
+            visits = setup.visits
+            for number, step in enumerate(visits, 1):
                 population = setup.move(population, step)
                 if progress is not None:
-                    progress(Progress(number, len(setup.steps), (begin, end), population))
+                    progress(Progress(number, len(visits), (begin, end), population))
             for member in setup.members:
                 population = member.finish(population)
         return Result(

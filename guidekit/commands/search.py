@@ -125,10 +125,10 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     for end in job.space.ends():
         job.sampling(end)  # refuses what cannot work
     sampling = job.sampling(job.space.start)
-    least = sampling.num_samples * len(sampling.setup.steps)
+    least = sampling.num_samples * len(sampling.setup.visits)
     if budget < least:
         raise ValueError(
-            f"search.budget={budget} is below one trial: {sampling.num_samples} samples of {len(sampling.setup.steps)} "
+            f"search.budget={budget} is below one trial: {sampling.num_samples} samples of {len(sampling.setup.visits)} "
             f"steps look at {least} states at least"
         )
     shared = {key: value for key, value in options.items() if key not in ("budget", "method", "keep", "rounds")}
@@ -233,7 +233,7 @@ def tried(job: Job, point: Point, left: int) -> Trial | None:
         left: states that the network may look at yet.
     """
     began, sampling = time.perf_counter(), job.sampling(point)
-    if sampling.num_samples * len(sampling.setup.steps) > left:
+    if sampling.num_samples * len(sampling.setup.visits) > left:
         return None
     count, parts, before = sampling.num_samples, list[Result](), 0
     try:

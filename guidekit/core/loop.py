@@ -91,6 +91,13 @@ class Setup:
         return self.random.device
 
     @property
+    def visits(self) -> tuple[Step, ...]:
+        """The steps of all rounds that guidances ask for; those of later rounds have draws of their own."""
+        rounds = max([member.rounds for member in self.members], default=1)
+        later = (replace(step, key=(*step.key, "round", number)) for number in range(1, rounds) for step in self.steps)
+        return (*self.steps, *later)
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         """What all guidances want, each once."""
         return tuple(dict.fromkeys(objective for member in self.members for objective in member.objectives))

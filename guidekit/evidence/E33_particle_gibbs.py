@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 import guidekit as gk
@@ -24,7 +26,10 @@ def measure(seed: int) -> dict[str, float]:
         return float((counts / len(samples) - tilted).abs().sum() / 2)
 
     figures = {}
-    kinds = {"": {"particles": 2}, ", ancestors": {"particles": 3, "ancestors": True, "ess_threshold": None}}
+    kinds: dict[str, dict[str, Any]] = {
+        "": {"particles": 2},
+        ", ancestors": {"particles": 3, "ancestors": True, "ess_threshold": None},
+    }
     for kind, settings in kinds.items():
         for sweeps in (1, 16):
             guidance = gk.guidance.ParticleGibbs(reward, 1.0, sweeps=sweeps, **settings)

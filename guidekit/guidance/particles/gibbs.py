@@ -90,9 +90,10 @@ class KeptPath(Guidance[Paths]):
                     "give another value"
                 )
 
-    def plan(self, steps: tuple[Step, ...], prior: Prior) -> tuple[Step, ...]:
-        """All of them, `sweeps` times."""
-        return steps * self.sweeps
+    @property
+    def rounds(self) -> int:  # type: ignore[override]
+        """See `Guidance.rounds`."""
+        return self.sweeps
 
     def start(self, population: Population) -> Population:
         """Paths begin."""
@@ -109,10 +110,9 @@ class KeptPath(Guidance[Paths]):
         if paths.reference:
             kept = take(paths.reference[sofar], last)
             if self.ancestors:  # its own past may be another one now
-                ratio = population.log_ratio + self._proposal(population, step).log_ratio(  # type: ignore[operator]
-                    paths.reference[sofar].state
-                )
-                kept = dataclasses.replace(kept, log_ratio=ratio[last])
+                moved_on = self._proposal(population, step).log_ratio(paths.reference[sofar].state)
+                ratio = paths.evidence.new_zeros(len(population)) + moved_on  # (B,), also where nothing has changed
+                kept = dataclasses.replace(kept, log_ratio=(self._place(population).log_ratio + ratio)[last])
             moved = self._placed(moved, last, kept)
         return moved.remember(self, dataclasses.replace(paths, sofar=(*paths.sofar, self._place(moved))))
 
@@ -124,6 +124,7 @@ class KeptPath(Guidance[Paths]):
         if not self.ancestors:
             return conditional
         step = population.setup.steps[population.key[0] + 1]
+        step = dataclasses.replace(step, key=(*step.key, *population.key[1:]))
         going_on = self._proposal(population, step).base.log_prob(paths.reference[len(paths.sofar)].state)  # type: ignore[union-attr]
         filter_ = next(member for member in population.setup.members if isinstance(member, ParticleFilter))
         if filter_ in population.slots:  # what the path had been weighed by is replaced by what is to come
@@ -147,8 +148,11 @@ class KeptPath(Guidance[Paths]):
         if not paths.reference:
             return population
         population.setup.recorder.record("sweeps", torch.full((population.groups,), self.sweeps))
-        evidence = paths.evidence.view(population.groups, -1)[:, 0] - log_mean(population.log_weights)
-        return population.weighted(population.log_weights, evidence)
+        dead = population.log_weights.isneginf().all(1)
+        population.setup.network.ledger.count(degenerate_groups=int(dead.sum()))
+        weights = population.log_weights.masked_fill(dead[:, None], 0.0)
+        evidence = paths.evidence.view(population.groups, -1)[:, 0]
+        return population.weighted(weights, evidence - log_mean(weights))
 
     def _again(self, population: Population, step: Step) -> Population:
         """A new start of all but one particle a group; that one is drawn by weight with its path."""
