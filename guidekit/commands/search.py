@@ -128,8 +128,8 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     least = sampling.num_samples * len(sampling.setup.visits)
     if budget < least:
         raise ValueError(
-            f"search.budget={budget} is below one trial: {sampling.num_samples} samples of {len(sampling.setup.visits)} "
-            f"steps look at {least} states at least"
+            f"search.budget={budget} is below one trial: {sampling.num_samples} samples of "
+            f"{len(sampling.setup.visits)} steps look at {least} states at least"
         )
     shared = {key: value for key, value in options.items() if key not in ("budget", "method", "keep", "rounds")}
     made_by = identity(job.domain, {**config, "search": shared})
