@@ -226,6 +226,7 @@ class Domain:
         name: str | None = None,
         workers: int = 0,
         timeout: float | None = 60.0,
+        memory: float | None = None,
     ) -> Objective:
         """An objective from a function of an object; it keeps the function's `temperature` and `floor`, if any.
 
@@ -234,9 +235,10 @@ class Domain:
             name: for tables.
             workers: processes that run the function, so that a crash or a hang costs one object; 0 runs it in this one.
             timeout: seconds an object may take in a worker process; None is no limit.
+            memory: megabytes a worker process may take; None is what is free.
 
         Raises:
-            ValueError: workers or timeout out of range, or a function that cannot be given to another process.
+            ValueError: workers, timeout or memory out of range, or a function that cannot be given to another process.
         """
         if isinstance(function, Objective):
             return function
@@ -244,7 +246,7 @@ class Domain:
             return self.network(function)
         said = getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
         if workers:
-            function = Isolated(function, workers=workers, timeout=timeout)
+            function = Isolated(function, workers=workers, timeout=timeout, memory=memory)
         return ObjectReward(function, name or str(said))
 
     def suited(self, objective: Objective, prior: Prior) -> Objective:

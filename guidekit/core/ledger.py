@@ -23,6 +23,8 @@ class Ledger:
         cached_rows: evaluations answered from the cache because the state had not changed.
         backward_passes: batched backward passes through the network.
         reward_calls: objects scored (repeated objects are scored once).
+        reward_repeated: states whose object was known already, or stood behind another state, and was not scored again.
+        reward_seconds: wall time that black-box rewards of objects took; not compared.
         reward_invalid: states with no object to score (an unparsable SMILES, say); they score minus infinity.
         reward_failures: objects on which the reward raised, hung, crashed, or returned anything but a number below
             infinity; they score minus infinity.
@@ -38,6 +40,8 @@ class Ledger:
     cached_rows: int = 0
     backward_passes: int = 0
     reward_calls: int = 0
+    reward_repeated: int = 0
+    reward_seconds: float = dataclasses.field(default=0.0, compare=False)
     reward_invalid: int = 0
     reward_failures: int = 0
     reward_timeouts: int = 0
@@ -94,6 +98,17 @@ class Ledger:
         for reason, times in other.reward_reasons.items():
             total._met(reason, sign * times)
         return total
+
+    @property
+    def throughput(self) -> dict[str, float]:
+        """Of black-box rewards of objects: objects a second, and the share of states that cost nothing; {} without."""
+        asked = self.reward_calls + self.reward_repeated
+        if not self.reward_seconds:
+            return {}
+        return {
+            "objects a second": self.reward_calls / self.reward_seconds,
+            "share not scored again": self.reward_repeated / asked if asked else 0.0,
+        }
 
     def count_failure(self, reason: str, timed_out: bool = False, times: int = 1) -> None:
         """Objects on which the reward failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -61,17 +62,19 @@ class ObjectReward(Objective[None]):
         """Rewards (B,) float64 of objects, of `Objects` each distinct state decoded once."""
         if not isinstance(states, Objects):
             names = [None if obj is None else digest(obj) or str(i) for i, obj in enumerate(states)]
-            self._learn([None] * len(names), names, dict(zip(names, states, strict=True)))
+            self._learn([None] * len(names), names, dict(zip(names, states, strict=True)), len(names))
             return torch.tensor([self._score_of(name) for name in names], dtype=torch.float64)
         keys = [self._key(states.language, row) for row in states.keys]
         if len(self._states) > self.memory:
             self._states.clear()
             self._objects.clear()
         fresh = [i for i, key in enumerate(keys) if key not in self._states]
-        if fresh:
+        if not fresh:
+            self._ledger.reward_repeated += len(states.place)
+        else:
             objects, new = states.distinct(fresh), [keys[i] for i in fresh]
             names = [None if obj is None else digest(obj) or key for key, obj in zip(new, objects, strict=True)]
-            self._learn(new, names, dict(zip(names, objects, strict=True)))
+            self._learn(new, names, dict(zip(names, objects, strict=True)), len(states.place))
         values = torch.tensor([self._states[key] for key in keys], dtype=torch.float64)
         return values[states.place].to(leaves(states.states)[0].device)
 
@@ -83,8 +86,10 @@ class ObjectReward(Objective[None]):
     def _score_of(self, name: str | None) -> float:
         return -math.inf if name is None else self._objects[name]
 
-    def _learn(self, keys: Sequence[str | None], names: Sequence[str | None], objects: Mapping[Any, Any]) -> None:
-        """Score what is new among the objects of states."""
+    def _learn(
+        self, keys: Sequence[str | None], names: Sequence[str | None], objects: Mapping[Any, Any], asked: int
+    ) -> None:
+        """Score what is new among the objects of states; asked: of how many states scores were wanted."""
         found = {name: obj for name, obj in objects.items() if name is not None}
         new = [name for name in found if name not in self._objects]
         made = self._made({name: found[name] for name in new})
@@ -92,14 +97,18 @@ class ObjectReward(Objective[None]):
         for key, name in zip(keys, names, strict=True):
             if key is not None:
                 self._states[key] = self._score_of(name)
-        self._ledger.reward_invalid += list(names).count(None)
+        invalid = list(names).count(None)
+        self._ledger.reward_invalid += invalid
+        self._ledger.reward_repeated += asked - invalid - len(new)
 
     def _made(self, objects: Mapping[str, Any]) -> Mapping[str, float | str]:
         """Outcomes of objects by name, paid for now or before."""
         paid = {} if self.paid is None else self.paid
         asked = [name for name in objects if name not in paid]
+        began = time.perf_counter()
         for i, outcome in outcomes(self.function, [objects[name] for name in asked]):
             paid[asked[i]] = outcome
+        self._ledger.reward_seconds += time.perf_counter() - began if asked else 0.0
         return paid
 
     def _counted(self, outcome: float | str) -> float:

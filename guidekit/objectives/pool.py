@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,9 @@ BATCH = 64
 
 START = 600.0
 """Seconds within which a process must have imported the function."""
+
+LEAST_MEMORY = 16
+"""Megabytes without which no process starts."""
 
 FORWARDED = ("temperature", "floor", "name", "file", "by_rank", "batched")
 """What a function may say of itself."""
@@ -45,9 +49,14 @@ class Isolated:
         workers: processes.
         timeout: seconds an object, or a list of them, may take; None is no limit.
         batched: what the function takes; None is what it says.
+        memory: megabytes that each process may take, with what it imports; None is what is free when it starts. An
+            object that wants more fails with MemoryError, or with the process.
 
     Raises:
-        ValueError: workers or timeout out of range, or a function that no other process can be given.
+        ValueError: workers, timeout or memory out of range, or a function that no other process can be given.
+
+    Warns:
+        UserWarning: a limit of memory where the system does not keep it (only Linux does).
     """
 
     def __init__(
@@ -57,13 +66,20 @@ class Isolated:
         workers: int = 1,
         timeout: float | None = 60.0,
         batched: bool | None = None,
+        memory: float | None = None,
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers={workers!r}; a whole number of at least 1 is needed")
         if timeout is not None and not 0 < timeout < math.inf:
             raise ValueError(f"timeout={timeout}; seconds above 0 are needed, or null for no limit")
+        if memory is not None and not LEAST_MEMORY <= memory < math.inf:
+            raise ValueError(f"memory={memory}; megabytes from {LEAST_MEMORY} on are needed, or null for what is free")
         if os.name != "posix":
             raise ValueError("worker processes need Linux or macOS; set workers=0")
+        if memory is not None and not sys.platform.startswith("linux"):
+            warnings.warn(
+                f"memory={memory:g} is not kept on this system ({sys.platform}): only Linux does", stacklevel=2
+            )
         self.function, self.timeout = function, timeout
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         for name in FORWARDED:
@@ -71,7 +87,8 @@ class Isolated:
                 setattr(self, name, getattr(function, name))
         self.batched = bool(getattr(function, "batched", False) if batched is None else batched)
         order = (path, b"" if path else pickled(function, self.__name__), self.batched)
-        self._processes = [Process(order, self.__name__) for _ in range(workers)]
+        most = 0 if memory is None else int(memory * 1e6)
+        self._processes = [Process(order, self.__name__, most) for _ in range(workers)]
         self._finish = weakref.finalize(self, _stop, self._processes, os.getpid())
 
     def __call__(self, obj: Any) -> float:
@@ -132,12 +149,14 @@ class Process:
     Attributes:
         order: path, pickled function, and whether it takes lists; see `worker.serve`.
         name: of the function, for messages.
+        memory: bytes that it may take; 0 is what is free.
         batch: objects not answered yet; the first is being scored.
         late_at: on the monotonic clock.
     """
 
     order: tuple[str | None, bytes, bool]
     name: str
+    memory: int = 0
     batch: deque[tuple[int, bytes]] = dataclasses.field(default_factory=deque)
     late_at: float = math.inf
     connection: Connection | None = None
@@ -211,7 +230,7 @@ class Process:
         self.connection, theirs = Pipe()
         descriptor = theirs.fileno()
         # Not by multiprocessing: that would import the caller's main script, and guidekit with torch, once more.
-        command = [sys.executable, "-P", worker.__file__, str(descriptor), str(os.getpid())]
+        command = [sys.executable, "-P", worker.__file__, str(descriptor), str(os.getpid()), str(self.memory)]
         self.popen = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, pass_fds=[descriptor], start_new_session=True, close_fds=True
         )

@@ -155,10 +155,13 @@ def _imported(path: str) -> Callable[[Any], Any]:
     return getattr(importlib.import_module(module), name)
 
 
-def limit_memory() -> None:
+def limit_memory(most: int = 0) -> None:
     """Let this process take no more memory than there is now, and have it be the one that is ended if that fails.
 
     Where the limit works (Linux) a function that wants more gets MemoryError, and the machine stays usable.
+
+    Args:
+        most: bytes that it may take in all, modules that it imports among them; 0 is what is free.
     """
     with contextlib.suppress(OSError, ValueError, ImportError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -166,6 +169,7 @@ def limit_memory() -> None:
 
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         free = int(available() * 0.9)
+        free = min(most, free) if most else free
         resource.setrlimit(resource.RLIMIT_DATA, (free if hard < 0 else min(free, hard), hard))
 
 
@@ -186,10 +190,10 @@ def follow(parent: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def main(descriptor: int, parent: int) -> None:
-    """Serve on an inherited socket."""
+def main(descriptor: int, parent: int, most: int) -> None:
+    """Serve on an inherited socket, with so many bytes of memory at most; 0 is what is free."""
     os.set_inheritable(descriptor, False)  # what the function starts must not keep it open
-    limit_memory()
+    limit_memory(most)
     threading.Thread(target=follow, args=(parent,), daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         serve(Connection(descriptor))
@@ -197,4 +201,4 @@ def main(descriptor: int, parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:4]))

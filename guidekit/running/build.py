@@ -113,7 +113,7 @@ def users_reward(domain: Domain, options: Mapping[str, Any], prior: Prior | None
     listed = settings["batch"] or getattr(function, "batched", False)
     if isinstance(domain.bind(function, path), objectives.ObjectReward):
         if workers != 0:
-            function = Isolated(function, path, workers, settings["timeout"], listed)
+            function = Isolated(function, path, workers, settings["timeout"], listed, settings["memory"])
         elif listed:
             function = Batched(function)
         if prior is not None:
@@ -137,7 +137,7 @@ def users_program(domain: Domain, options: Mapping[str, Any], prior: Prior | Non
     if settings["command"] in (MISSING, None):
         raise ValueError("reward=command needs reward.command=, a program that reads one object a line")
     program = command(settings["command"], domain.line)
-    function = Isolated(program, None, settings["workers"], settings["timeout"])
+    function = Isolated(program, None, settings["workers"], settings["timeout"], memory=settings["memory"])
     if prior is not None:
         refuse_useless(function, examples(domain, prior), program.name, domain.objects)
     bound = objectives.ObjectReward(function, program.name)

@@ -294,6 +294,7 @@ REWARD = {
     "command": TEXT,
     "workers": whole(0),
     "timeout": ABOVE_0 | NULL,
+    "memory": real(16, words="a number of megabytes of at least 16") | NULL,
     "batch": SWITCH,
     "term": METHOD | NULL,
     "terms": listed(METHOD, "a list of names, module:function or {name: ..., setting: ...}"),

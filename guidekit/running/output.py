@@ -115,6 +115,7 @@ def write(
             filter(None, [remarks(reward, domain.objects), domain.remark(next(iter(drawn.values()))), *filters])
         ),
         "ledger": {name: dataclasses.asdict(result.ledger) for name, result in results.items()},
+        "throughput": {name: result.ledger.throughput for name, result in results.items()},
         "log_normalizer": {name: result.log_normalizer.tolist() for name, result in results.items()},
         "command": spoken(),
         "versions": {
@@ -175,6 +176,7 @@ def report(console: Console, domain: Domain, results: dict[str, Result], record:
             "network calls a sample": ledger.network_rows / count,
             "reward calls": ledger.reward_calls,
             "value calls": ledger.value_calls,
+            **ledger.throughput,
             "seconds": ledger.seconds,
         }
     for calls in ("reward calls", "value calls"):

@@ -16,7 +16,7 @@ import torch
 import guidekit as gk
 from guidekit.core.ledger import Ledger
 from guidekit.core.prior import Prior
-from guidekit.objectives import Isolated, ObjectReward, score
+from guidekit.objectives import Isolated, ObjectReward, score, worker
 from guidekit.objectives.scoring import failures, refuse_useless, remark
 from guidekit.objectives.worker import attempt
 
@@ -151,6 +151,7 @@ def test_a_process_ends_with_the_one_that_started_it(mine):
         (len, {"workers": True}, "workers=True"),
         (len, {"timeout": 0}, "timeout=0"),
         (len, {"timeout": math.nan}, "timeout=nan"),
+        (len, {"memory": 1}, "memory=1; megabytes from 16 on"),
     ],
 )
 def test_what_cannot_be_isolated_is_refused(function, options, said):
@@ -161,6 +162,22 @@ def test_what_cannot_be_isolated_is_refused(function, options, said):
 def test_a_function_that_workers_cannot_import_is_refused():
     with pytest.raises(ValueError, match="cannot be imported in a worker process: raised ModuleNotFoundError"):
         Isolated(len, "no_such_module:function")("a")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the limit")
+def test_a_process_takes_no_more_memory_than_it_may(mine):
+    function = Isolated(mine.act, "misbehaving:act", memory=120)
+    words = ["take 20", "take 400", "fine"]
+    assert dict(function.outcomes(words)) == {0: 20.0, 1: "raised MemoryError", 2: 4.0}
+    assert Isolated(mine.act, "misbehaving:act", memory=900)("take 400") == 400
+    with pytest.raises(worker.NoScoreError, match="crashed"):
+        Isolated(mine.act)("crash")
+
+
+def test_a_limit_that_the_system_does_not_keep_is_said(mine, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.warns(UserWarning, match=r"memory=500 is not kept on this system \(darwin\): only Linux does"):
+        Isolated(mine.act, memory=500)
 
 
 class Words:
@@ -193,8 +210,27 @@ def test_counts_reasons_and_memory(mine):
     assert all(f"{reason} (1 times)" in told for reason in (FATAL["hang"], FATAL["exit"], WRONG["none"]))
     again, kept = ObjectReward(lambda word: pytest.fail("scored again")), reward.export()
     again.restore(kept)
-    assert scored(again, words, states) == values and again.spent() == Ledger()
+    assert scored(again, words, states) == values and again.spent() == Ledger(reward_repeated=6)
     assert again.export() == kept and all(isinstance(key, str) for key in kept)
+
+
+def test_throughput_and_what_was_not_scored_again():
+    def slow(word):
+        time.sleep(0.01)
+        return float(len(word))
+
+    reward, states = ObjectReward(slow), torch.tensor([0, 1, 1, 2, 3])[:, None]
+    for times in (1, 2):  # "aa" stands behind two states more, None is no object, and the second time all are known
+        scored(reward, ["aa", "b", None, "aa"], states)
+        ledger = reward.spent()
+        assert ledger.reward_calls == 2 and ledger.reward_invalid == 1
+        assert ledger.reward_repeated == (2 if times == 1 else 7)
+    assert 0.02 <= ledger.reward_seconds < 2
+    told = ledger.throughput
+    assert told["objects a second"] == pytest.approx(2 / ledger.reward_seconds)
+    assert told["share not scored again"] == pytest.approx(7 / 9)
+    assert Ledger().throughput == {}
+    assert (ledger + ledger).reward_repeated == 14
 
 
 @pytest.mark.filterwarnings("ignore:reward")
