@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guidekit.core.ledger import Ledger
 from guidekit.core.objective import Objective, ScoreError
 from guidekit.core.requirements import Fact, GuidanceError
 from guidekit.core.state import batch
@@ -44,6 +45,12 @@ def log_normal(gap: Tensor, variance: Number) -> Tensor:
     return -0.5 * (gap.square().sum(1) / variance + gap.shape[1] * (2 * math.pi * variance).log())
 
 
+def spent_by(likelihood: Any) -> Ledger | None:
+    """What the operator of a likelihood tells of its cost; None where it does not."""
+    told = getattr(getattr(likelihood, "operator", None), "spent", None)
+    return None if told is None else told()
+
+
 class GaussianNoise(Objective[Held]):
     """Base of likelihoods log N(y; A(x_0), noise^2 I): a subclass has `y`, `std` and `measured`."""
 
@@ -59,6 +66,15 @@ class GaussianNoise(Objective[Held]):
     def variance(self, t: Number) -> Number:
         """Of A(x_0) given the noisy state at t, beside that of the noise."""
         return 0.0
+
+    @property
+    def counts_failures(self) -> bool:
+        """Whether the operator counts by itself what it fails on."""
+        return spent_by(self) is not None
+
+    def spent(self) -> Ledger:
+        """See `Objective.spent`: what the operator tells."""
+        return spent_by(self) or Ledger()
 
     def rows(self, samples: int) -> Held | None:
         """See `Objective.rows`: y and the noise where they are one per sample."""
@@ -95,7 +111,8 @@ class GaussianNoise(Objective[Held]):
         gap = self.residual(states, rows)
         variance = self.variance(t)
         variance = variance.to(gap) if isinstance(variance, Tensor) else variance
-        return log_normal(gap, std.to(gap).reshape(-1) ** 2 + variance)
+        found = log_normal(gap, std.to(gap).reshape(-1) ** 2 + variance)
+        return found.nan_to_num(nan=-math.inf) if self.counts_failures else found
 
 
 def noise_of(value: Any, name: str = "noise") -> Tensor:

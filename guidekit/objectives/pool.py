@@ -51,6 +51,7 @@ class Isolated:
         batched: what the function takes; None is what it says.
         memory: megabytes that each process may take, with what it imports; None is what is free when it starts. An
             object that wants more fails with MemoryError, or with the process.
+        arrays: the function answers by an array, which `outcomes` gives as a shape and the bytes of float64 numbers.
 
     Raises:
         ValueError: workers, timeout or memory out of range, or a function that no other process can be given.
@@ -67,6 +68,7 @@ class Isolated:
         timeout: float | None = 60.0,
         batched: bool | None = None,
         memory: float | None = None,
+        arrays: bool = False,
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers={workers!r}; a whole number of at least 1 is needed")
@@ -86,7 +88,7 @@ class Isolated:
             if hasattr(function, name):
                 setattr(self, name, getattr(function, name))
         self.batched = bool(getattr(function, "batched", False) if batched is None else batched)
-        order = (path, b"" if path else pickled(function, self.__name__), self.batched)
+        order = (path, b"" if path else pickled(function, self.__name__), self.batched, arrays)
         most = 0 if memory is None else int(memory * 1e6)
         self._processes = [Process(order, self.__name__, most) for _ in range(workers)]
         self._finish = weakref.finalize(self, _stop, self._processes, os.getpid())
@@ -102,7 +104,7 @@ class Isolated:
         """End the processes; they are started again when needed."""
         _stop(self._processes, os.getpid())
 
-    def outcomes(self, objects: Sequence[Any]) -> Iterator[tuple[int, float | str]]:
+    def outcomes(self, objects: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """For each object, as it is done, its index and its score or, as a string, why it has none.
 
         Raises:
@@ -147,14 +149,14 @@ class Process:
     """One process and what it has been asked.
 
     Attributes:
-        order: path, pickled function, and whether it takes lists; see `worker.serve`.
+        order: path, pickled function, whether it takes lists and answers by arrays; see `worker.serve`.
         name: of the function, for messages.
         memory: bytes that it may take; 0 is what is free.
         batch: objects not answered yet; the first is being scored.
         late_at: on the monotonic clock.
     """
 
-    order: tuple[str | None, bytes, bool]
+    order: tuple[str | None, bytes, bool, bool]
     name: str
     memory: int = 0
     batch: deque[tuple[int, bytes]] = dataclasses.field(default_factory=deque)
@@ -195,7 +197,7 @@ class Process:
         with contextlib.suppress(OSError):  # it died; `answer` will find out
             self.pipe.send([packed for _, packed in batch])
 
-    def answer(self, timeout: float | None) -> tuple[int, float | str]:
+    def answer(self, timeout: float | None) -> tuple[int, Any]:
         """The index of the first open object and its outcome; a process that is dead or late is ended."""
         try:
             said = self.pipe.recv() if self.pipe.poll() else None

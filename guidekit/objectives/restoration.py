@@ -18,6 +18,7 @@ from guidekit.objectives.operators.base import Operator
 from guidekit.objectives.operators.interferometry import ClosureQuantities
 from guidekit.objectives.operators.scattering import LinearScattering
 from guidekit.objectives.operators.shapes import space
+from guidekit.objectives.operators.simulator import Simulator
 from guidekit.objectives.operators.tomography import Tomography
 from guidekit.objectives.operators.waves import AcousticWaves
 from guidekit.objectives.tasks import Task
@@ -167,11 +168,26 @@ def fwi(
     return Task("fwi", AcousticWaves(shape, spacing, shots, receivers, 1, seconds, step, frequency))
 
 
-def custom(shape: Shape, operator: Any = None, options: Mapping[str, Any] | None = None) -> Task:
-    """What an operator of your own measures: task.operator=my_module:MyOperator, or a function of states."""
+def custom(
+    shape: Shape,
+    operator: Any = None,
+    options: Mapping[str, Any] | None = None,
+    workers: int = 0,
+    timeout: float | None = 60.0,
+    memory: float | None = None,
+) -> Task:
+    """What an operator of your own measures: task.operator=my_module:MyOperator, or a function of states.
+
+    With workers it is a simulator: a function of one numpy array, in so many processes; see `Simulator`.
+    """
     if operator is None:
         raise ValueError("task custom needs task.operator=my_module:MyOperator")
     made = given(operator, shape, options or {})
+    if workers:
+        if isinstance(made, Operator):
+            name = type(made).__name__
+            raise ValueError(f"task.workers={workers} runs a function of one array; {name} is an operator of states")
+        return Task("custom", Simulator(made, None, workers, timeout, memory))
     return Task("custom", made if isinstance(made, Operator) else Plain(made))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guidekit.core.ledger import Ledger
 from guidekit.core.units import Units
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.operators.base import Operator
@@ -42,6 +43,10 @@ class OfValues(Operator):
     def violation(self, x: Tensor, y: Tensor) -> Tensor | None:
         """See `Operator.violation`."""
         return self.operator.violation(self.units.values(x), y) if isinstance(self.operator, Operator) else None
+
+    def spent(self) -> Ledger | None:
+        """See `Operator.spent`."""
+        return self.operator.spent() if isinstance(self.operator, Operator) else None
 
     def within(self, y: Tensor) -> Tensor:
         """See `Operator.within`."""

@@ -6,6 +6,7 @@ process is there in a moment and holds only what the function needs.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import importlib
 import math
@@ -24,14 +25,19 @@ LONGEST = 200
 """Characters of a reason that are kept."""
 
 
-def attempt(function: Callable[[Any], Any], obj: Any) -> float | str:
+def attempt(function: Callable[[Any], Any], obj: Any, read: Callable[[Any], Any] | None = None) -> Any:
     """The score of an object, or why it has none; whatever the function does, the current folder is the same after.
 
     A score is a number other than NaN and plus infinity. Minus infinity is one: the object is rejected.
+
+    Args:
+        function: of the object.
+        obj: the object.
+        read: what becomes of the answer; None is `number`.
     """
     folder = _folder()
     try:
-        return number(function(obj))
+        return (number if read is None else read)(function(obj))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and all else a function may raise: one object is not worth the run
@@ -88,6 +94,32 @@ def number(value: Any) -> float:
     return score
 
 
+def numbers(value: Any) -> tuple[tuple[int, ...], bytes]:
+    """A function's answer as an array: its shape, and its numbers as float64 in the order of C.
+
+    Raises:
+        NoScoreError: no array or nested list of one shape, or numbers that are not finite.
+    """
+    value = value.tolist() if hasattr(value, "tolist") else value
+    shape: list[int] = []
+    row = value
+    while isinstance(row, list | tuple):
+        shape.append(len(row))
+        row = row[0] if row else 0.0
+    flat = value if shape else [value]
+    try:
+        for size in shape[1:]:
+            if any(len(one) != size for one in flat):
+                raise TypeError
+            flat = [number for one in flat for number in one]
+        found = array.array("d", flat)
+    except (TypeError, ValueError):
+        raise NoScoreError(f"returned {_kind(value)} that is no array of numbers") from None
+    if not all(map(math.isfinite, found)):
+        raise NoScoreError("returned numbers that are not finite")
+    return tuple(shape), found.tobytes()
+
+
 def reason(error: BaseException) -> str:
     """A failure in one line."""
     if getattr(error, "complete", False):
@@ -115,9 +147,10 @@ def serve(connection: Connection) -> None:
     """Take a function, then lists of pickled objects, and answer each object at once, until the other side is gone.
 
     The first message is (module search path, "module:function" or None, the pickled function, whether it takes lists,
-    one pickled object). The answer is None, or why the function cannot be had. Scores are floats, failures strings.
+    whether it answers by arrays, one pickled object). The answer is None, or why the function cannot be had. Scores are
+    floats, arrays what `numbers` makes of them, failures strings.
     """
-    sys.path[:], path, pickled, listed, example = connection.recv()
+    sys.path[:], path, pickled, listed, arrays, example = connection.recv()
     try:
         function = pickle.loads(pickled) if path is None else _imported(path)
     except BaseException as error:
@@ -133,12 +166,12 @@ def serve(connection: Connection) -> None:
                 connection.send(outcome)
             continue
         for packed in received:
-            connection.send(_answer(function, packed))
+            connection.send(_answer(function, packed, numbers if arrays else None))
 
 
-def _answer(function: Callable[[Any], Any], packed: bytes) -> float | str:
+def _answer(function: Callable[[Any], Any], packed: bytes, read: Callable[[Any], Any] | None = None) -> Any:
     try:
-        return attempt(lambda one: function(pickle.loads(one)), packed)
+        return attempt(lambda one: function(pickle.loads(one)), packed, read)
     except KeyboardInterrupt as error:  # nobody at a keyboard: the function's own
         return reason(error)
 

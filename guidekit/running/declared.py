@@ -286,6 +286,9 @@ TASK = {
     "known": Kind("a share above 0 and below 1", lambda value: _is_real(value) and 0 < value < 1) | NULL,
     "mask": PATH | NULL,
     "operator": TEXT | NULL,
+    "workers": whole(0),
+    "timeout": ABOVE_0 | NULL,
+    "memory": real(16, words="a number of megabytes of at least 16") | NULL,
 }
 """Settings that tasks share; those of one task have the type of what ships, and ranges that the task knows."""
 

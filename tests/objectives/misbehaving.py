@@ -35,6 +35,18 @@ def act(text):
     return CALLS.get(text.split()[0], lambda: len(text))()
 
 
+def simulate(x):
+    """Every other number of an array doubled; the first number says what else happens."""
+    kind = float(x.flat[0])
+    if kind > 3:
+        os._exit(9)
+    if kind > 2:
+        time.sleep(600)
+    if kind > 1:
+        raise FloatingPointError("diverged")
+    return 2 * x[..., ::2]
+
+
 def imported_torch(text):
     """1 where the process holds torch."""
     return "torch" in sys.modules

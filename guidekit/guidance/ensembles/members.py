@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,8 +73,7 @@ def measured(likelihood: GaussianNoise, states: Tensor, at_once: int, ledger: Le
     if shape is None:
         raise GuidanceError(f"{likelihood.name}: the forward model {found[0][1]}, on all {len(found)} states")
     values = torch.cat([states.new_full((1, *shape), torch.nan) if value is None else value for value, _ in found])
-    operator: Any = getattr(likelihood, "operator", None)
-    if not hasattr(operator, "spent"):
+    if not likelihood.counts_failures:
         wrong = ~values.flatten(1).isfinite().all(1)
         reasons = [told or NOT_FINITE for (_, told), times in _by_row(found) for _ in range(times)]
         for told, failed in zip(reasons, wrong.tolist(), strict=True):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.ledger import Ledger
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import Fact
@@ -54,6 +55,15 @@ class OfLikelihood(Objective[Any]):
     def rows(self, samples: int) -> Any:
         """See `Objective.rows`."""
         return self.likelihood.rows(samples)
+
+    @property
+    def counts_failures(self) -> bool:
+        """See `GaussianNoise.counts_failures`."""
+        return self.likelihood.counts_failures
+
+    def spent(self) -> Ledger:
+        """See `Objective.spent`."""
+        return self.likelihood.spent()
 
     def check(self, prior: Prior) -> None:
         """See `Objective.check`."""

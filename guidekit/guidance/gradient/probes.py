@@ -89,7 +89,7 @@ class Probes:
         ledger.count(reward_calls=self.objective.clean_terms * rows * n)
         found = question.score(self.objective, copies).double().view(rows, n)
         wrong = ~found.isfinite()
-        if bool(wrong.any()):
+        if bool(wrong.any()) and not getattr(self.objective, "counts_failures", False):
             ledger.count_failure(FAILED, times=int(wrong.sum()))
         return found.masked_fill(wrong, torch.nan)
 

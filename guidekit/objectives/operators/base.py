@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from guidekit.core.ledger import Ledger
 from guidekit.core.requirements import Fact
 
 
@@ -33,6 +34,10 @@ class Operator:
 
     def violation(self, x: Tensor, y: Tensor) -> Tensor | None:
         """How far states x are from what y allows, (B,); None where the misfit y - A x says it all."""
+        return None
+
+    def spent(self) -> Ledger | None:
+        """What its calls have cost since it was made, failures among them; None where it does not count them itself."""
         return None
 
     def within(self, y: Tensor) -> Tensor:
