@@ -125,7 +125,14 @@ class Graphs(Domain):
 
         return AdjacencyCodec(codec, prior.layout, measured if names else None)
 
-    def bind(self, function: Any, name: str | None = None, workers: int = 0, timeout: float | None = 60.0) -> Objective:
+    def bind(
+        self,
+        function: Any,
+        name: str | None = None,
+        workers: int = 0,
+        timeout: float | None = 60.0,
+        memory: float | None = None,
+    ) -> Objective:
         """See `Domain.bind`; rewards of molecules are refused for other graphs."""
         if (
             getattr(function, "name", "") in MOLECULES
@@ -133,7 +140,7 @@ class Graphs(Domain):
             and not workers
         ):
             return OfMolecules(function, name or str(function.name))
-        return super().bind(function, name, workers, timeout)
+        return super().bind(function, name, workers, timeout, memory)
 
     def set_of(self, prior: Prior | None) -> str:
         """The set that samples of a prior are compared with; empty for data of users."""

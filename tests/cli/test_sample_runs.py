@@ -28,8 +28,8 @@ def results(folder):
     """Bytes of the files of a run, and its record without times."""
     record = json.loads((folder / "run.json").read_text())
     for ledger in record["ledger"].values():
-        del ledger["seconds"]
-    del record["config"]["output"], record["command"]
+        del ledger["seconds"], ledger["reward_seconds"]
+    del record["config"]["output"], record["command"], record["throughput"]
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}, record
 
 

@@ -50,7 +50,10 @@ def write_results(folder, results):
         text = "\n".join(map(str, result.samples.tolist()))
         (folder / f"{name}.csv").write_text(text)
         write_atomic(folder / "samples" / f"{name}.txt", text.encode())
-    ledgers = {name: dataclasses.asdict(result.ledger) | {"seconds": 0.0} for name, result in results.items()}
+    ledgers = {
+        name: dataclasses.asdict(result.ledger) | {"seconds": 0.0, "reward_seconds": 0.0}
+        for name, result in results.items()
+    }
     return {"ledger": ledgers}
 
 
