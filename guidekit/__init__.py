@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guidekit import guidance, inversion, objectives, priors, processes, samplers
+    from guidekit.core.budget import Budget
     from guidekit.core.guidance import Guidance, GuidanceError, chain
     from guidekit.domain import Domain
     from guidekit.estimation import estimate
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
+    "Budget",
     "Domain",
     "Guidance",
     "GuidanceError",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Budget": "guidekit.core.budget",
     "Domain": "guidekit.domain",
     "Guidance": "guidekit.core.guidance",
     "GuidanceError": "guidekit.core.requirements",

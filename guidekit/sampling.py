@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import time
 import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from guidekit import registry
 from guidekit.core import loop
+from guidekit.core.budget import Budget, Meter, Purse, SpentError, budget_of
 from guidekit.core.guidance import Guidance, GuidanceError
 from guidekit.core.ledger import Ledger
 from guidekit.core.loop import Progress, Setup
@@ -43,6 +46,7 @@ class Result:
         ledger: network calls, reward calls, seconds.
         info: diagnostics by name, (P, number of records, ...).
         prior: that made the samples.
+        stopped: name of the limit of the budget that ended the run before all groups were drawn; empty otherwise.
     """
 
     samples: State
@@ -51,6 +55,7 @@ class Result:
     ledger: Ledger
     info: dict[str, Tensor]
     prior: Prior | None = None
+    stopped: str = ""
 
     def objects(self) -> list[Any]:
         """The objects that the samples stand for, None where there is none; decoded by the prior that made them."""
@@ -73,6 +78,7 @@ def sample(
     progress: Callable[[Progress], None] | None = None,
     dtype: torch.dtype | None = None,
     network_fixed: bool = False,
+    budget: Budget | Mapping[str, float | None] | None = None,
 ) -> Result:
     """Draw num_samples groups from a prior, steered by a guidance.
 
@@ -93,17 +99,21 @@ def sample(
         dtype: of real-valued states; None is the prior's.
         network_fixed: fill every network call up to the prior's limit, so that the last bits of dense networks do not
             depend on the batch either.
+        budget: what all groups may cost together, `Budget(network_calls=..., reward_calls=..., seconds=...)` or a
+            mapping. It is never exceeded: groups that it does not pay for are left out, and `Result.stopped` says so.
 
     Returns:
-        all groups, in order.
+        all groups, in order; as many as the budget paid for.
 
     Raises:
         ValueError: a setting that is out of range or no such thing; the message says what is accepted.
         GuidanceError: the guidance cannot work with this prior or sampler.
+        BudgetError: the budget does not pay for one sample.
 
     Warns:
         UserWarning: settings that work and give little, see `Guidance.caution`.
     """
+    purse = Purse(budget_of(budget))
     sampling = prepare(
         prior,
         guidance,
@@ -120,10 +130,16 @@ def sample(
     )
     for told in sampling.cautions:
         warnings.warn(told, stacklevel=2)
-    parts = []
-    for begin in range(0, num_samples, sampling.batch_size):
-        parts.append(sampling.draw(begin, min(begin + sampling.batch_size, num_samples), progress))
-    return join(parts)
+    parts: list[Result] = []
+    at = 0
+    while at < num_samples and (size := purse.pays(sampling.batch_size)):
+        end = min(at + size, num_samples)
+        part = sampling.draw_within(purse, at, end, progress, first=not parts)
+        if part is None:
+            break
+        parts.append(part)
+        at = end
+    return dataclasses.replace(join(parts), stopped=purse.stopped)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,15 +165,55 @@ class Sampling:
         told = (member.caution(len(self.setup.steps)) for member in self.setup.members)
         return tuple(dict.fromkeys(filter(None, told)))
 
-    def draw(self, begin: int, end: int, progress: Callable[[Progress], None] | None = None) -> Result:
-        """Groups begin to end - 1, the same whichever others are drawn, up to the rounding of batched arithmetic."""
+    def draw_within(
+        self, purse: Purse, begin: int, end: int, progress: Callable[[Progress], None] | None, *, first: bool
+    ) -> Result | None:
+        """`draw`, paid from a purse; None where the rest of it does not pay for these groups.
+
+        Raises:
+            BudgetError: these are the first ones, and nothing would be left to hand back.
+        """
+        meter = purse.meter()
+        try:
+            part = self.draw(begin, end, progress, meter)
+        except SpentError as told:
+            assert meter is not None
+            if first:
+                raise purse.refusal(meter, told, len(self.setup.steps)) from None
+            purse.ended(meter, told)
+            return None
+        purse.paid(part.ledger, end - begin)
+        return part
+
+    def draw(
+        self,
+        begin: int,
+        end: int,
+        progress: Callable[[Progress], None] | None = None,
+        meter: Meter | None = None,
+    ) -> Result:
+        """Groups begin to end - 1, the same whichever others are drawn, up to the rounding of batched arithmetic.
+
+        Raises:
+            SpentError: a meter says that they cost too much.
+        """
         setup, began = self.setup.part(begin, end), time.perf_counter()
         before = [objective.spent() for objective in setup.objectives]
+        with metered(setup, meter):
+            return self._drawn(setup, before, began, progress)
+
+    def _drawn(
+        self, setup: Setup, before: list[Ledger], began: float, progress: Callable[[Progress], None] | None
+    ) -> Result:
+        random, meter = setup.random, setup.network.meter
+        begin, end = random.first, random.first + random.groups
         with torch.no_grad():
             population = setup.begin()
             visits = setup.visits
             for number, step in enumerate(visits, 1):
                 population = setup.move(population, step)
+                if meter is not None:
+                    meter.steps = number
                 if progress is not None:
                     progress(Progress(number, len(visits), (begin, end), population))
             for member in setup.members:
@@ -170,6 +226,22 @@ class Sampling:
             setup.recorder.stacked(),
             setup.prior,
         )
+
+
+@contextlib.contextmanager
+def metered(setup: Setup, meter: Meter | None) -> Iterator[None]:
+    """Networks and rewards of a setup ask a meter before they spend anything."""
+    setup.network.meter = meter
+    counting: list[Any] = [
+        member for objective in setup.objectives for member in objective.members if hasattr(member, "allow")
+    ]
+    for member in counting:
+        member.allow = None if meter is None else partial(meter.spend, "reward_calls")
+    try:
+        yield
+    finally:
+        for member in counting:
+            member.allow = None
 
 
 def prepare(

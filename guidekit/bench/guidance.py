@@ -17,9 +17,10 @@ from rich.table import Table
 
 from guidekit.commands.sample import progress_bar
 from guidekit.core.guidance import Guidance
+from guidekit.core.ledger import Ledger
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
-from guidekit.core.state import State
+from guidekit.core.state import State, take
 from guidekit.domain import Domain
 from guidekit.errors import UnknownNameError
 from guidekit.installed import configured
@@ -34,7 +35,16 @@ from guidekit.sampling import prepare, sample
 SAME = ("domain", "reward", "sampler", "prior", "conditions", "each", "steps", "device")
 """Settings that a file of figures belongs to; guidances and seeds may be added to it."""
 
-COSTS = ("network rows", "seconds")
+COSTS = ("network rows", "reward calls", "seconds")
+
+FIT = "fit"
+"""Stands in a guidance's settings for the number that a budget pays for."""
+
+PILOT = 8
+"""Samples by which numbers that a budget pays for are found."""
+
+PRICES = {"network_calls": "network rows", "reward_calls": "reward calls"}
+"""Limits of a budget, and what they limit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +75,14 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     Raises:
         ValueError: settings that cannot work, before anything is sampled.
     """
+    limits = {name: limit for name, limit in config["budget"].items() if limit is not None}
     rows = {title(one): one for one in config["guidances"]}
+    fits = [one for one in rows.values() if fitted(one, 1) != one]
+    if bool(limits) != bool(fits):
+        raise ValueError(
+            f"budget= pays for a number that is written as {FIT}: 'guidances=[{{name: best_of_n, particles: {FIT}}}]' "
+            "budget.network_calls=500"
+        )
     if len(rows) < len(config["guidances"]) or not rows:
         raise ValueError(f"guidances={config['guidances']}: a list of different ones is needed")
     for name in ("seeds", "each"):
@@ -73,12 +90,12 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
             raise ValueError(f"{name}={config[name]}; at least 1 is needed")
     plan = planned(config)
     guidances = {}
-    verifier = partial(plan.domain.verifier, prior=plan.prior)
-    for name, one in rows.items():
-        own = partial(build_reward, plan.domain, prior=plan.prior)
-        guidances[name] = build_guidance(one, plan.reward, verifier, plan.domain.load_prior, own)
-        prepare(plan.prior, guidances[name], condition=plan.condition, **plan.arguments)  # refuses, samples nothing
+    for one in rows.values():  # refuses, samples nothing
+        prepare(plan.prior, built(plan, fitted(one, 1)), condition=plan.condition, **plan.arguments)
     record = opened(config)
+    for one in rows.values():
+        number = affordable(plan, one, limits, config["seed"]) if one in fits else 0
+        guidances[title(fitted(one, number))] = built(plan, fitted(one, number))
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     with progress_bar(console) as bar:
         task = bar.add_task("", text="")
@@ -94,6 +111,62 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     found = {name: [record["figures"][name][str(seed)] for seed in seeds] for name in guidances}
     console.print(table(found, config["figures"], f"{plan.arguments['num_samples']} {plan.domain.objects} each"))
     return record
+
+
+def built(plan: Plan, one: str | Mapping[str, Any]) -> Guidance | None:
+    """The guidance of a configuration."""
+    verifier = partial(plan.domain.verifier, prior=plan.prior)
+    own = partial(build_reward, plan.domain, prior=plan.prior)
+    return build_guidance(one, plan.reward, verifier, plan.domain.load_prior, own)
+
+
+def fitted(one: Any, number: int) -> Any:
+    """A configuration with a number wherever `FIT` stands."""
+    if isinstance(one, Mapping):
+        return {key: fitted(value, number) for key, value in one.items()}
+    if isinstance(one, list | tuple):
+        return [fitted(value, number) for value in one]
+    return number if one == FIT else one
+
+
+def affordable(plan: Plan, one: Mapping[str, Any], limits: Mapping[str, float], seed: int) -> int:
+    """The largest number that a budget pays for, of a cost that is linear in it, as two small runs show.
+
+    Args:
+        plan: what is shared.
+        one: configuration with `FIT` in it.
+        limits: a sample's, by name.
+        seed: of the small runs.
+
+    Raises:
+        ValueError: it does not pay for 1.
+    """
+    few, many = (prices(plan, built(plan, fitted(one, number)), seed) for number in (2, 6))
+    found = []
+    for name, limit in limits.items():
+        slope = (many[PRICES[name]] - few[PRICES[name]]) / 4
+        base = few[PRICES[name]] - 2 * slope
+        if slope > 0:
+            found.append(int((limit - base) / slope + 1e-9))
+    if not found or min(found) < 1:
+        told = ", ".join(f"budget.{name}={limit:g}" for name, limit in limits.items())
+        why = "its cost does not depend on it" if not found else f"1 takes more than {told} a sample"
+        raise ValueError(f"{title(one)}: {why}")
+    return min(found)
+
+
+def prices(plan: Plan, guidance: Guidance | None, seed: int) -> dict[str, float]:
+    """What a sample costs, as a few of them show."""
+    count = min(PILOT, plan.arguments["num_samples"])
+    condition = None if plan.condition is None else take(plan.condition, slice(0, count))
+    result = sample(plan.prior, guidance, seed=seed, condition=condition, **{**plan.arguments, "num_samples": count})
+    return paid(result.ledger, count)
+
+
+def paid(ledger: Ledger, count: int) -> dict[str, float]:
+    """Costs of a sample; seconds are those of all."""
+    rows, calls = ledger.network_rows / count, ledger.reward_calls / count
+    return {"network rows": rows, "reward calls": calls, "seconds": ledger.seconds}
 
 
 def title(guidance: str | Mapping[str, Any]) -> str:
@@ -155,13 +228,12 @@ def opened(config: Mapping[str, Any]) -> dict[str, Any]:
 def measured(plan: Plan, guidance: Guidance | None, seed: int) -> dict[str, Any]:
     """Figures of one guidance and one seed."""
     result = sample(plan.prior, guidance, seed=seed, condition=plan.condition, **plan.arguments)
-    ledger = result.ledger
     labels = {} if plan.labels is None else {"labels": plan.labels}
     figures = dict(plan.domain.evaluate(result.objects(), prior=plan.prior, **plan.given, **labels))
     if plan.reward is not None:
         values = score(plan.prior, plan.reward, result.samples)
         figures["reward"] = float(values[values.isfinite()].mean())
-    return figures | {"network rows": ledger.network_rows / plan.arguments["num_samples"], "seconds": ledger.seconds}
+    return figures | paid(result.ledger, plan.arguments["num_samples"])
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, Any]]], figures: Sequence[str] | None, heading: str) -> Table:

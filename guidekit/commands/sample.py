@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from guidekit.core.budget import BudgetError, Purse, budget_of
 from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.installed import configured
@@ -90,34 +91,48 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     parts = {name: prepared(name) for name in guidances}
     for told in dict.fromkeys(told for sampling in parts.values() for told in sampling.cautions):
         console.print(f"note: {told}", **PLAIN)
+    purse = Purse(budget_of(config.get("budget")))
+    if given is not None and purse.spent:
+        raise ValueError(f"a posterior needs all of its draws: leave budget= out with task={given.task.name}")
     made_by, label = identity(domain, config), label_of(config)
     path = str(config["output"]) if config["output"] is not None else Path("outputs") / f"{label}-{digest(made_by)[:8]}"
     with terminable():
-        folder = RunFolder(path, made_by, config["overwrite"], config["resume"])
+        larger = partial(goes_on, config.get("budget") or {})
+        folder = RunFolder(path, made_by, config["overwrite"], config["resume"], larger)
         if folder.finished:
             gone = missing(folder.path)
             lacking = f", but for {', '.join(gone)} (resume=never overwrite=true makes it again)" if gone else ""
             console.print(f"already done: {folder.path} holds the results of this command{lacking}", **PLAIN)
             return folder.path
         try:
-            results = draw(console, folder, parts, reward, cut=config["batch_size"] is None)
+            results = draw(console, folder, parts, reward, config["batch_size"] is None, purse)
             main = next(iter(parts))
-            for times in range(2, ROUNDS + 1) if config["unique"] else ():
+            for times in range(2, ROUNDS + 1) if config["unique"] and not purse.stopped else ():
                 found = len(distinct_ones(domain, Samples(results[main].samples, prior)))
                 if found >= config["num_samples"]:
                     break
                 console.print(f"{found} of {config['num_samples']} distinct valid samples; more are drawn", **PLAIN)
                 more = {main: prepared(main, times)}
-                results |= draw(console, folder, more, reward, cut=config["batch_size"] is None)
+                again = Purse(purse.budget)
+                results |= draw(console, folder, more, reward, config["batch_size"] is None, again)
+                if again.stopped:
+                    purse.stopped = again.stopped
+                    break
             folder.begin_results()
             record = write(folder.results, domain, prior, results, reward, config, label, given)
             record["guided_by"] = guides_of(config, reward)
-            placed = folder.complete(record)
+            record |= {"stopped": purse.stopped, "spent": purse.spent}
+            placed = folder.complete(record, more=bool(purse.stopped))
             for note in [*prior.notes, *([] if given is None else given.notes)]:
                 console.print(note, soft_wrap=True)
             report(console, domain, results, record, placed)
+            if purse.stopped:
+                console.print(ended(purse, len(results[main].log_normalizer), config["num_samples"]), **PLAIN)
             if told := caution(domain, prior, record["guided_by"]):
                 console.print(told, soft_wrap=True)
+        except BudgetError:  # before the first sample was finished
+            folder.abandon()
+            raise
         except BaseException:  # an interrupt, a full disk, a failure deep inside: nothing that is finished is lost
             console.print(standing(folder), **PLAIN)
             raise
@@ -127,9 +142,14 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
 
 
 def draw(
-    console: Console, folder: RunFolder, parts: Mapping[str, Sampling], reward: Objective | None, cut: bool
+    console: Console,
+    folder: RunFolder,
+    parts: Mapping[str, Sampling],
+    reward: Objective | None,
+    cut: bool,
+    purse: Purse,
 ) -> dict[str, Result]:
-    """Every part of a run, from its folder as far as it is there."""
+    """Every part of a run, from its folder as far as it is there; without those that a purse pays no sample of."""
     memory = Memory(reward, Journal(folder.scores))
     results = {}
     with progress_bar(console) as bar:
@@ -152,9 +172,29 @@ def draw(
             def on_chunk(done: int, task: Any = task, count: int = count) -> None:
                 bar.update(task, text=f"{done} of {count} samples")
 
-            results[name] = sample_on_disk(folder.chunks, name, sampling, memory, done, cut, on_step, on_chunk)
+            found = sample_on_disk(folder.chunks, name, sampling, memory, done, cut, on_step, on_chunk, purse)
+            if found is not None:
+                results[name] = found
     memory.recall()
     return results
+
+
+def goes_on(budget: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Whether a run that its budget ended has a larger one now, of the limit that ended it."""
+    stopped = record.get("stopped")
+    if not stopped:
+        return False
+    before, now = (record["config"].get("budget") or {}).get(stopped), budget.get(stopped)
+    return now is None or before is None or now > before
+
+
+def ended(purse: Purse, found: int, wanted: int) -> str:
+    """That a budget ended the run, and how to go on, in one line."""
+    name = purse.stopped
+    return (
+        f"stopped by budget.{name}={purse.budget.limits[name]:g} after {found} of {wanted} samples; "
+        "the same command with a larger one goes on from there"
+    )
 
 
 def standing(folder: RunFolder) -> str:

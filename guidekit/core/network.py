@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guidekit.core.budget import Meter
 from guidekit.core.ledger import Ledger
 from guidekit.core.prediction import CategoricalPrediction, CompositePrediction, GaussianPrediction, Prediction
 from guidekit.core.prior import Prior
@@ -34,6 +35,7 @@ class Network:
     def __init__(self, limit: int | None = None, fixed: bool = False, device: torch.device | str = "cpu") -> None:
         self.limit, self.fixed, self.device = limit, fixed and limit is not None, device
         self.ledger = Ledger()
+        self.meter: Meter | None = None
         self._checked: set[int] = set()
         self._moved: dict[int, tuple[Prior, Prior]] = {}
 
@@ -43,6 +45,8 @@ class Network:
         if prior is not question.population.setup.prior:
             prior = self._here(prior)
         asked, ledger = prior.network_rows(question.x, question.t), self.ledger
+        if self.meter is not None:
+            self.meter.spend("network_calls", asked)
         if limit is None or (rows <= limit and not self.fixed):
             ledger.network_rows += asked
             ledger.network_calls += asked > 0
@@ -67,6 +71,12 @@ class Network:
             else:
                 answers.append(prior.predict(part.x, part.t, part.condition))
         return take(cat(noted(answers)), slice(0, rows))
+
+    def also_asked(self, rows: int) -> None:
+        """Rows that are added to a question while it is answered."""
+        if self.meter is not None:
+            self.meter.spend("network_calls", rows)
+        self.ledger.network_rows += rows
 
     def slopes(self, scores: Tensor, x: State, *, create_graph: bool = False) -> State:
         """Gradient of the scores (B,), added up, at x (B, *S), through the network; None for parts that have none."""

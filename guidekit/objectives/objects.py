@@ -36,10 +36,12 @@ class ObjectReward(Objective[None]):
     Attributes:
         paid: outcomes by name of the object, kept by somebody else; an outcome that is there is not made again but
             counted as if it were, any other is put in.
+        allow: told how many objects are about to be scored; raises where there are too many.
     """
 
     on = "objects"
     paid: MutableMapping[str, float | str] | None = None
+    allow: Callable[[int], None] | None = None
 
     def __init__(self, function: Callable[[Any], float], name: str = "reward", memory: int = 200_000) -> None:
         self.function, self.title, self.memory = function, name, memory
@@ -92,6 +94,8 @@ class ObjectReward(Objective[None]):
         """Score what is new among the objects of states; asked: of how many states scores were wanted."""
         found = {name: obj for name, obj in objects.items() if name is not None}
         new = [name for name in found if name not in self._objects]
+        if self.allow is not None:
+            self.allow(len(new))
         made = self._made({name: found[name] for name in new})
         self._objects.update({name: self._counted(made[name]) for name in new})
         for key, name in zip(keys, names, strict=True):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guidekit.core.budget import Budget, Purse
 from guidekit.core.ledger import Ledger
 from guidekit.core.loop import Progress
 from guidekit.core.state import moved
@@ -112,7 +113,8 @@ def sample_on_disk(
     cut: bool = True,
     on_step: Callable[[Progress], None] | None = None,
     on_chunk: Callable[[int], None] | None = None,
-) -> Result:
+    purse: Purse | None = None,
+) -> Result | None:
     """`sample`, with every finished chunk kept in a folder and those already there not drawn again.
 
     Args:
@@ -124,20 +126,37 @@ def sample_on_disk(
         cut: smaller chunks where they take long.
         on_step: told every step.
         on_chunk: told the number of finished groups after every chunk.
+        purse: that all chunks are paid from, those that are there among them; None pays for all.
+
+    Returns:
+        the groups that were paid for; None where that is none.
+
+    Raises:
+        BudgetError: none, and the purse has paid for nothing before.
     """
+    purse = Purse(Budget()) if purse is None else purse
+    fresh = not any(purse.spent.values())
+    purse.next_part()
     parts: list[Chunk] = []
     at, size = 0, sampling.batch_size
     while at < sampling.num_samples:
         if at in done:
             chunk = done[at]
+            purse.paid(chunk.result.ledger, chunk.end - chunk.begin)
         else:
-            end = min([at + size, sampling.num_samples, *(begin for begin in done if begin > at)])
+            paid = purse.pays(size)
+            if not paid:
+                break
+            end = min([at + paid, sampling.num_samples, *(begin for begin in done if begin > at)])
             memory.recall()
             try:
-                result = sampling.draw(at, end, _watched(on_step, end - at) if cut else on_step)
+                watch = _watched(on_step, end - at) if cut else on_step
+                result = sampling.draw_within(purse, at, end, watch, first=fresh and not parts)
             except TooLongError as told:
                 size = told.groups
                 continue
+            if result is None:
+                break
             chunk = Chunk(at, _on_cpu(result), memory.learned())
             save_chunk(folder, name, chunk)
         memory.add(chunk.learned)
@@ -147,7 +166,9 @@ def sample_on_disk(
         at = chunk.end
         if on_chunk is not None:
             on_chunk(at)
-    return join([chunk.result for chunk in parts])
+    if not parts:
+        return None
+    return dataclasses.replace(join([chunk.result for chunk in parts]), stopped=purse.stopped)
 
 
 def fitting(groups: int, seconds: float, size: int, most: int) -> int:

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class RunFolder:
         overwrite: replace a finished run or drop an interrupted one, if they are others.
         resume: "auto" goes on with an interrupted run and leaves a finished one alone, if they are this one; "never"
             takes them for others.
+        goes_on: told the record of a finished run that is this one: whether there is more to be made, as its budget
+            ended it and there is a larger one. Its samples are then taken up, and its results replaced.
 
     Attributes:
         finished: `path` holds this run, complete; then nothing is locked, and there is nothing to do.
@@ -52,13 +54,18 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: str | Path, identity: Mapping[str, Any], overwrite: bool = False, resume: str = "auto"
+        self,
+        path: str | Path,
+        identity: Mapping[str, Any],
+        overwrite: bool = False,
+        resume: str = "auto",
+        goes_on: Callable[[Mapping[str, Any]], bool] = lambda record: False,
     ) -> None:
         if resume not in ("auto", "never"):
             raise UnknownNameError("resume", str(resume), ["auto", "never"])
         self.path = output_path(path)
         self.partial = self.path.with_name(self.path.name + ".partial")
-        self.identity, self.overwrite, self.resume = identity, overwrite, resume
+        self.identity, self.overwrite, self.resume, self.goes_on = identity, overwrite, resume, goes_on
         self.chunks = self.partial / f"{CHUNKS}{digest(identity)}"
         self.scores, self.results = self.partial / SCORES, self.partial / RESULTS
         self.placed: Path | None = None
@@ -77,8 +84,12 @@ class RunFolder:
             self._leave()
             raise
 
-    def complete(self, record: dict[str, Any]) -> Path:
+    def complete(self, record: dict[str, Any], more: bool = False) -> Path:
         """Add what identifies the run to its record, write it, and put the results in their place.
+
+        Args:
+            record: of the run.
+            more: keep the samples, as there is more to be made.
 
         Returns:
             The place: `path`, or a folder beside it where `path` has been taken by something else meanwhile.
@@ -95,7 +106,11 @@ class RunFolder:
             os.rename(self.path, self.partial / REPLACED)
         self.placed = self._put()
         sync(self.path.parent)
-        self.tidy()
+        if more:
+            self._drop_replaced()
+            self._leave()
+        else:
+            self.tidy()
         return self.placed
 
     def begin_results(self) -> None:
@@ -135,7 +150,10 @@ class RunFolder:
             )
         told = changes(record["made_by"], self.identity)
         if not told and self.resume == "auto":
-            return True
+            if not self.goes_on(record):
+                return True
+            self._old = sha256(self.path / RECORD)
+            return False
         if not self.overwrite:
             what = f"a finished run that was another: {told}" if told else "this run, finished"
             raise OutputError(f"{self.path} exists, with {what}; pass overwrite=true or another output=")
@@ -162,7 +180,7 @@ class RunFolder:
         state = self._state()
         told = "" if state is None else changes(state, self.identity)
         if self.finished:
-            if not told:
+            if not told and not self._ended_early():
                 self.tidy()
             self._lock.release()
             return
@@ -176,6 +194,10 @@ class RunFolder:
         self.chunks.mkdir(exist_ok=True)
         write_atomic(self.partial / STATE, json.dumps(self.identity, indent=1).encode())
         sync(self.partial.parent)
+
+    def _ended_early(self) -> bool:
+        """Whether the finished run has samples here that a larger budget would go on from."""
+        return bool((record_of(self.path) or {}).get("stopped"))
 
     def _state(self) -> dict[str, Any] | None:
         try:

@@ -21,8 +21,8 @@ from guidekit.errors import UnknownNameError
 from guidekit.io.files import sha256
 from guidekit.priors.adapters import is_model_folder
 
-NOT_COMPARED = ("output", "overwrite", "resume", "batch_size", "threads")
-"""Settings that do not change what is sampled."""
+NOT_COMPARED = ("output", "overwrite", "resume", "batch_size", "threads", "budget")
+"""Settings that do not change what a sample is."""
 
 
 def identity(domain: Domain, config: Mapping[str, Any]) -> dict[str, Any]:

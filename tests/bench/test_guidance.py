@@ -81,3 +81,33 @@ def test_figures_of_other_settings_are_not_mixed_in(counted, tmp_path, capsys):
     assert "repeat its settings" in capsys.readouterr().err
     (tmp_path / "found.json").write_text("[]")
     assert main([*SMALL, output]) == 2
+
+
+EQUAL = ["bench", "guidance", "domain=molecules", "reward=qed", "each=4", "steps=6", "budget.network_calls=40"]
+EQUAL += ["guidances=[{name: best_of_n, particles: fit},{name: svdd, candidates: fit},none]"]
+
+
+def test_numbers_that_a_budget_pays_for_are_found(tmp_path):
+    assert main([*EQUAL, f"output={tmp_path / 'found.json'}"]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())["figures"]
+    best, svdd, none = found
+    assert best.startswith("best_of_n particles=") and svdd.startswith("svdd candidates=") and none == "none"
+    rows = [found[name]["0"]["network rows"] for name in found]
+    assert rows[2] < 20 < min(rows[:2]) and max(rows[:2]) < 46
+    assert found[best]["0"]["reward calls"] > 0 == found[none]["0"]["reward calls"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["budget.network_calls=1"], "1 takes more than budget.network_calls=1 a sample"),
+        (["guidances=[none]"], "a number that is written as fit"),
+        (["budget.network_calls=null"], "a number that is written as fit"),
+        (["guidances=[{name: svdd, alpha: fit}]"], "its cost does not depend on it"),
+        (["guidances=[{name: svdd, candidate: fit}]"], "did you mean 'candidates'"),
+    ],
+)
+def test_budgets_that_cannot_be_are_refused(settings, said, capsys):
+    assert main([*EQUAL, *settings]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed and printed.count("\n") == 1

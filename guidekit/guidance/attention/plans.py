@@ -87,7 +87,7 @@ class Plan(Owner[Records]):
         for number, plan in plans.items():
             if plan.companion:
                 rows = (code == number).nonzero()[:, 0]
-                question.population.setup.network.ledger.network_rows += prior.network_rows(take(x, rows))
+                question.population.setup.network.also_asked(prior.network_rows(take(x, rows)))
                 given = prior.null(len(code)) if condition is None else condition
                 condition = cat([given, plan.companions(prior, len(rows), code.device)])
                 t = torch.cat([t, t[rows]]) if isinstance(t, Tensor) and t.ndim else t

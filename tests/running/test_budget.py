@@ -1,0 +1,162 @@
+"""Hard budgets: never exceeded, runs end with what they have, and a larger budget goes on."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+import guidekit as gk
+from guidekit.cli import main
+from guidekit.core.budget import Budget, Purse
+from guidekit.core.ledger import Ledger
+from guidekit.objectives import ObjectReward
+
+GAUSSIAN = gk.priors.Gaussian(torch.zeros(2), 1.0)
+NEAR = gk.objectives.QuadraticReward(torch.ones(2))
+SVDD = gk.guidance.SVDD(NEAR, 3)
+
+
+def run(budget, guidance=SVDD, **options):
+    return gk.sample(GAUSSIAN, guidance, **{"num_samples": 40, "steps": 5, "budget": budget, **options})
+
+
+def test_no_limit_changes_nothing():
+    plain = gk.sample(GAUSSIAN, SVDD, 40, 5)
+    roomy = run(Budget(network_calls=10**6))
+    torch.testing.assert_close(roomy.samples, plain.samples, rtol=1e-5, atol=1e-5)
+    assert roomy.ledger.network_rows == plain.ledger.network_rows and roomy.stopped == plain.stopped == ""
+
+
+@pytest.mark.parametrize("limit", [13, 14, 100, 200, 519])
+def test_network_calls_are_never_exceeded(limit):
+    """One sample takes 1 + 4 x 3 rows."""
+    asked = []
+
+    class Spied(gk.priors.Gaussian):
+        def predict(self, x, t, condition=None):
+            asked.append(len(x))
+            return super().predict(x, t, condition)
+
+    result = gk.sample(Spied(torch.zeros(2), 1.0), SVDD, 40, 5, budget={"network_calls": limit})
+    found = len(result.samples)
+    assert sum(asked) <= limit and result.stopped == "network_calls"
+    assert found == limit // 13
+    plain = gk.sample(GAUSSIAN, SVDD, 40, 5).samples
+    torch.testing.assert_close(result.samples, plain[:found], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [15, 100, 599])
+def test_reward_calls_are_never_exceeded(limit):
+    """Of black boxes on objects as well, which are scored once."""
+    result = run({"reward_calls": limit})
+    assert result.stopped == "reward_calls" and result.ledger.reward_calls <= limit
+    assert len(result.samples) == limit // 15
+    made = []
+
+    def black_box(row):
+        made.append(row)
+        return float(row[0])
+
+    reward = ObjectReward(black_box)
+    result = run({"reward_calls": limit}, gk.guidance.SVDD(reward, 3))
+    assert min(limit - 15, 480) <= len(made) <= limit and reward.allow is None
+
+
+def test_seconds_end_a_run():
+    clock = []
+
+    def slow(progress):
+        clock.append(progress.step)
+        torch.randn(200, 200).matmul(torch.randn(200, 200))
+        import time
+
+        time.sleep(0.01)
+
+    result = run({"seconds": 0.4}, progress=slow, num_samples=4000)
+    assert result.stopped == "seconds" and 0 < len(result.samples) < 4000
+    assert 0.01 * len(clock) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({"network_calls": 2}, r"budget.network_calls=2 is less than one step of one sample takes; 4 are spent"),
+        ({"network_calls": 12}, r"ends the run at step [45] of 5 of its first sample; about \d+.* are needed"),
+        ({"reward_calls": 2}, "less than one step"),
+        ({"network_calls": 0}, "a number above 0"),
+        ({"seconds": float("nan")}, "a number above 0"),
+        ({"calls": 3}, "did you mean"),
+        (7, "give limits by name"),
+    ],
+)
+def test_what_pays_for_no_sample_is_refused(budget, said):
+    with pytest.raises(ValueError, match=said):
+        run(budget)
+
+
+def test_searches_of_whole_runs_are_stopped_inside():
+    search = gk.guidance.NoiseSearch(NEAR, 3, 4)
+    cost = run(None, search, num_samples=1).ledger.network_rows
+    result = run({"network_calls": 5 * cost + 1}, search, num_samples=9)
+    assert len(result.samples) == 5 and result.ledger.network_rows == 5 * cost
+    with pytest.raises(ValueError, match="less than one step|first sample"):
+        run({"network_calls": cost - 1}, search)
+
+
+def test_chunks_grow_and_shrink():
+    purse, sizes = Purse(Budget(network_calls=1000)), []
+    while size := purse.pays(64):
+        sizes.append(size)
+        purse.paid(Ledger(network_rows=10 * size), size)
+    assert sum(sizes) == 100 and sizes[:4] == [1, 1, 2, 4] and sizes[-1] == 1 and purse.stopped == "network_calls"
+
+
+COMMAND = ["sample", "domain=molecules", "reward=qed", "guidance=svdd", "guidance.candidates=3", "num_samples=12"]
+COMMAND += ["steps=4", "output=run"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_ends_with_what_it_has_and_goes_on(here, capsys):
+    assert main([*COMMAND, "budget.network_calls=16"]) == 0
+    told = capsys.readouterr().out
+    first, record = rows(here / "run/samples.csv"), json.loads((here / "run/run.json").read_text())
+    assert 0 < len(first) < 12 and f"stopped by budget.network_calls=16 after {len(first)} of 12 samples" in told
+    assert record["stopped"] == "network_calls" and record["spent"]["network_calls"] <= 16
+    assert main([*COMMAND, "budget.network_calls=16"]) == 0
+    assert "already done" in capsys.readouterr().out and (here / "run.partial").is_dir()
+    assert main([*COMMAND, "budget.network_calls=32"]) == 0
+    more = rows(here / "run/samples.csv")
+    assert f"{len(first)} of 12 samples are there" in capsys.readouterr().out
+    assert len(first) < len(more) < 12 and more[: len(first)] == first
+    assert main(COMMAND) == 0
+    whole = rows(here / "run/samples.csv")
+    assert len(whole) == 12 and whole[: len(more)] == more and (here / "run/unguided.csv").is_file()
+    assert json.loads((here / "run/run.json").read_text())["stopped"] == ""
+    assert not (here / "run.partial").exists()
+    capsys.readouterr()
+    assert main(COMMAND) == 0 and "already done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("limit", ["network_calls=1", "seconds=0.000001"])
+def test_less_than_a_step_is_refused_in_one_line(here, capsys, limit):
+    assert main([*COMMAND, f"budget.{limit}"]) == 2
+    told = capsys.readouterr()
+    assert "is less than one step of one sample takes" in told.err and told.err.count("\n") == 1
+    assert not list(here.iterdir())
+
+
+def test_a_posterior_needs_all_its_draws(here, capsys):
+    settings = ["sample", "domain=images", "task=superresolution", "task.input=3", "guidance=dps", "budget.network_calls=9"]
+    assert main(settings) == 2
+    assert "leave budget= out with task=superresolution" in capsys.readouterr().err
