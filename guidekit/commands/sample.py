@@ -147,7 +147,7 @@ def draw(
     parts: Mapping[str, Sampling],
     reward: Objective | None,
     cut: bool,
-    purse: Purse,
+    purse: Purse | None = None,
 ) -> dict[str, Result]:
     """Every part of a run, from its folder as far as it is there; without those that a purse pays no sample of."""
     memory = Memory(reward, Journal(folder.scores))

@@ -157,6 +157,13 @@ def test_less_than_a_step_is_refused_in_one_line(here, capsys, limit):
 
 
 def test_a_posterior_needs_all_its_draws(here, capsys):
-    settings = ["sample", "domain=images", "task=superresolution", "task.input=3", "guidance=dps", "budget.network_calls=9"]
+    settings = [
+        "sample",
+        "domain=images",
+        "task=superresolution",
+        "task.input=3",
+        "guidance=dps",
+        "budget.network_calls=9",
+    ]
     assert main(settings) == 2
     assert "leave budget= out with task=superresolution" in capsys.readouterr().err
