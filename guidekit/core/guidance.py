@@ -45,7 +45,7 @@ class Guidance(Named, Owner[Memory]):
     """Particles per group that it wants when the caller names none."""
     crowd: int = 1
     """Rows that it makes of every particle, for choosing batch sizes."""
-    rounds: int = 1
+    passes: int = 1
     """How many times all steps are taken; what happens between two rounds is up to it."""
     default_sampler: Sampler | None = None
     """Sampler that it wants when the caller names none; None is the prior's own."""

@@ -93,7 +93,7 @@ class Setup:
     @property
     def visits(self) -> tuple[Step, ...]:
         """The steps of all rounds that guidances ask for; those of later rounds have draws of their own."""
-        rounds = max([member.rounds for member in self.members], default=1)
+        rounds = max([member.passes for member in self.members], default=1)
         later = (replace(step, key=(*step.key, "round", number)) for number in range(1, rounds) for step in self.steps)
         return (*self.steps, *later)
 

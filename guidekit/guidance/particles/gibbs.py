@@ -91,8 +91,8 @@ class KeptPath(Guidance[Paths]):
                 )
 
     @property
-    def rounds(self) -> int:  # type: ignore[override]
-        """See `Guidance.rounds`."""
+    def passes(self) -> int:  # type: ignore[override]
+        """See `Guidance.passes`."""
         return self.sweeps
 
     def start(self, population: Population) -> Population:
