@@ -134,9 +134,13 @@ def sample(
     at = 0
     while at < num_samples and (size := purse.pays(sampling.batch_size)):
         end = min(at + size, num_samples)
-        part = sampling.draw_within(purse, at, end, progress, first=not parts)
-        if part is None:
+        meter = purse.meter()
+        try:
+            part = sampling.draw(at, end, progress, meter)
+        except SpentError as told:
+            purse.ended(meter, told, len(sampling.setup.steps), first=not parts)
             break
+        purse.paid(part.ledger, end - at)
         parts.append(part)
         at = end
     return dataclasses.replace(join(parts), stopped=purse.stopped)
@@ -165,26 +169,6 @@ class Sampling:
         told = (member.caution(len(self.setup.steps)) for member in self.setup.members)
         return tuple(dict.fromkeys(filter(None, told)))
 
-    def draw_within(
-        self, purse: Purse, begin: int, end: int, progress: Callable[[Progress], None] | None, *, first: bool
-    ) -> Result | None:
-        """`draw`, paid from a purse; None where the rest of it does not pay for these groups.
-
-        Raises:
-            BudgetError: these are the first ones, and nothing would be left to hand back.
-        """
-        meter = purse.meter()
-        try:
-            part = self.draw(begin, end, progress, meter)
-        except SpentError as told:
-            assert meter is not None
-            if first:
-                raise purse.refusal(meter, told, len(self.setup.steps)) from None
-            purse.ended(meter, told)
-            return None
-        purse.paid(part.ledger, end - begin)
-        return part
-
     def draw(
         self,
         begin: int,
@@ -199,15 +183,7 @@ class Sampling:
         """
         setup, began = self.setup.part(begin, end), time.perf_counter()
         before = [objective.spent() for objective in setup.objectives]
-        with metered(setup, meter):
-            return self._drawn(setup, before, began, progress)
-
-    def _drawn(
-        self, setup: Setup, before: list[Ledger], began: float, progress: Callable[[Progress], None] | None
-    ) -> Result:
-        random, meter = setup.random, setup.network.meter
-        begin, end = random.first, random.first + random.groups
-        with torch.no_grad():
+        with torch.no_grad(), metered(setup, meter):
             population = setup.begin()
             visits = setup.visits
             for number, step in enumerate(visits, 1):

@@ -40,8 +40,11 @@ COSTS = ("network rows", "reward calls", "seconds")
 FIT = "fit"
 """Stands in a guidance's settings for the number that a budget pays for."""
 
-PILOT = 8
+PILOT = 16
 """Samples by which numbers that a budget pays for are found."""
+
+CORRECTIONS, ROOM = 3, 0.02
+"""Times that a number is made smaller, and by how much of the budget its cost may be above it."""
 
 PRICES = {"network_calls": "network rows", "reward_calls": "reward calls"}
 """Limits of a budget, and what they limit."""
@@ -130,7 +133,7 @@ def fitted(one: Any, number: int) -> Any:
 
 
 def affordable(plan: Plan, one: Mapping[str, Any], limits: Mapping[str, float], seed: int) -> int:
-    """The largest number that a budget pays for, of a cost that is linear in it, as two small runs show.
+    """The largest number that a budget pays for, of a cost that is about linear in it, as small runs show.
 
     Args:
         plan: what is shared.
@@ -152,7 +155,14 @@ def affordable(plan: Plan, one: Mapping[str, Any], limits: Mapping[str, float], 
         told = ", ".join(f"budget.{name}={limit:g}" for name, limit in limits.items())
         why = "its cost does not depend on it" if not found else f"1 takes more than {told} a sample"
         raise ValueError(f"{title(one)}: {why}")
-    return min(found)
+    number = min(found)
+    for _ in range(CORRECTIONS):  # where the cost is not quite linear
+        priced = prices(plan, built(plan, fitted(one, number)), seed)
+        excess = max(priced[PRICES[name]] / limit for name, limit in limits.items())
+        if excess <= 1 + ROOM or number == 1:
+            break
+        number = max(1, int(number / excess))
+    return number
 
 
 def prices(plan: Plan, guidance: Guidance | None, seed: int) -> dict[str, float]:

@@ -177,13 +177,26 @@ class Purse:
             self._part[name] += cost[name]
         self._groups += groups
 
-    def ended(self, meter: Meter, told: SpentError) -> None:
-        """A chunk was stopped, and what it has used is gone."""
+    def ended(self, meter: Meter | None, told: SpentError, steps: int, *, first: bool) -> None:
+        """A chunk was stopped, and what it has used is gone.
+
+        Args:
+            meter: of the chunk.
+            told: by it.
+            steps: of a whole chunk.
+            first: nothing is finished yet.
+
+        Raises:
+            BudgetError: it was the first one, and there is nothing to hand back.
+        """
+        assert meter is not None
+        if first:
+            raise self._refusal(meter, told, steps) from None
         for name, used in meter.used.items():
             self.spent[name] += used
         self.stopped = told.limit
 
-    def refusal(self, meter: Meter, told: SpentError, steps: int) -> BudgetError:
+    def _refusal(self, meter: Meter, told: SpentError, steps: int) -> BudgetError:
         """Why no sample could be finished: in one line, with what would do."""
         given = f"budget.{told.limit}={self.budget.limits[told.limit]:g}"
         if not meter.steps:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guidekit.core.budget import Budget, Purse
+from guidekit.core.budget import Budget, Purse, SpentError
 from guidekit.core.ledger import Ledger
 from guidekit.core.loop import Progress
 from guidekit.core.state import moved
@@ -151,12 +151,15 @@ def sample_on_disk(
             memory.recall()
             try:
                 watch = _watched(on_step, end - at) if cut else on_step
-                result = sampling.draw_within(purse, at, end, watch, first=fresh and not parts)
+                meter = purse.meter()
+                result = sampling.draw(at, end, watch, meter)
             except TooLongError as told:
                 size = told.groups
                 continue
-            if result is None:
+            except SpentError as told:
+                purse.ended(meter, told, len(sampling.setup.steps), first=fresh and not parts)
                 break
+            purse.paid(result.ledger, end - at)
             chunk = Chunk(at, _on_cpu(result), memory.learned())
             save_chunk(folder, name, chunk)
         memory.add(chunk.learned)

@@ -168,7 +168,8 @@ def test_priors_and_schedules_and_estimates_are_read_by_name():
     guidance = build("guidance", {"name": "autoguidance", "weak": "early", "schedule": ramp}, context)
     assert prior in vars(guidance.branches[0]).values() and guidance.weight.schedule == gk.guidance.Ramp(2.0)
     svdd = build("guidance", {"name": "svdd", "value": {"name": "monte_carlo", "draws": 3}}, context)
-    assert isinstance(svdd.estimate, MonteCarlo) and svdd.estimate.draws == 3 and isinstance(svdd.value, Estimate)
+    (estimate,) = svdd.judge.estimates
+    assert isinstance(estimate, MonteCarlo) and estimate.draws == 3
     assert isinstance(build("guidance", {"name": "svdd", "value": "relaxed"}, context).value, Estimate)
     parts = {"a": "heun", "b": {"name": "ddim", "eta": 0.5}}
     each = build("sampler", {"name": "each", "parts": parts}, Context())
