@@ -170,7 +170,8 @@ def test_priors_and_schedules_and_estimates_are_read_by_name():
     svdd = build("guidance", {"name": "svdd", "value": {"name": "monte_carlo", "draws": 3}}, context)
     (estimate,) = svdd.judge.estimates
     assert isinstance(estimate, MonteCarlo) and estimate.draws == 3
-    assert isinstance(build("guidance", {"name": "svdd", "value": "relaxed"}, context).value, Estimate)
+    (other,) = build("guidance", {"name": "svdd", "value": "relaxed"}, context).judge.estimates
+    assert isinstance(other, Estimate)
     parts = {"a": "heun", "b": {"name": "ddim", "eta": 0.5}}
     each = build("sampler", {"name": "each", "parts": parts}, Context())
     assert each.parts["b"].eta == 0.5
