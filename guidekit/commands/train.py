@@ -34,7 +34,7 @@ from guidekit.training.objectives import OBJECTIVES
 from guidekit.training.place import Place, claimed, made_if_used, workplace
 from guidekit.training.states import read_state, record_of
 
-OF_SAMPLES = ("value", "refiner", "gaussian_field", "judge")
+OF_SAMPLES = ("value", "energy", "refiner", "gaussian_field", "judge")
 """Kinds of trainers that learn from samples, or at once; each is a module <kind>_job of guidekit.training."""
 
 

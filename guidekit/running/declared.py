@@ -271,6 +271,7 @@ TRAINER = {
     "updates": whole(1),
     "penalty": FROM_0,
     "bins": whole(2),
+    "siblings": whole(2),
     "base": whole(1),
     "collected": whole(1),
     "states": whole(1),

@@ -91,7 +91,7 @@ def _words(member: Any) -> str:
     if origin is Refiner:
         return "a refiner (a file made by guidekit train trainer=refiner)"
     if of_objectives(origin):
-        return "a value (a file made by guidekit train trainer=value)"
+        return "a value (a file made by guidekit train trainer=value or trainer=energy)"
     if origin is Estimate:
         return f"an estimate ({_named('estimate')})"
     if origin is Schedule:

@@ -11,7 +11,7 @@ import lightning
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from guidekit.core.loop import Progress
 from guidekit.core.objective import Objective
@@ -205,20 +205,39 @@ def fit(
     edges = _edges(data, bins, equal_counts)
     torch.manual_seed(seed)
     value = untrained(prior, data, trunk, bins, equal_counts)
+    batches = Batches(data, prior.process, edges, schedule.batch_size, seed)
+    network, loss = trained(
+        value.network, BinLikelihood(value), batches, schedule.updates, schedule.learning_rate, seed
+    )
+    return dataclasses.replace(value, network=network), loss
+
+
+def trained(
+    network: torch.nn.Module,
+    loss: Callable[..., Tensor],
+    batches: IterableDataset,
+    updates: int,
+    learning_rate: float,
+    seed: int,
+) -> tuple[torch.nn.Module, float]:
+    """The running average of a network after so many updates, and the mean loss of the last ones.
+
+    Raises:
+        Stopped: by a signal.
+    """
     module = DenoisingModule(
-        value.network,
-        BinLikelihood(value),
-        schedule.learning_rate,
-        warmup=min(50, schedule.updates // 10),
-        total_steps=schedule.updates,
+        network,
+        loss,
+        learning_rate,
+        warmup=min(50, updates // 10),
+        total_steps=updates,
         label_dropout=0.0,
         ema=0.99,
         seed=seed,
     )
-    batches = DataLoader(Batches(data, prior.process, edges, schedule.batch_size, seed), batch_size=None)
     with quiet(), StopBetweenUpdates() as stop:
         loop = lightning.Trainer(
-            max_steps=schedule.updates,
+            max_steps=updates,
             accelerator="cpu",
             devices=1,
             logger=False,
@@ -227,11 +246,11 @@ def fit(
             enable_model_summary=False,
             callbacks=[stop],
         )
-        loop.fit(module, batches)
+        loop.fit(module, DataLoader(batches, batch_size=None))
     if stop.signal is not None:
         raise Stopped(stop.signal)
-    trained = copy.deepcopy(module.average).eval().requires_grad_(False)
-    return dataclasses.replace(value, network=trained), float(loop.callback_metrics["train/loss"])
+    average = copy.deepcopy(module.average).eval().requires_grad_(False)
+    return average, float(loop.callback_metrics["train/loss"])
 
 
 def roll_out(

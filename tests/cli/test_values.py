@@ -33,6 +33,26 @@ def test_a_trained_value_guides(values, tmp_path, guidance, name):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["ledger"]["guided"]["value_calls"] > 0
 
 
+def test_a_trained_energy_guides_at_its_temperature(tmp_path, capsys, monkeypatch):
+    path, run = tmp_path / "energy.safetensors", tmp_path / "run"
+    tiny = ["trainer.base=32", "trainer.sampling_steps=4", "trainer.updates=4", "trainer.batch_size=32"]
+    learn = ["train", "domain=images", "trainer=energy", "reward=brightness", f"output={path}", *tiny]
+    with monkeypatch.context() as cut:  # in its fit, behind which its samples are kept
+        cut.setattr("guidekit.training.energies.trained", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(learn) == 130
+    assert main(learn) == 0
+    told = capsys.readouterr().out
+    assert "samples were drawn before" in told and "temperature 0.1" in told
+    assert main(learn) == 0 and "already done" in capsys.readouterr().out
+    guided = ["sample", "domain=images", "reward=brightness", "guidance=classifier", f"guidance.value={path}"]
+    assert main([*guided, "num_samples=2", "steps=4", "baseline=false", f"output={run}"]) == 0
+    assert json.loads((run / "run.json").read_text())["ledger"]["guided"]["value_calls"] == 2 * 4
+    filtered = ["sample", "domain=images", "reward=brightness", "guidance=fk_steering", f"guidance.value={path}"]
+    assert main([*filtered, "guidance.temperature=1", f"output={tmp_path / 'other'}"]) == 2
+    assert "learned for temperature=0.1" in capsys.readouterr().err
+    assert main(["train", "domain=images", "trainer=energy", f"output={tmp_path / 'none.safetensors'}"]) == 2
+
+
 def test_real_objects_in_place_of_unguided_samples(tmp_path):
     path, output = tmp_path / "mine.smi", tmp_path / "value.safetensors"
     long = "C" * 700  # more tokens than the prior's sequences have

@@ -45,9 +45,10 @@ SMALLER = (
     ("^bench posterior", "problems=10 steps=2"),
     ("^bench posterior (?!.*domain=)", "priors=[gaussian]"),
     ("^search", "steps=4 search.budget=200"),
-    ("^train (?!.*trainer=(value|refiner|judge|gaussian_field))", "trainer.steps=2"),
+    ("^train (?!.*trainer=(value|energy|refiner|judge|gaussian_field))", "trainer.steps=2"),
     ("^train domain=(dna|images|inverse|chorales) (?!.*(trainer=|data=))", "trainer.validation=32"),
     ("^train .*trainer=value", "trainer.base=64 trainer.updates=3 trainer.collected=16 trainer.sampling_steps=4"),
+    ("^train .*trainer=energy", "trainer.base=64 trainer.updates=3 trainer.sampling_steps=4"),
     ("^train .*trainer=refiner", "trainer.pairs=8 trainer.validation=4 trainer.updates=3 trainer.sampling_steps=3"),
     ("^train .*trainer=judge", "trainer.epochs=1"),
     (

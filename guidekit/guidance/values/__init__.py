@@ -1,6 +1,16 @@
 """Values of noisy states: what reward is to be expected from here."""
 
+from guidekit.guidance.values.energy import LearnedEnergy
 from guidekit.guidance.values.estimates import Estimate, MonteCarlo, NoisyValue, PosteriorMean, Relaxed, estimate_of
 from guidekit.guidance.values.learned import LearnedValue
 
-__all__ = ["Estimate", "LearnedValue", "MonteCarlo", "NoisyValue", "PosteriorMean", "Relaxed", "estimate_of"]
+__all__ = [
+    "Estimate",
+    "LearnedEnergy",
+    "LearnedValue",
+    "MonteCarlo",
+    "NoisyValue",
+    "PosteriorMean",
+    "Relaxed",
+    "estimate_of",
+]

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from guidekit.guidance.values.energy import LearnedEnergy
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.priors.checkpoints import CheckpointError, load_network, read_description, save_checkpoint
 from guidekit.priors.descriptions import describe, describe_gaussian, gaussian_process_from, process_from
-from guidekit.processes import DiscreteProcess
+from guidekit.processes import DiscreteProcess, GaussianProcess
 from guidekit.registry import register
 
 
@@ -28,31 +29,48 @@ def save_value(path: str | Path, value: LearnedValue, trunk: dict[str, Any], dom
     Raises:
         ValueError: the process has no name to be written under.
     """
-    if isinstance(value.process, DiscreteProcess):
-        noise = {"process": describe(value.process), "vocab_size": value.process.vocab_size}
-        noise |= {"pad_id": value.process.pinned}
-    else:
-        noise = {"process": describe_gaussian(value.process), "state": "real"}
     centers = [None if math.isinf(c) else c for c in value.centers.tolist()]
     description = {
         "kind": "value",
         "domain": domain,
         "network": {"name": "value_network", "options": {"trunk": trunk, "outputs": len(centers)}},
-        **noise,
+        **_noise(value.process),
         "centers": centers,
         "card": card,
     }
     save_checkpoint(path, value.network, description)
 
 
+def save_energy(
+    path: str | Path, energy: LearnedEnergy, trunk: dict[str, Any], domain: str, card: dict[str, Any]
+) -> None:
+    """Write an energy of noisy states made by `train_energy`; arguments and errors as of `save_value`."""
+    description = {
+        "kind": "energy",
+        "domain": domain,
+        "network": {"name": "value_network", "options": {"trunk": trunk, "outputs": 1}},
+        **_noise(energy.process),
+        "temperature": energy.temperature,
+        "card": card,
+    }
+    save_checkpoint(path, energy.network, description)
+
+
+def _noise(process: GaussianProcess | DiscreteProcess) -> dict[str, Any]:
+    """How states were noised, for a description."""
+    if isinstance(process, DiscreteProcess):
+        return {"process": describe(process), "vocab_size": process.vocab_size, "pad_id": process.pinned}
+    return {"process": describe_gaussian(process), "state": "real"}
+
+
 @register("tool", "load_value")
-def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -> LearnedValue:
-    """A value from a file.
+def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -> LearnedValue | LearnedEnergy:
+    """A value, or an energy, from a file.
 
     Args:
-        path: written by `save_value` or `guidekit train trainer=value`.
-        eta: 1 / temperature of the soft value, in units of 1 / reward.
-        above: take the log-probability of a reward of at least this instead.
+        path: written by `guidekit train trainer=value` or `trainer=energy`.
+        eta: 1 / temperature of the soft value, in units of 1 / reward; an energy has its own.
+        above: take the log-probability of a reward of at least this instead; not of energies.
 
     Raises:
         CheckpointError: missing, damaged, or no value.
@@ -60,10 +78,14 @@ def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -
     """
     description = read_description(path)
     kind = description.get("kind", "prior")
-    if kind != "value":
+    if kind not in ("value", "energy"):
         raise CheckpointError(f"{path} holds a {kind}, not a value; make one with guidekit train trainer=value")
     network = load_network(path, description).eval().requires_grad_(False)
-    centers = torch.tensor([-math.inf if c is None else c for c in description["centers"]], dtype=torch.float64)
     process = (gaussian_process_from if description.get("state") == "real" else process_from)(description)
+    if kind == "energy":
+        if above is not None:
+            raise ValueError(f"{path} holds an energy, which knows no thresholds: train a value for above=")
+        return LearnedEnergy(network, process, float(description["temperature"]))
+    centers = torch.tensor([-math.inf if c is None else c for c in description["centers"]], dtype=torch.float64)
     value = LearnedValue(network, process, centers)
     return value.at(eta) if above is None else value.above(above)

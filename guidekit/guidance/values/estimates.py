@@ -15,6 +15,7 @@ from guidekit.core.population import Population
 from guidekit.core.random import Draw
 from guidekit.core.requirements import GuidanceError
 from guidekit.core.state import cat
+from guidekit.guidance.values.energy import LearnedEnergy
 from guidekit.guidance.values.learned import LearnedValue
 from guidekit.objectives.reward import objective_of
 from guidekit.registry import register
@@ -171,8 +172,8 @@ def estimate_of(
         who: asks, for messages.
         reward: objective, or a function of clean states.
         value: None is the reward of the clean estimate, relaxed where the reward can be; a `LearnedValue` becomes the
-            soft value of the temperature; another objective is a value of noisy states in the unit of the reward; an
-            `Estimate` is taken as it is.
+            soft value of the temperature; a `LearnedEnergy` has its own; another objective is a value of noisy states
+            in the unit of the reward; an `Estimate` is taken as it is.
         temperature: in the unit of the reward; None is what the reward suggests, or else `usual`.
         usual: see there.
 
@@ -183,6 +184,8 @@ def estimate_of(
     if isinstance(value, Estimate):
         return value
     reward = objective_of(reward, who)
+    if temperature is None and isinstance(value, LearnedEnergy):
+        temperature = value.temperature
     if temperature is None:
         temperature = usual if reward.temperature is None else reward.temperature
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
@@ -190,6 +193,12 @@ def estimate_of(
     if isinstance(value, LearnedValue):
         warm = max(temperature, FINEST)
         return NoisyValue(reward, (warm / temperature) * value.at(1 / warm), temperature)
+    if isinstance(value, LearnedEnergy):
+        if not math.isclose(temperature, value.temperature):
+            raise GuidanceError(
+                f"the energy was learned for temperature={value.temperature:g}, and {who} is asked for {temperature:g}"
+            )
+        return NoisyValue(reward, value, temperature)
     if value is not None:
         noisy = objective_of(value, who, "a value of noisy states")
         if noisy.on != "noisy":

@@ -63,13 +63,7 @@ class LearnedValue(Objective[None]):
 
     def log_law(self, x: Tensor, t: Time) -> Tensor:
         """log p(r(x_0) in bin b | x_t), (B, K), for ids (B, L), laws of ids (B, L, C) or real states (B, *S)."""
-        t = torch.as_tensor(t, device=x.device, dtype=torch.float32).expand(len(x))
-        if isinstance(self.process, DiscreteProcess):
-            level = 1 - torch.as_tensor(self.process.alpha(t), device=x.device)
-        else:  # inputs of about unit size at all times
-            a, s = (torch.as_tensor(c, device=x.device).expand(len(x)) for c in self.process.coefficients(t))
-            x, level = x / column((a * a + s * s).sqrt(), x), torch.atan2(s, a) / (torch.pi / 2)
-        return torch.log_softmax(self.network(x, level.float()), -1)
+        return torch.log_softmax(self.network(*inputs(self.process, x, t)), -1)
 
     def scores(self, states: Tensor, t: Time, rows: None) -> Tensor:
         """Value (B,) of noisy states at t (number or (B,))."""
@@ -81,22 +75,7 @@ class LearnedValue(Objective[None]):
 
     def check(self, prior: Prior) -> None:
         """Raise `GuidanceError` where it was trained on other noise, or states of another shape, than a prior's."""
-        if self.process != prior.process:
-            raise GuidanceError(
-                f"the value was trained on {self.process}, and this prior ({prior.name}) has {prior.process}"
-            )
-
-        if Fact.PARTS in prior.provides or not isinstance(self.network, ValueNetwork):
-            return  # what a network of others can read is not known
-        shape, tokens = (1, *prior.event_shape), isinstance(self.process, DiscreteProcess)
-        try:
-            with torch.no_grad():
-                self.log_law(torch.zeros(shape, dtype=torch.int64 if tokens else torch.float32), 0.5)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise GuidanceError(
-                f"the value was not trained on states of this prior ({prior.name}), {tuple(prior.event_shape)}: "
-                f"{reason(error)}"
-            ) from error
+        check_inputs("value", self.network, self.process, prior)
 
     def of_features(self, h: Tensor, x: Tensor) -> Tensor:
         """Value (B,) of features h (B, L, width) of the network's trunk at states x."""
@@ -106,3 +85,29 @@ class LearnedValue(Objective[None]):
     def _weigh(self, log_law: Tensor) -> Tensor:
         weights = (self.centers if self.log_weights is None else self.log_weights).to(log_law.device)
         return torch.logsumexp(log_law.double() + weights, -1)
+
+
+def inputs(process: GaussianProcess | DiscreteProcess, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
+    """What a network of values is shown of noisy states (B, *S) at t: states of about unit size, and levels (B,)."""
+    t = torch.as_tensor(t, device=x.device, dtype=torch.float32).expand(len(x))
+    if isinstance(process, DiscreteProcess):
+        return x, (1 - torch.as_tensor(process.alpha(t), device=x.device)).float()
+    a, s = (torch.as_tensor(c, device=x.device).expand(len(x)) for c in process.coefficients(t))
+    return x / column((a * a + s * s).sqrt(), x), (torch.atan2(s, a) / (torch.pi / 2)).float()
+
+
+def check_inputs(what: str, network: nn.Module, process: GaussianProcess | DiscreteProcess, prior: Prior) -> None:
+    """Raise `GuidanceError` where a network was trained on other noise, or states of another shape, than a prior's."""
+    if process != prior.process:
+        raise GuidanceError(f"the {what} was trained on {process}, and this prior ({prior.name}) has {prior.process}")
+    if Fact.PARTS in prior.provides or not isinstance(network, ValueNetwork):
+        return  # what a network of others can read is not known
+    shape, tokens = (1, *prior.event_shape), isinstance(process, DiscreteProcess)
+    try:
+        with torch.no_grad():
+            network(*inputs(process, torch.zeros(shape, dtype=torch.int64 if tokens else torch.float32), 0.5))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise GuidanceError(
+            f"the {what} was not trained on states of this prior ({prior.name}), {tuple(prior.event_shape)}: "
+            f"{reason(error)}"
+        ) from error
