@@ -74,7 +74,7 @@ class Siblings(IterableDataset):
 
 @dataclasses.dataclass(frozen=True)
 class SiblingLikelihood:
-    """Cross-entropy between the shares of siblings and the softmax of their energies, (B,) nats; a group has its mean."""
+    """Cross-entropy between the shares of siblings and the softmax of their energies, (B,) nats; of groups in a row."""
 
     energy: LearnedEnergy
     siblings: int

@@ -89,7 +89,10 @@ def corpus():
 
 
 CORPUS = list(corpus())
-TAKES_MORE = ("noise_std", "times", "weight", "scale", "strength", "schedule", "alpha", "rows")
+TAKES_MORE = (
+    *("noise_std", "times", "weight", "scale", "strength", "schedule", "alpha", "rows"),
+    *("interval", "width", "candidates"),
+)
 """Settings whose type has a list or mapping beside a number: the signature says so."""
 SCHEDULED = [("tree_search", "width"), ("tree_search", "candidates")]
 """Numbers that may be lists of them, over the steps."""
