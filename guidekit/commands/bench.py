@@ -10,7 +10,7 @@ import torch
 from guidekit.errors import UnknownNameError
 from guidekit.reporting.console import Console
 
-SUITES = ("speed", "guidance", "posterior", "gmm", "evidence")
+SUITES = ("speed", "guidance", "posterior", "gmm", "fkc", "physics", "evidence")
 
 
 def run(config: dict[str, Any]) -> None:
@@ -40,6 +40,14 @@ def run(config: dict[str, Any]) -> None:
         from guidekit.bench import gmm
 
         gmm.run(config, console)
+    elif config["suite"] == "fkc":
+        from guidekit.bench import fkc
+
+        fkc.run(config, console)
+    elif config["suite"] == "physics":
+        from guidekit.bench.physics import annealing
+
+        annealing.run(config, console)
     else:
         from guidekit.bench import speed
 

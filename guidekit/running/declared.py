@@ -182,7 +182,7 @@ COMMANDS: dict[str, dict[str, Kind]] = {
         "overwrite": SWITCH,
     },
     "bench": {
-        "suite": choice("speed", "guidance", "posterior", "gmm", "evidence"),
+        "suite": choice("speed", "guidance", "posterior", "gmm", "fkc", "physics", "evidence"),
         "seed": whole(0),
         "repeats": whole(1),
         "guidances": listed(METHOD, "a list of names or {name: ..., setting: ...}"),
@@ -199,6 +199,7 @@ COMMANDS: dict[str, dict[str, Kind]] = {
         "overwrite": SWITCH,
         "problems": whole(1) | NULL,
         "priors": NAMES | NULL,
+        "systems": NAMES | NULL,
         "d": COUNTS | NULL,
         "dy": COUNTS | NULL,
         "particles": whole(1) | NULL,
