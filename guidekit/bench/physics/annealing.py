@@ -27,7 +27,7 @@ from guidekit.reporting.console import Console
 from guidekit.samplers import DPMSolver, EulerMaruyama
 from guidekit.sampling import sample
 
-PARTICLES, STEPS, SEEDS = 500, 150, 1
+PARTICLES, STEPS, SEEDS = 250, 100, 1
 TRACED = 8
 """Numbers of a state up to which divergences are exact; above, one random probe."""
 
@@ -65,7 +65,7 @@ PUBLISHED: Mapping[tuple[str, float], Mapping[str, tuple[str, str, str]]] = {
 @cache
 def reference(name: str, temperature: float, seed: int) -> Tensor:
     """Reference draws (`PARTICLES`, N, D)."""
-    return draws(SYSTEMS[name], temperature, PARTICLES, seed, PARTICLES, burn=200)
+    return draws(SYSTEMS[name], temperature, PARTICLES, seed, PARTICLES, burn=150)
 
 
 def apart(x: Tensor, y: Tensor, order: int) -> float:
