@@ -17,7 +17,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from guidekit.bench.gmm import UnitMixture
+from guidekit.bench.gmm_problem import RoundMixture
 from guidekit.bench.posterior import counts
 from guidekit.bench.record import opened, written
 from guidekit.commands.sample import progress_bar
@@ -104,10 +104,10 @@ def masses() -> Tensor:
     return torch.zeros(MODES, dtype=torch.float64).index_add_(0, nearest(cells), shares)
 
 
-def prior() -> UnitMixture:
+def prior() -> RoundMixture:
     """The mixture itself, (1, 2) a state."""
     equal = torch.full((MODES,), -math.log(MODES), dtype=torch.float64)
-    return UnitMixture(means().double() / WIDTH, equal, VE(*LEVELS))
+    return RoundMixture(means().double() / WIDTH, equal, VE(*LEVELS))
 
 
 def exact(count: int, generator: torch.Generator) -> Tensor:

@@ -18,6 +18,10 @@ class PairNetwork(nn.Module):
         width, depth: of the features, and how many rounds.
     """
 
+    first: Tensor
+    second: Tensor
+    centers: Tensor
+
     def __init__(self, particles: int, dimensions: int, width: int = 48, depth: int = 2) -> None:
         super().__init__()
         self.particles, self.dimensions = particles, dimensions
@@ -30,8 +34,9 @@ class PairNetwork(nn.Module):
         self.rounds = nn.ModuleList(
             nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width)) for _ in range(depth)
         )
-        self.head = nn.Sequential(nn.SiLU(), nn.Linear(width, 1))
-        nn.init.zeros_(self.head[1].weight)
+        last = nn.Linear(width, 1)
+        nn.init.zeros_(last.weight)
+        self.head = nn.Sequential(nn.SiLU(), last)
 
     def forward(self, x: Tensor, level: Tensor, labels: Tensor | None = None) -> Tensor:
         """Outputs (B, N, D) for states (B, N, D) in unit size and noise levels (B,) in [0, 1]."""

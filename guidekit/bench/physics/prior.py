@@ -83,7 +83,8 @@ def trained(
     network = PairNetwork(*system.shape, width, depth)
     average = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.99))
-    began, steps, losses = time.process_time(), 0, []
+    losses: list[float] = []
+    began, steps = time.process_time(), 0
     while (spent := (time.process_time() - began) / (60 * minutes)) < 1:
         clean = turned(data[torch.randint(len(data), (batch,))], system)
         level = (LEVELS[0] + LEVELS[1] * torch.randn(batch)).exp()
