@@ -30,6 +30,7 @@ from guidekit.reporting.console import Console
 from guidekit.running.build import build_sampler
 from guidekit.samplers import DDIM, Ancestral, DPMSolver
 from guidekit.sampling import Result, sample
+from guidekit.weighting import pooled
 
 ETAS = {20: 0.6, 100: 0.85}
 """Noise of DDIM by number of steps; 0.85 for all others."""
@@ -120,6 +121,7 @@ class Protocol:
         seed: of the draws.
         particles, groups: of filters: so many populations of so many particles, all of which are samples.
         variance: of the components.
+        pooled: take all groups of a filter as one population, each as much as its evidence; see `guidekit.weighting`.
     """
 
     problems: int = 20
@@ -127,6 +129,7 @@ class Protocol:
     particles: int = 1000
     groups: int = 2
     variance: float = 1.0
+    pooled: bool = False
 
     def __post_init__(self) -> None:
         """Check that distances and intervals can be made of it."""
@@ -179,7 +182,9 @@ def measured(
         made, ledger = len(result.samples), result.ledger
         rows = ledger.network_rows / made
         backward = ledger.backward_passes * rows / max(1, ledger.network_calls)
-        found.append(one.distance(unweighted(result, protocol.seed + number)))
+        pool = protocol.pooled and "log tilt" in result.info
+        draws = pooled(result).samples(made, protocol.seed) if pool else unweighted(result, protocol.seed + number)
+        found.append(one.distance(draws))
     return {
         "values": [None if math.isnan(one) else round(one, 4) for one in found],
         "rows": round(rows, 2),

@@ -205,6 +205,7 @@ COMMANDS: dict[str, dict[str, Kind]] = {
         "particles": whole(1) | NULL,
         "groups": whole(1) | NULL,
         "variance": ABOVE_0,
+        "pooled": SWITCH,
         "row": TEXT | COUNTS | listed(TEXT | whole(1), "a list of rows") | NULL,
         "page": SWITCH,
     },

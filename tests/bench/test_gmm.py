@@ -104,3 +104,12 @@ def test_samples_are_drawn_by_weight():
     weights = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]).double().log()
     result = gk.sampling.Result(x, weights, torch.zeros(2), None, {})
     assert gmm.unweighted(result, 0).flatten().tolist() == [0, 0, 1, 1, 7, 7, 7, 7]
+
+
+def test_groups_are_pooled_by_their_evidence(monkeypatch):
+    """Twenty groups of a hundred: with their evidence they are one population; and it is asked for."""
+    solver = {one.title: one for one in gmm.chosen(["twisted_smc"], gmm.FILTERS)}["twisted_smc"]
+    seen = []
+    monkeypatch.setattr(gmm, "pooled", lambda result: seen.append(result) or gk.pooled(result))
+    told = gmm.measured(solver, 8, 4, 20, gmm.Protocol(problems=2, particles=100, groups=20, pooled=True))
+    assert len(seen) == 2 and seen[0].log_normalizer.std() > 0 and max(told["values"]) < 0.4
