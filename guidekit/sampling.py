@@ -311,7 +311,7 @@ def fitting_guidances(prior: Prior, objective: Objective, most: int = MOST_NAMED
             sampler = chosen_sampler(None, prior, members)
             for member in members:
                 member.check(prior, sampler, members)
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, NotImplementedError):
             continue
         own = frozenset({Fact.PARTICLES}).union(*(member.provides for member in members))
         needs = frozenset[Fact]().union(*(member.requires for member in members))

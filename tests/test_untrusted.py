@@ -143,7 +143,8 @@ def test_what_hydra_is_asked_for_goes_on_working():
 def test_what_is_registered_can_be_named_within_settings():
     config = compose("sample", ["reward=qed", "guidance=svdd", "guidance.value={name: monte_carlo, draws: 3}"])
     made = build_guidance(config["guidance"], Reward(lambda states: torch.zeros(len(states))))
-    assert isinstance(made.value, MonteCarlo) and made.value.draws == 3
+    (value,) = made.judge.estimates
+    assert isinstance(value, MonteCarlo) and value.draws == 3
     for group, build in (("guidance", lambda config: build_guidance(config, None)), ("sampler", build_sampler)):
         for name in ("fit_linear", "interval", "monte_carlo", "os.abort", EVIL, "../svdd", "SVDD", ""):
             with pytest.raises(ValueError, match=f"no {group} named"):

@@ -167,10 +167,19 @@ def affordable(plan: Plan, one: Mapping[str, Any], limits: Mapping[str, float], 
 
 def prices(plan: Plan, guidance: Guidance | None, seed: int) -> dict[str, float]:
     """What a sample costs, as a few of them show."""
+    forget(plan.reward)
     count = min(PILOT, plan.arguments["num_samples"])
     condition = None if plan.condition is None else take(plan.condition, slice(0, count))
     result = sample(plan.prior, guidance, seed=seed, condition=condition, **{**plan.arguments, "num_samples": count})
     return paid(result.ledger, count)
+
+
+def forget(reward: Objective | None) -> None:
+    """Have a reward remember no scores: what one run has paid for is not free for the next."""
+    members: Sequence[Any] = () if reward is None else reward.members
+    for member in members:
+        if hasattr(member, "restore"):
+            member.restore({})
 
 
 def paid(ledger: Ledger, count: int) -> dict[str, float]:
@@ -237,6 +246,7 @@ def opened(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def measured(plan: Plan, guidance: Guidance | None, seed: int) -> dict[str, Any]:
     """Figures of one guidance and one seed."""
+    forget(plan.reward)
     result = sample(plan.prior, guidance, seed=seed, condition=plan.condition, **plan.arguments)
     labels = {} if plan.labels is None else {"labels": plan.labels}
     figures = dict(plan.domain.evaluate(result.objects(), prior=plan.prior, **plan.given, **labels))

@@ -90,6 +90,8 @@ def _words(member: Any) -> str:
         return "a prior (its name, or the file of a checkpoint)"
     if origin is Refiner:
         return "a refiner (a file made by guidekit train trainer=refiner)"
+    if origin is LearnedValue:
+        return "a value (a file made by guidekit train trainer=value)"
     if of_objectives(origin):
         return "a value (a file made by guidekit train trainer=value or trainer=energy)"
     if origin is Estimate:

@@ -111,3 +111,13 @@ def test_budgets_that_cannot_be_are_refused(settings, said, capsys):
     assert main([*EQUAL, *settings]) == 2
     printed = capsys.readouterr().err
     assert said in printed and printed.count("\n") == 1
+
+
+def test_what_one_run_has_paid_for_is_not_free_for_the_next(tmp_path):
+    """The same molecules are drawn twice in one process, and each run scores them itself."""
+    words = ["bench", "guidance", "domain=molecules", "reward=qed", "each=2", "steps=3", "figures=[reward]"]
+    for name in ("first", "second"):
+        assert main([*words, "guidances=[{name: best_of_n, particles: 3}]", f"output={tmp_path / name}.json"]) == 0
+    one, two = (json.loads((tmp_path / f"{name}.json").read_text())["figures"] for name in ("first", "second"))
+    calls = [found["best_of_n particles=3"]["0"]["reward calls"] for found in (one, two)]
+    assert calls[0] == calls[1] > 0

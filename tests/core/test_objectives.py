@@ -90,7 +90,7 @@ def test_object_reward_scores_each_object_once_and_counts_failures():
     ledger = reward.spent()
     assert (ledger.reward_calls, ledger.reward_failures, ledger.reward_invalid) == (3, 2, 1)
     assert score(prior, reward, states).tolist() == values.tolist() and sorted(seen) == [1, 2, 3]
-    assert reward.spent() == ledger
+    assert reward.spent() == dataclasses.replace(ledger, reward_repeated=ledger.reward_repeated + len(states))
 
 
 def test_terms_of_a_combination_decode_a_state_once():
