@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from guidekit.processes.grids import Levels
 
 SIZE, MEMBERS, STEPS, SECONDS, STD = 32, 256, 16, 0.5, 4.0
 """Points a side, members, moves of the ensemble, seconds of flow, and the vorticity of a state of 1, in 1/s."""
+
+TRUTHS = 3
+"""Fields of a seed, over which its figures are means: with few points seen they differ much."""
 
 SCALE, DECAY = 3.0, 4.0
 """Of the spectrum (|k|^2 + scale^2)^-decay, of `random_vorticity`."""
@@ -108,11 +112,12 @@ def measure(seed: int) -> dict[str, float]:
     """Errors and calls at the three strengths, and the differences that the claim is about."""
     figures: dict[str, float] = {}
     for every in STRENGTHS:
-        found = figures_of(seed, every)
-        figures |= {f"error, {name}, x{every}": error for name, (error, _) in found.items()}
-        figures |= {f"calls, {name}, x{every}": float(calls) for name, (_, calls) in found.items()}
+        each = [figures_of(TRUTHS * seed + number, every) for number in range(TRUTHS)]
+        errors = {name: statistics.fmean(found[name][0] for found in each) for name in each[0]}
+        figures |= {f"error, {name}, x{every}": error for name, error in errors.items()}
+        figures |= {f"calls, {name}, x{every}": float(calls) for name, (_, calls) in each[0].items()}
         for other in OTHERS:
-            figures[f"EnKG less {other}, x{every}"] = found["EnKG"][0] - found[other][0]
+            figures[f"EnKG less {other}, x{every}"] = errors["EnKG"] - errors[other]
     return figures
 
 
@@ -123,8 +128,8 @@ CLAIM = Claim(
     tier="A",
     says="The initial vorticity of a flow of 32 x 32 points is sought from every second, fourth or eighth point half a "
     "second later, with noise of 1/s, by a solver that is forward only. At 4,096 solves each the mean of the ensemble "
-    "of 256 members has a smaller relative error than what stochastic control (SVDD with the best candidate kept) and "
-    "best-of-N find; with a Gaussian field as the prior of all.",
+    "of 256 members has, over three fields a seed, a smaller relative error than what stochastic control (SVDD with "
+    "the best candidate kept) and best-of-N find; with a Gaussian field as the prior of all.",
     domains=("exact",),
     checks=tuple(
         Check(f"error of EnKG less that of {other}, one point in {every}", f"EnKG less {other}, x{every}", most=0.0)
