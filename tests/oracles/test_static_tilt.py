@@ -86,3 +86,9 @@ def test_targets_are_independent_and_as_one_at_a_time(chain_a):
     assert torch.equal(whole.samples, single.samples)
     assert torch.equal(whole.log_weights, single.log_weights)
     assert torch.equal(whole.log_normalizer, single.log_normalizer)
+
+
+def test_islands_of_different_sizes_are_refused(chain_a):
+    guidance = gk.guidance.FKSteering(chain_a.reward, 1.0, particles=8, islands=4)
+    with pytest.raises(ValueError, match="6 particles do not divide into 4 islands"):
+        gk.sample(chain_a.prior, guidance, 2, 4, particles=6)

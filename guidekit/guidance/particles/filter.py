@@ -87,13 +87,14 @@ class ParticleFilter(Guidance[Path]):
         for field, names in choices.items():
             if isinstance(getattr(self, field), str) and getattr(self, field) not in names:
                 raise UnknownNameError(field, getattr(self, field), names)
-        listed = isinstance(self.interval, Sequence)
         for field, least in (("particles", self.particles), ("islands", self.islands)):
             if least < 1:
                 raise ValueError(f"{field} must be at least 1, got {least}")
-        if min([*self.interval] if isinstance(self.interval, Sequence) else [self.interval], default=0) < 1:
-            wanted = "must name steps from 1" if listed else "must be at least 1"
-            raise ValueError(f"interval {wanted}, got {self.interval}")
+        if isinstance(self.interval, Sequence):
+            if min(self.interval, default=0) < 1:
+                raise ValueError(f"interval must name steps from 1, got {self.interval}")
+        elif self.interval < 1:
+            raise ValueError(f"interval must be at least 1, got {self.interval}")
         if not 0 <= self.annealing < math.inf:
             raise ValueError(f"annealing must be a power of at least 0, got {self.annealing}")
         if not 0 < self.tempering <= 1:

@@ -25,9 +25,14 @@ def exchanged(
         tempering: see `ancestry`; islands are exchanged by their weights.
         threshold: share of the effective sample size below which is resampled; None always.
 
+    Raises:
+        ValueError: islands of different sizes.
+
     Source: Verge, Dubarry, Del Moral & Moulines 2015, arXiv:1306.3911.
     """
     groups, k = log_weights.shape
+    if k % islands:
+        raise ValueError(f"{k} particles do not divide into {islands} islands")
     each = k // islands
     parts = log_weights.reshape(groups * islands, each)
     fire = _fires(parts, threshold)
