@@ -138,7 +138,7 @@ def sample(
         try:
             part = sampling.draw(at, end, progress, meter)
         except SpentError as told:
-            purse.ended(meter, told, len(sampling.setup.steps), first=not parts)
+            purse.ended(meter, told, len(sampling.setup.visits), first=not parts)
             break
         purse.paid(part.ledger, end - at)
         parts.append(part)
@@ -309,13 +309,14 @@ def fitting_guidances(prior: Prior, objective: Objective, most: int = MOST_NAMED
         try:
             members = kind(objective).members
             sampler = chosen_sampler(None, prior, members)
-            for member in members:
+            own = frozenset({Fact.PARTICLES}).union(*(member.provides for member in members))
+            needs = frozenset[Fact]().union(*(member.requires for member in members))
+            fits = needs <= prior.provides | sampler.provides | objective.provides | own
+            for member in members if fits else ():  # which may look at what they require
                 member.check(prior, sampler, members)
-        except (ValueError, TypeError, AttributeError, NotImplementedError):
+        except (ValueError, TypeError, AttributeError):
             continue
-        own = frozenset({Fact.PARTICLES}).union(*(member.provides for member in members))
-        needs = frozenset[Fact]().union(*(member.requires for member in members))
-        if needs <= prior.provides | sampler.provides | objective.provides | own:
+        if fits:
             measured = any(inspect.isclass(one) and issubclass(one, GaussianNoise) for one in kinds)
             solver = measured or ".inverse." in kind.__module__
             found.append((not solver, members[0].layer != Layer.GRADIENT, name))

@@ -113,10 +113,12 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
                     break
                 console.print(f"{found} of {config['num_samples']} distinct valid samples; more are drawn", **PLAIN)
                 more = {main: prepared(main, times)}
-                again = Purse(purse.budget)
+                again = Purse(purse.budget)  # of all that is drawn: other parts are as they were
+                for result in (result for name, result in results.items() if name != main):
+                    again.paid(result.ledger, len(result.log_normalizer))
                 results |= draw(console, folder, more, reward, config["batch_size"] is None, again)
-                if again.stopped:
-                    purse.stopped = again.stopped
+                purse = again
+                if purse.stopped:
                     break
             folder.begin_results()
             record = write(folder.results, domain, prior, results, reward, config, label, given)

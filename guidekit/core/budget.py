@@ -192,9 +192,13 @@ class Purse:
         assert meter is not None
         if first:
             raise self._refusal(meter, told, steps) from None
-        for name, used in meter.used.items():
-            self.spent[name] += used
+        self.lost(meter)
         self.stopped = told.limit
+
+    def lost(self, meter: Meter | None) -> None:
+        """A chunk was given up: what it has used is spent all the same."""
+        for name, used in ({} if meter is None else meter.used).items():
+            self.spent[name] += used
 
     def _refusal(self, meter: Meter, told: SpentError, steps: int) -> BudgetError:
         """Why no sample could be finished: in one line, with what would do."""

@@ -149,15 +149,16 @@ def sample_on_disk(
                 break
             end = min([at + paid, sampling.num_samples, *(begin for begin in done if begin > at)])
             memory.recall()
+            meter = purse.meter()
             try:
                 watch = _watched(on_step, end - at) if cut else on_step
-                meter = purse.meter()
                 result = sampling.draw(at, end, watch, meter)
             except TooLongError as told:
                 size = told.groups
+                purse.lost(meter)
                 continue
             except SpentError as told:
-                purse.ended(meter, told, len(sampling.setup.steps), first=fresh and not parts)
+                purse.ended(meter, told, len(sampling.setup.visits), first=fresh and not parts)
                 break
             purse.paid(result.ledger, end - at)
             chunk = Chunk(at, _on_cpu(result), memory.learned())

@@ -73,7 +73,7 @@ def write(
         if several(config["condition"], getattr(prior, "labels", ())) is not None:
             for row, condition in zip(rows, drawn[name].condition, strict=True):
                 row["condition"] = condition
-        elif "log tilt" in result.info:  # all groups ask for the same and are one population
+        elif "log tilt" in result.info and (given is None or len(given.y) == 1):  # groups that ask for the same are one
             extra |= particles.columns(result)
         if given is not None:
             judged = given.judged(result.samples)

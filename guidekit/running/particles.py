@@ -39,7 +39,8 @@ def evidence(log_normalizer: Tensor) -> tuple[float, float, float]:
 def figures(result: Result) -> dict[str, float]:
     """For the closing table: log Z, its error, and means over groups of effective sample sizes and lineages left."""
     total, error, _ = evidence(result.log_normalizer)
-    ess, left = result.info["ess"].double(), result.info["survivors"].double()
+    last = last_sweep(result)
+    ess, left = last["ess"].double(), last["survivors"].double()
     return {
         "log Z": total,
         "log Z, error": error,
@@ -47,6 +48,13 @@ def figures(result: Result) -> dict[str, float]:
         "last ESS": float(ess[:, -1].mean()),
         "lineages left": float(left[:, -1].mean()),
     }
+
+
+def last_sweep(result: Result) -> dict[str, Tensor]:
+    """Diagnostics of the evaluations of the last sweep of particle Gibbs, all there are of other filters."""
+    sweeps = int(result.info["sweeps"].flatten()[0]) if "sweeps" in result.info else 1
+    names = [name for name in ("ess", "survivors", "ancestors", "resampled") if name in result.info]
+    return {name: result.info[name][:, -(result.info[name].shape[1] // sweeps) :] for name in names}
 
 
 def columns(result: Result) -> dict[str, list[float]]:
@@ -80,7 +88,8 @@ def remark(result: Result) -> str:
 def draw(result: Result, path: Path) -> str | None:
     """Effective sample sizes, lineages left and, of the first group, who descends from whom; see `lineages.picture`."""
     total, error, _ = evidence(result.log_normalizer)
-    info = {name: result.info[name].cpu().numpy() for name in ("ess", "survivors", "ancestors")}
-    resampled = result.info.get("resampled")
+    last = last_sweep(result)
+    info = {name: last[name].cpu().numpy() for name in ("ess", "survivors", "ancestors")}
+    resampled = last.get("resampled")
     fired = None if resampled is None else resampled.double().mean(0).cpu().numpy()
     return picture(**info, fired=fired, title=f"log Z {total:.4g}" + f" ± {error:.2g}" * (error == error), path=path)

@@ -115,7 +115,7 @@ class EnsembleKalmanInversion(Guidance[None]):
         for number in range(self.updates):
             seen = seen_of(population, self.likelihood, population.state, self.at_once)
             setup.recorder.record("failed members", (~seen.alive).sum(1))
-            setup.network.ledger.count(degenerate_groups=int((~seen.alive).all(1).sum()))
+            setup.network.ledger.count_later("degenerate_groups", (~seen.alive).all(1).sum())
             moves = self._moves(population, seen, number).reshape(population.state.shape)
             population = population.at(population.state + moves)
         return population if self.output == "all" else best_of(population, self.likelihood, self.at_once)

@@ -140,7 +140,7 @@ class EnsembleKalmanGuidance(Guidance[None]):
         setup, groups, k = population.setup, population.groups, population.particles
         seen = seen_of(population, self.likelihood, clean, self.at_once)
         setup.recorder.record("failed members", (~seen.alive).sum(1))
-        setup.network.ledger.count(degenerate_groups=int((~seen.alive).all(1).sum()))
+        setup.network.ledger.count_later("degenerate_groups", (~seen.alive).all(1).sum())
         x = population.state.reshape(groups, k, -1)
         if self.rule == "descent":
             moves = descent(x, seen, length, PRECISIONS[self.precision])

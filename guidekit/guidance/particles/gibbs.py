@@ -149,7 +149,7 @@ class KeptPath(Guidance[Paths]):
             return population
         population.setup.recorder.record("sweeps", torch.full((population.groups,), self.sweeps))
         dead = population.log_weights.isneginf().all(1)
-        population.setup.network.ledger.count(degenerate_groups=int(dead.sum()))
+        population.setup.network.ledger.count_later("degenerate_groups", dead.sum())
         weights = population.log_weights.masked_fill(dead[:, None], 0.0)
         evidence = paths.evidence.view(population.groups, -1)[:, 0]
         return population.weighted(weights, evidence - log_mean(weights))

@@ -147,7 +147,7 @@ class LinearTwist(Estimate, Owner[Seen]):
         a, s = level(prediction, mean)
         most, least = (math.inf, 0.0) if self.window is None else self.window
         acts = ((s <= most * a) & (s >= least * a)).flatten().expand(len(mean))
-        if not bool(acts.any()):
+        if self.window is not None and not bool(acts.any()):
             nothing = torch.zeros(len(mean), dtype=torch.float64, device=mean.device)
             return Seen(nothing - math.inf, nothing, torch.zeros_like(mean) if gradient else None)
         measured = measurement(self.likelihood, mean, held(population, self.likelihood, question.rows))
