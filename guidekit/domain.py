@@ -224,6 +224,7 @@ class Domain:
         self,
         function: Callable[[Any], float] | Objective,
         name: str | None = None,
+        *,
         workers: int = 0,
         timeout: float | None = 60.0,
         memory: float | None = None,

@@ -78,3 +78,21 @@ def test_a_run_shows_its_particles(tmp_path, monkeypatch, capsys):
     figures = json.loads((tmp_path / "run" / "run.json").read_text())["figures"]
     guided = next(value for name, value in figures.items() if name != "unguided")
     assert guided["lineages left"] <= 8 and "log Z" not in figures["unguided"]
+
+
+def test_of_particle_gibbs_the_last_sweep_is_shown():
+    """A sweep starts anew: nobody in it descends from those of the sweep before."""
+    prior = gk.priors.Gaussian(torch.zeros(1), 1.0, gk.processes.VP("cosine"))
+    likelihood = gk.objectives.LinearGaussian(torch.eye(1), torch.ones(1), 0.5)
+    found = gk.sample(prior, gk.guidance.ParticleGibbs(likelihood, 1.0, sweeps=3), 2, 7)
+    assert found.info["ess"].shape[1] == 21
+    last = particles.last_sweep(found)
+    assert {name: value.shape[1] for name, value in last.items()} == {
+        "ess": 7,
+        "survivors": 7,
+        "ancestors": 7,
+        "resampled": 6,
+    }
+    assert torch.equal(last["ess"], found.info["ess"][:, 14:])
+    single = gk.sample(prior, gk.guidance.FKSteering(likelihood, 1.0), 2, 7)
+    assert particles.last_sweep(single)["ess"].shape[1] == 7

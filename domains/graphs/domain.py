@@ -125,22 +125,15 @@ class Graphs(Domain):
 
         return AdjacencyCodec(codec, prior.layout, measured if names else None)
 
-    def bind(
-        self,
-        function: Any,
-        name: str | None = None,
-        workers: int = 0,
-        timeout: float | None = 60.0,
-        memory: float | None = None,
-    ) -> Objective:
+    def bind(self, function: Any, name: str | None = None, **isolation: Any) -> Objective:
         """See `Domain.bind`; rewards of molecules are refused for other graphs."""
         if (
             getattr(function, "name", "") in MOLECULES
             and type(function).__module__ == OfMolecules.__module__
-            and not workers
+            and not isolation.get("workers")
         ):
             return OfMolecules(function, name or str(function.name))
-        return super().bind(function, name, workers, timeout, memory)
+        return super().bind(function, name, **isolation)
 
     def set_of(self, prior: Prior | None) -> str:
         """The set that samples of a prior are compared with; empty for data of users."""

@@ -139,18 +139,11 @@ class Cells(Trajectories):
         codec = getattr(prior, "codec", None)
         return codec.maze if isinstance(codec, CellCodec) else self.ground
 
-    def bind(
-        self,
-        function: Any,
-        name: str | None = None,
-        workers: int = 0,
-        timeout: float | None = 60.0,
-        memory: float | None = None,
-    ) -> Objective:
+    def bind(self, function: Any, name: str | None = None, **isolation: Any) -> Objective:
         """See `Domain.bind`; rewards of this domain are told the maze."""
         if isinstance(function, ExecutedString):
             function = dataclasses.replace(function, maze=self.ground)
-        return Domain.bind(self, function, name, workers, timeout, memory)
+        return Domain.bind(self, function, name, **isolation)
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> None:
         """See `cell_preparation.prepare_cells`."""

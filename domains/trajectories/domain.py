@@ -155,18 +155,11 @@ class Trajectories(Domain):
         codec = getattr(prior, "codec", None)
         return codec.maze if isinstance(codec, PathCodec) else self.ground
 
-    def bind(
-        self,
-        function: Any,
-        name: str | None = None,
-        workers: int = 0,
-        timeout: float | None = 60.0,
-        memory: float | None = None,
-    ) -> Objective:
+    def bind(self, function: Any, name: str | None = None, **isolation: Any) -> Objective:
         """See `Domain.bind`; rewards of this domain are told the maze."""
         if isinstance(function, PathReward):
             return dataclasses.replace(function, codec=self.codec)  # type: ignore[type-var]
-        return super().bind(function, name, workers, timeout, memory)
+        return super().bind(function, name, **isolation)
 
     def suited(self, reward: Objective, prior: Prior) -> Objective:
         """See `Domain.suited`: rewards of paths read the states of the prior."""

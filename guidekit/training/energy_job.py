@@ -9,16 +9,14 @@ from typing import Any
 import torch
 
 from guidekit.domain import Domain
-from guidekit.errors import UnknownNameError
 from guidekit.guidance.values.checkpoints import save_energy
-from guidekit.networks.value_network import TRUNKS
 from guidekit.reporting.console import Console
 from guidekit.running.build import build_reward
 from guidekit.running.independence import networks_of
 from guidekit.training.energies import Contrast, train_energy
 from guidekit.training.place import Place
 from guidekit.training.states import content, read_state, record_of_samples, write_state
-from guidekit.training.trunks import own_trunk, small_trunk
+from guidekit.training.trunks import own_trunk, trunk_of
 from guidekit.training.value_job import read_data
 
 
@@ -35,10 +33,7 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
     reward = build_reward(domain, config["reward"], prior)
     if reward is None:
         raise ValueError("trainer=energy learns a reward: give reward=")
-    trunk = config["trainer"]["network"] or small_trunk(prior)
-    if trunk != "prior" and (not isinstance(trunk, dict) or trunk.get("name") not in TRUNKS):
-        name = trunk.get("name") if isinstance(trunk, dict) else trunk
-        raise UnknownNameError("trainer.network", str(name), ["prior", *TRUNKS])
+    trunk = trunk_of(config["trainer"]["network"], prior)
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
     began = time.perf_counter()
@@ -72,7 +67,7 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
         "seconds": round(time.perf_counter() - began),
         "training": {"made": made, "complete": True},
     }
-    save_energy(place.output, energy, own_trunk(prior) if trunk == "prior" else trunk, domain.name, card)
+    save_energy(place.output, energy, own_trunk(prior) if isinstance(trunk, str) else trunk, domain.name, card)
     place.state.unlink()
     console.print(f"written to {place.output}: temperature {energy.temperature:g}, {card['seconds']} seconds")
     return True

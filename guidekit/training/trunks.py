@@ -7,7 +7,9 @@ import math
 from typing import Any
 
 from guidekit.core.prior import Prior
+from guidekit.errors import UnknownNameError
 from guidekit.networks import ValueNetwork
+from guidekit.networks.value_network import TRUNKS
 from guidekit.processes import DiscreteProcess
 
 
@@ -34,6 +36,19 @@ def own_trunk(prior: Any) -> dict[str, Any]:
     if not hasattr(prior, "made"):
         raise ValueError(f"a value on features of {prior.name} can be trained in Python, and is not written to a file")
     return {"name": prior.made["name"], "options": {"timed": False, **prior.made["options"]}}
+
+
+def trunk_of(setting: Any, prior: Prior) -> dict[str, Any] | str:
+    """What `trainer.network` says: {name, options} of a trunk, "prior" for its features, null for a small one.
+
+    Raises:
+        UnknownNameError: no such trunk.
+    """
+    trunk = setting or small_trunk(prior)
+    if trunk != "prior" and (not isinstance(trunk, dict) or trunk.get("name") not in TRUNKS):
+        name = trunk.get("name") if isinstance(trunk, dict) else trunk
+        raise UnknownNameError("trainer.network", str(name), ["prior", *TRUNKS])
+    return trunk
 
 
 def shared_trunk(prior: Prior, outputs: int) -> ValueNetwork:

@@ -13,16 +13,14 @@ from torch.nn import functional as F
 
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
-from guidekit.errors import UnknownNameError
 from guidekit.guidance.values.checkpoints import save_value
-from guidekit.networks.value_network import TRUNKS
 from guidekit.processes import DiscreteProcess
 from guidekit.reporting.console import Console
 from guidekit.running.build import build_reward
 from guidekit.running.independence import networks_of
 from guidekit.training.place import Place
 from guidekit.training.states import content, read_state, record_of_samples, write_state
-from guidekit.training.trunks import own_trunk, small_trunk
+from guidekit.training.trunks import own_trunk, trunk_of
 from guidekit.training.values import Round, Schedule, train_value
 
 
@@ -42,11 +40,8 @@ def train(config: dict[str, Any], domain: Domain, place: Place, console: Console
     reward = build_reward(domain, config["reward"], prior)
     if reward is None:
         raise ValueError("trainer=value learns a reward: give reward=")
-    trunk = config["trainer"]["network"] or small_trunk(prior)
-    if trunk != "prior" and (not isinstance(trunk, dict) or trunk.get("name") not in TRUNKS):
-        name = trunk.get("name") if isinstance(trunk, dict) else trunk
-        raise UnknownNameError("trainer.network", str(name), ["prior", *TRUNKS])
-    written = own_trunk(prior) if trunk == "prior" else trunk
+    trunk = trunk_of(config["trainer"]["network"], prior)
+    written = own_trunk(prior) if isinstance(trunk, str) else trunk
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
     began = time.perf_counter()

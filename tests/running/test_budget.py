@@ -167,3 +167,13 @@ def test_a_posterior_needs_all_its_draws(here, capsys):
     ]
     assert main(settings) == 2
     assert "leave budget= out with task=superresolution" in capsys.readouterr().err
+
+
+def test_more_rounds_for_distinct_samples_are_paid_from_the_same_budget(tmp_path, capsys):
+    """The unguided samples beside them have been paid for as well."""
+    words = ["sample", "reward=qed", "guidance=best_of_n", "guidance.particles=2", "num_samples=6", "steps=4"]
+    words += ["unique=true", "budget.network_calls=130", f"output={tmp_path / 'run'}"]
+    assert main(words) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    spent = sum(each["network_rows"] for each in record["ledger"].values())
+    assert spent <= 130 and spent <= record["spent"]["network_calls"] <= 130
