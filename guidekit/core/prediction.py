@@ -93,6 +93,14 @@ class Prediction:
         """Clean states drawn from the prediction, (B, *S)."""
         raise NotImplementedError(f"{type(self).__name__} has no law of clean states to draw from")
 
+    def decided(self, draw: Draw, spread: float) -> Prediction:
+        """The prediction that is certain of one clean state, drawn from what this one believes.
+
+        Tokens follow their laws; real numbers lie around their mean with standard deviation spread s / sqrt(a^2 + s^2),
+        that of data of unit variance where spread is 1. Branches and notes are kept, as `map` keeps them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no law of clean states to draw from")
+
     def view(self, on: str) -> State:
         """What an objective looks at: the "clean" estimate or the "noisy" state."""
         return self.state if on == "noisy" else self.clean
@@ -210,6 +218,12 @@ class GaussianPrediction(Prediction):
         """See `Prediction.reals`."""
         return self.map(function)
 
+    def decided(self, draw: Draw, spread: float) -> GaussianPrediction:
+        """See `Prediction.decided`."""
+        std: Any = spread * self.s / (self.a * self.a + self.s * self.s) ** 0.5
+        std = column(std.to(self.mean.dtype), self.mean) if isinstance(std, Tensor) else std
+        return self.map(lambda support, mean: mean + std * support.project(draw.normal(mean)))
+
     def lerp(self, other: Any, weight: Number) -> GaussianPrediction:
         """See `Prediction.lerp`."""
         where = column(weight, self.mean)
@@ -278,6 +292,11 @@ class CategoricalPrediction(Prediction):
         """See `Prediction.laws`."""
         return altered(self, log_probs=function(self.log_probs), branches=_bent(self))
 
+    def decided(self, draw: Draw, spread: float) -> CategoricalPrediction:
+        """See `Prediction.decided`."""
+        chosen = self.sample(draw)[..., None]
+        return self.laws(lambda laws: torch.full_like(laws, -torch.inf).scatter(-1, chosen, 0.0))
+
     def lerp(self, other: Any, weight: Number) -> CategoricalPrediction:
         """See `Prediction.lerp`: log-probabilities are mixed and normalized.
 
@@ -338,6 +357,11 @@ class CompositePrediction(Prediction):
     def reals(self, function: Callable[[Support, Tensor], Tensor]) -> Prediction:
         """See `Prediction.reals`."""
         parts = {name: part.reals(function) for name, part in self.parts.items()}
+        return altered(self, parts=parts, branches=_bent(self))
+
+    def decided(self, draw: Draw, spread: float) -> Prediction:
+        """See `Prediction.decided`."""
+        parts = {name: part.decided(draw.named(name), spread) for name, part in self.parts.items()}
         return altered(self, parts=parts, branches=_bent(self))
 
     def lerp(self, other: Any, weight: Number) -> Prediction:

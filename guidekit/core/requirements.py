@@ -37,6 +37,10 @@ class Fact(Enum):
     JUMPS = ("a sampler whose jumps can be accelerated", "those of {sampler} cannot: use {samplers}")
     TABLES = ("a sampler whose kernels are tables of independent tokens", "those of {sampler} are not: use {samplers}")
     RATE_STEPS = ("a sampler that follows rates", "{sampler} does not: use {samplers}")
+    ESTIMATE = (
+        "a sampler whose step goes towards one clean estimate",
+        "{sampler} looks at others as well: use {samplers}",
+    )
     REVERSAL = ("a sampler that tells reversal from added noise", "{sampler} does not: use {samplers}")
     GRADIENT = (
         "a differentiable objective",

@@ -17,7 +17,7 @@ class Ancestral(TimedSampler[None]):
     Source: Ho et al. 2020, arXiv:2006.11239, eq. 6-7; discrete: Austin et al. 2021, arXiv:2107.03006, eq. 4.
     """
 
-    provides = frozenset({Fact.NOISE, Fact.REVERSAL}) | TOKEN_LAWS
+    provides = frozenset({Fact.NOISE, Fact.ESTIMATE, Fact.REVERSAL}) | TOKEN_LAWS
     takes_parts = True
 
     def step(self, here: Here, memory: None) -> tuple[Kernel, None]:
@@ -51,7 +51,7 @@ class DDIM(TimedSampler[None]):
     @property
     def provides(self) -> frozenset[Fact]:  # type: ignore[override]
         """Noise, unless eta is 0."""
-        return frozenset({Fact.NOISE}) if self.eta > 0 else frozenset()
+        return frozenset({Fact.NOISE, Fact.ESTIMATE} if self.eta > 0 else {Fact.ESTIMATE})
 
     def step(self, here: Here, memory: None) -> tuple[Kernel, None]:
         """See `Sampler.step`."""

@@ -36,7 +36,7 @@ class EulerCTMC(TimedSampler[None]):
 
     stochasticity: float = 0.0
     requires = frozenset({Fact.RATES})
-    provides = frozenset({Fact.NOISE, Fact.RATE_STEPS, Fact.REVERSAL}) | TOKEN_LAWS
+    provides = frozenset({Fact.NOISE, Fact.RATE_STEPS, Fact.ESTIMATE, Fact.REVERSAL}) | TOKEN_LAWS
 
     def __post_init__(self) -> None:
         """Check the rate and the grid."""
@@ -74,7 +74,7 @@ class TauLeaping(TimedSampler[None]):
     @property
     def provides(self) -> frozenset[Fact]:  # type: ignore[override]
         """Sums of jumps have no table."""
-        return frozenset({Fact.NOISE}) | (frozenset() if self.ordinal else TOKEN_LAWS | {Fact.REVERSAL})
+        return frozenset({Fact.NOISE, Fact.ESTIMATE}) | (frozenset() if self.ordinal else TOKEN_LAWS | {Fact.REVERSAL})
 
     def step(self, here: Here, memory: None) -> tuple[Kernel, None]:
         """See `Sampler.step`."""

@@ -67,9 +67,10 @@ class Each(TimedSampler[dict[str, Any]]):
 
     @property
     def provides(self) -> frozenset[Fact]:  # type: ignore[override]
-        """What the kernels of any part offer, but noise only where all draw it."""
-        offered = frozenset[Fact]().union(*(sampler.provides for sampler in self._samplers))
-        return offered if self.draws(None) else offered - {Fact.NOISE}
+        """What the kernels of any part offer; noise where all draw it, one estimate where all go towards it."""
+        offered = [sampler.provides for sampler in self._samplers]
+        whole = frozenset({Fact.NOISE, Fact.ESTIMATE})
+        return frozenset[Fact]().union(*offered) - (whole - frozenset.intersection(*offered))
 
     def draws(self, parts: frozenset[str] | None) -> bool:
         """See `Sampler.draws`."""

@@ -27,7 +27,7 @@ class FirstHitting(Sampler[Tensor]):
     """
 
     requires = frozenset({Fact.MASKED})
-    provides = frozenset({Fact.NOISE, Fact.TILTS, Fact.REVERSAL})
+    provides = frozenset({Fact.NOISE, Fact.TILTS, Fact.ESTIMATE, Fact.REVERSAL})
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """Nominal times; the true ones are kept per row."""

@@ -57,7 +57,7 @@ class Insertion(Sampler[Waiting]):
     last: float | None = None
     margin: float | None = None
     requires = frozenset({Fact.ABSORBING})
-    provides = frozenset({Fact.NOISE, Fact.TILTS, Fact.JUMPS})
+    provides = frozenset({Fact.NOISE, Fact.TILTS, Fact.JUMPS, Fact.ESTIMATE})
 
     def __post_init__(self) -> None:
         """Make constraints of names."""

@@ -27,6 +27,7 @@ class Euler(TimedSampler[None]):
     """
 
     requires = frozenset({Fact.FLOW})
+    provides = frozenset({Fact.ESTIMATE})
 
     def step(self, here: Here, memory: None) -> tuple[GaussianKernel, None]:
         """See `Sampler.step`."""

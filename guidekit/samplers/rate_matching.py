@@ -44,7 +44,7 @@ class RateMatching(TimedSampler[None]):
 
     stochasticity: float = 0.0
     requires = frozenset({Fact.RATES})
-    provides = frozenset({Fact.NOISE, Fact.RATE_STEPS, Fact.REVERSAL}) | TOKEN_LAWS
+    provides = frozenset({Fact.NOISE, Fact.RATE_STEPS, Fact.ESTIMATE, Fact.REVERSAL}) | TOKEN_LAWS
 
     def __post_init__(self) -> None:
         """Check the rate and the grid."""

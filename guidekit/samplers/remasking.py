@@ -81,7 +81,6 @@ class ReMDM(TimedSampler[Revealed]):
     window: tuple[float, float] | None = None
     plateau: float = 0.9
     requires = frozenset({Fact.MASKED})
-    provides = frozenset({Fact.NOISE}) | TOKEN_LAWS
 
     def __post_init__(self) -> None:
         """Check the settings and the grid."""
@@ -101,6 +100,11 @@ class ReMDM(TimedSampler[Revealed]):
             raise ValueError(f"eta={self.eta} is above {bound:.4g}, the bound of a loop at plateau={self.plateau}")
         if self.schedule == "loop" and not 0 < low <= high < 1:
             raise ValueError(f"window={(high, low)}: a loop reveals before it and behind it, as with (0.55, 0.05)")
+
+    @property
+    def provides(self) -> frozenset[Fact]:  # type: ignore[override]
+        """Steps that remember how certain former estimates were follow more than one."""
+        return frozenset({Fact.NOISE} if self.by_confidence else {Fact.NOISE, Fact.ESTIMATE}) | TOKEN_LAWS
 
     @property
     def span(self) -> tuple[float, float]:

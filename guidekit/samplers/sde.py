@@ -48,7 +48,7 @@ class EulerMaruyama(TimedSampler[None]):
     @property
     def provides(self) -> frozenset[Fact]:  # type: ignore[override]
         """Noise, unless its strength is 0."""
-        return frozenset({Fact.NOISE}) if self.noise > 0 else frozenset()
+        return frozenset({Fact.NOISE, Fact.ESTIMATE} if self.noise > 0 else {Fact.ESTIMATE})
 
     def step(self, here: Here, memory: None) -> tuple[GaussianKernel, None]:
         """See `Sampler.step`."""

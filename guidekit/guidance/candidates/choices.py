@@ -12,7 +12,7 @@ from torch import Tensor
 
 from guidekit.core.population import Population
 from guidekit.core.random import Draw, pick
-from guidekit.core.state import leaves
+from guidekit.core.state import State, leaves
 from guidekit.core.step import Step
 from guidekit.guidance.candidates.judges import Pieces
 from guidekit.guidance.candidates.votes import Vote, added
@@ -110,7 +110,7 @@ class BestOfAll:
         votes = self.vote(values.unflatten(1, (crowd.groups, -1)))
         known = votes > -torch.inf
         crowd.setup.network.ledger.count_later("degenerate_groups", (~known.any(1)).sum())
-        rank = 2 * known.int() + ~copies(crowd)
+        rank = 2 * known.int() + ~copies(crowd, search.branch.seen(crowd))
         order = draw.uniform(crowd.groups, crowd.particles).argsort(1)  # ties are broken at random
         for key in (votes, rank):
             order = order.gather(1, key.gather(1, order).argsort(dim=1, descending=True, stable=True))
@@ -142,10 +142,10 @@ def assembled(judge: Pieces, states: Tensor, winner: Tensor) -> Tensor:
     return judge.join(cut[torch.arange(parents, device=device)[:, None], winner, torch.arange(pieces, device=device)])
 
 
-def copies(crowd: Population) -> Tensor:
-    """Whether an earlier particle of its group is in the same state, (P, K)."""
+def copies(crowd: Population, states: State) -> Tensor:
+    """Whether an earlier particle of its group is the same by states, a tree with B rows; (P, K)."""
     marks = torch.zeros(len(crowd), dtype=torch.int64, device=crowd.device)
-    for leaf in leaves(crowd.state):
+    for leaf in leaves(states):
         flat = leaf.flatten(1)
         bits = flat.double().view(torch.int64) if flat.is_floating_point() else flat.long()
         odd = torch.arange(1, bits.shape[1] + 1, device=bits.device) * 0x9E3779B97F4A7C1 | 1

@@ -87,7 +87,7 @@ class CandidateSearch(Guidance[None]):
                 f"{self.name} keeps the best candidate, which no weight of a filter makes up for: take SVDD with "
                 "alpha > 0, or leave out the filter"
             )
-        self.branch.check(sampler, self.name)
+        self.branch.check(sampler, self.name, members[: members.index(self)])
         self.judge.check(prior, self.name)
 
     def due(self, step: Step) -> bool:
@@ -101,7 +101,8 @@ class CandidateSearch(Guidance[None]):
         count = at(self.candidates, step, steps) if self.due(step) else 1
         if not self.due(step) or self.choice.idle(population.particles, count, step, steps):
             return inner(population, step)
-        return self.choice(self, self.branch(inner, population, step, count), count, step)
+        chosen = self.choice(self, self.branch(inner, population, step, count), count, step)
+        return self.branch.arrived(inner, chosen, step)
 
     def finish(self, population: Population) -> Population:
         """See `Guidance.finish`."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from guidekit.core.objective import Objective
 from guidekit.errors import UnknownNameError
-from guidekit.guidance.candidates.branches import Renoised
+from guidekit.guidance.candidates.branches import Destinations, Renoised
 from guidekit.guidance.candidates.choices import BestOfAll
 from guidekit.guidance.candidates.engine import CandidateSearch
 from guidekit.guidance.candidates.judges import Whole
-from guidekit.guidance.values import Estimate, estimate_of
+from guidekit.guidance.values import Estimate, PosteriorMean, estimate_of
 from guidekit.objectives.reward import objective_of
 from guidekit.registry import register
 
@@ -52,6 +53,50 @@ def TreeSearch(  # noqa: N802 - a preset
     return CandidateSearch(
         judge=Whole((estimate_of("TreeSearch", objective_of(reward, "TreeSearch"), value, 1.0),)),
         choice=BestOfAll(_width(width), checked_output(output)),
+        candidates=_width(candidates),
+        interval=interval,
+        window=window,
+    )
+
+
+@register("guidance", "destination_search")
+def DestinationSearch(  # noqa: N802 - a preset
+    reward: Objective,
+    width: int | Sequence[int] = 4,
+    candidates: int | Sequence[int] = 16,
+    spread: float = 1.0,
+    interval: int = 1,
+    window: tuple[float, float] = (1.0, 0.0),
+    output: str = "best",
+) -> CandidateSearch:
+    """Tree search over destinations (TreeG-SD): K guesses of the clean state a step, the best A of A K lead the way.
+
+    Guesses are drawn from the predicted laws of tokens, and around the clean estimate of real numbers. They are judged
+    as they are, and each of the best is what the next step of its parent goes towards. So a step costs A network rows
+    and A K rewards, where `TreeSearch` costs A K of both; guesses are no samples, however, while noise is left: tokens
+    are drawn independently. Works with samplers that draw no noise.
+
+    Args:
+        reward: higher is better; need not be differentiable.
+        width: A, see `TreeSearch`.
+        candidates: K of each, at least 1, or a list of them.
+        spread: standard deviation of guesses of real numbers in units of s / sqrt(a^2 + s^2), which is what is unknown
+            of data of unit variance; above 0.
+        interval: steps between choices.
+        window: (from, to) times within which branches grow.
+        output: see `TreeSearch`.
+
+    Raises:
+        ValueError: settings outside their range.
+
+    Source: Guo et al. 2025, arXiv:2502.11420, TreeG with sampling of destination states.
+    """
+    if not 0 < spread < math.inf:
+        raise ValueError(f"spread must be a number above 0, got {spread}")
+    return CandidateSearch(
+        judge=Whole((PosteriorMean(objective_of(reward, "DestinationSearch")),)),
+        choice=BestOfAll(_width(width), checked_output(output)),
+        branch=Destinations(spread),
         candidates=_width(candidates),
         interval=interval,
         window=window,
