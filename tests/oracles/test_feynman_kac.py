@@ -9,7 +9,7 @@ import guidekit as gk
 from guidekit.core.support import Places
 from guidekit.guidance.contrast.branches import Branch
 from guidekit.guidance.particles import feynman_kac
-from guidekit.guidance.particles.score_product import PathCorrector
+from guidekit.guidance.particles.path_corrector import PathCorrector
 from guidekit.sampling import prepare
 
 g = gk.guidance
@@ -145,6 +145,7 @@ def test_centered_and_clipped_increments():
         ({"increment_clip": 0.0}, "above 0"),
         ({"probes": -1}, "at least 0"),
         ({"output": "best"}, "FKSteering"),
+        ({"window": [1.0]}, "two times"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, told):

@@ -76,7 +76,7 @@ def DiscreteFKC(  # noqa: N802 - a preset
         resampler=resampler,
         ess_threshold=ess_threshold,
         interval=interval,
-        window=(window[0], window[1]),
+        window=window,
         output=output,
     )
     return chain(KernelProduct(weight), corrected)
