@@ -132,11 +132,12 @@ class Population:
 
     def score(self, objective: Objective) -> Tensor:
         """An objective here and now, (B,) float64; rewards of clean states are counted."""
-        self._count_rewards(objective.clean_terms * len(self))
+        self.count_rewards(objective.clean_terms * len(self))
         scores = objective.look(self.view, self.time, self.slots.get(objective)).double()
         return usable(scores, self.setup.network.ledger)
 
-    def _count_rewards(self, number: int) -> None:
+    def count_rewards(self, number: int) -> None:
+        """So many clean states are about to be scored; `SpentError` where the budget does not pay for them."""
         network = self.setup.network
         if network.meter is not None:
             network.meter.spend("reward_calls", number)
@@ -145,7 +146,7 @@ class Population:
     def score_of(self, objective: Objective, states: State, t: Time) -> Tensor:
         """An objective of other states, (B * m, *S): m in a row for every particle; (B * m,)."""
         rows, times = self.slots.get(objective), batch(states) // len(self)
-        self._count_rewards(objective.clean_terms * batch(states))
+        self.count_rewards(objective.clean_terms * batch(states))
         shown = partial(self.setup.seen, states)
         scores = objective.look(shown, repeat(t, times), rows if rows is None else repeat(rows, times))
         return usable(scores, self.setup.network.ledger)

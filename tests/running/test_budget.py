@@ -63,6 +63,30 @@ def test_reward_calls_are_never_exceeded(limit):
     assert min(limit - 15, 480) <= len(made) <= limit and reward.allow is None
 
 
+@pytest.mark.parametrize("name", ["EnsembleKalmanGuidance", "EnsembleKalmanInversion", "DPSGSG"])
+def test_forward_models_without_a_gradient_ask_the_budget_first(name):
+    """A chunk that would cost more is not begun on: the black box never sees more states than were paid for."""
+    seen = []
+
+    def black_box(states):
+        seen.append(len(states))
+        return states
+
+    settings = {"draws": 6} if name == "DPSGSG" else {"updates": 2, "particles": 3}
+    likelihood = gk.objectives.GaussianLikelihood(black_box, torch.ones(1, 2), 0.3)
+    guidance = getattr(gk.guidance, name)(likelihood, **settings)
+    cost = run(None, guidance, num_samples=1).ledger.reward_calls
+    assert cost == sum(seen)
+    for limit in (3 * cost + 1, 2):
+        seen.clear()
+        if limit == 2:
+            with pytest.raises(ValueError, match="less than one step|first sample"):
+                run({"reward_calls": limit}, guidance)
+        else:
+            assert run({"reward_calls": limit}, guidance).stopped == "reward_calls"
+        assert sum(seen) <= limit
+
+
 def test_seconds_end_a_run():
     clock = []
 

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Fact, Guidance, Layer
-from guidekit.core.objective import Objective
 from guidekit.core.population import Population
-from guidekit.core.prior import Prior
 from guidekit.core.random import Draw
-from guidekit.core.sampler import Sampler
-from guidekit.errors import UnknownNameError
 from guidekit.guidance.ensembles.kalman import Seen, descent, stochastic, transform
-from guidekit.guidance.ensembles.members import (
-    OUTPUTS,
-    best_of,
-    check_clean,
-    check_interacting,
-    noise_of_rows,
-    seen_of,
-)
-from guidekit.guidance.inverse.own_steps import check_counts, check_floor
+from guidekit.guidance.ensembles.members import Ensemble, best_of, noise_of_rows
 from guidekit.objectives.gaussian import GaussianNoise
-from guidekit.objectives.reward import objective_of
 from guidekit.registry import register
 
 RULES = ("transform", "stochastic", "descent")
@@ -36,7 +21,7 @@ RULES = ("transform", "stochastic", "descent")
 
 @register("guidance", "ensemble_kalman_inversion")
 @dataclasses.dataclass(frozen=True, eq=False)
-class EnsembleKalmanInversion(Guidance[None]):
+class EnsembleKalmanInversion(Ensemble):
     """EKI: members of a group are drawn from the prior, and moved at time 0 by Kalman's update, a share at a time.
 
     The baseline without diffusion: after the first move only the ensemble remembers the prior. Exact for Gaussian
@@ -64,7 +49,6 @@ class EnsembleKalmanInversion(Guidance[None]):
     baseline of Zheng et al. 2024, arXiv:2409.20175.
     """
 
-    likelihood: Objective
     updates: int = 10
     rule: Literal["transform", "stochastic", "descent"] | None = None
     strength: float = 2.0
@@ -73,33 +57,14 @@ class EnsembleKalmanInversion(Guidance[None]):
     at_once: int = 1024
     output: Literal["all", "best"] = "all"
     floor: float = 0.01
-    layer = Layer.RECURRENCE
-    requires = frozenset({Fact.FLOW, Fact.WHOLE})
 
     def __post_init__(self) -> None:
         """Take functions for objectives; refuse settings outside their range."""
-        object.__setattr__(self, "likelihood", objective_of(self.likelihood, "EnsembleKalmanInversion", "a likelihood"))
-        check_counts(updates=self.updates, at_once=self.at_once, particles=self.particles)
-        check_floor(self.floor)
         if self.rule is None:
             object.__setattr__(self, "rule", RULES[0] if isinstance(self.likelihood, GaussianNoise) else RULES[-1])
-        for name, known in (("rule", RULES), ("output", OUTPUTS)):
-            if getattr(self, name) not in known:
-                raise UnknownNameError(f"{name} of an ensemble", str(getattr(self, name)), known)
+        self.check_settings(rule=RULES)
         if not 1 <= self.inflation < math.inf:
             raise ValueError(f"inflation must be a finite number of at least 1, got {self.inflation}")
-        if not self.strength >= 0 or not math.isfinite(self.strength):
-            raise ValueError(f"strength must be a finite number of at least 0, got {self.strength}")
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,)
-
-    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """No weights, and clean states."""
-        check_interacting(self, members)
-        check_clean(self, self.likelihood)
 
     def start(self, population: Population) -> Population:
         """See `Guidance.start`: what has no noise is refused before the run."""
@@ -111,11 +76,8 @@ class EnsembleKalmanInversion(Guidance[None]):
         """See `Guidance.finish`: the updates."""
         if population.particles == 1:
             return population
-        setup = population.setup
         for number in range(self.updates):
-            seen = seen_of(population, self.likelihood, population.state, self.at_once)
-            setup.recorder.record("failed members", (~seen.alive).sum(1))
-            setup.network.ledger.count_later("degenerate_groups", (~seen.alive).all(1).sum())
+            seen = self.seen(population, population.state)
             moves = self._moves(population, seen, number).reshape(population.state.shape)
             population = population.at(population.state + moves)
         return population if self.output == "all" else best_of(population, self.likelihood, self.at_once)

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Fact, Guidance, Layer, Move
-from guidekit.core.objective import Objective
+from guidekit.core.guidance import Move
 from guidekit.core.population import Population
-from guidekit.core.prior import Prior
 from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
-from guidekit.errors import UnknownNameError
 from guidekit.guidance.ensembles.kalman import descent, transform
-from guidekit.guidance.ensembles.members import (
-    OUTPUTS,
-    best_of,
-    check_clean,
-    check_interacting,
-    noise_of_rows,
-    seen_of,
-)
-from guidekit.guidance.inverse.own_steps import check_counts, check_floor
+from guidekit.guidance.ensembles.members import Ensemble, best_of, noise_of_rows
+from guidekit.guidance.inverse.own_steps import check_counts
 from guidekit.guidance.inverse.walks import walked
-from guidekit.objectives.reward import objective_of
 from guidekit.processes.grids import Levels
 from guidekit.registry import register
 from guidekit.samplers.ancestral import DDIM
@@ -39,7 +27,7 @@ PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 @register("guidance", "ensemble_kalman_guidance")
 @dataclasses.dataclass(frozen=True, eq=False)
-class EnsembleKalmanGuidance(Guidance[None]):
+class EnsembleKalmanGuidance(Ensemble):
     """EnKG: before each step, members of a group move along their own differences, by what the forward model says.
 
     x_j <- x_j - strength sum_k C_jk (x_k - mean) / |C|, C_jk = <A(z_j) - y, A(z_k) - mean A(z)> / J, with z_j where the
@@ -72,7 +60,6 @@ class EnsembleKalmanGuidance(Guidance[None]):
     Source: Zheng et al. 2024, arXiv:2409.20175, algorithm 1; the transform is this library's.
     """
 
-    likelihood: Objective
     strength: float = 2.0
     updates: int = 2
     rule: Literal["descent", "transform"] = "descent"
@@ -86,38 +73,19 @@ class EnsembleKalmanGuidance(Guidance[None]):
     precision: Literal["float32", "float64"] = "float32"
     output: Literal["all", "best"] = "all"
     floor: float = 0.01
-    layer = Layer.RECURRENCE
-    requires = frozenset({Fact.FLOW, Fact.WHOLE})
 
     def __post_init__(self) -> None:
         """Take functions for objectives; refuse settings outside their range."""
-        object.__setattr__(self, "likelihood", objective_of(self.likelihood, "EnsembleKalmanGuidance", "a likelihood"))
-        check_counts(updates=self.updates, factor=self.factor, most=self.most, at_once=self.at_once)
-        check_counts(particles=self.particles)
-        check_floor(self.floor)
-        for name, known in (("rule", RULES), ("precision", tuple(PRECISIONS)), ("output", OUTPUTS)):
-            if getattr(self, name) not in known:
-                raise UnknownNameError(f"{name} of an ensemble", str(getattr(self, name)), known)
+        self.check_settings(rule=RULES, precision=tuple(PRECISIONS))
+        check_counts(factor=self.factor, most=self.most)
         for name in ("start_frac", "end_frac", "decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1, got {getattr(self, name)}")
-        if not self.strength >= 0 or not math.isfinite(self.strength):
-            raise ValueError(f"strength must be a finite number of at least 0, got {self.strength}")
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,)
 
     @property
     def default_sampler(self) -> Sampler:  # type: ignore[override]
         """Euler's steps of the probability flow on the published levels."""
         return DDIM(times=Levels(0.002, 80.0))
-
-    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """No weights, and clean states."""
-        check_interacting(self, members)
-        check_clean(self, self.likelihood)
 
     def move(self, inner: Move, population: Population, step: Step) -> Population:
         """See `Guidance.move`: the ensemble moves at t, and then takes the step."""
@@ -137,11 +105,8 @@ class EnsembleKalmanGuidance(Guidance[None]):
 
     def _moves(self, population: Population, clean: Tensor, length: float) -> Tensor:
         """By how much the members move, (B, *S)."""
-        setup, groups, k = population.setup, population.groups, population.particles
-        seen = seen_of(population, self.likelihood, clean, self.at_once)
-        setup.recorder.record("failed members", (~seen.alive).sum(1))
-        setup.network.ledger.count_later("degenerate_groups", (~seen.alive).all(1).sum())
-        x = population.state.reshape(groups, k, -1)
+        seen = self.seen(population, clean)
+        x = population.state.reshape(population.groups, population.particles, -1)
         if self.rule == "descent":
             moves = descent(x, seen, length, PRECISIONS[self.precision])
         else:

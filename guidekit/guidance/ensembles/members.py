@@ -2,24 +2,88 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer
 from guidekit.core.ledger import Ledger
 from guidekit.core.objective import Objective
 from guidekit.core.population import Population
-from guidekit.core.requirements import Fact
+from guidekit.core.prior import Prior
+from guidekit.core.sampler import Sampler
 from guidekit.core.state import batch
+from guidekit.errors import UnknownNameError
 from guidekit.guidance.ensembles.kalman import Seen
 from guidekit.guidance.inverse.measurement import held
+from guidekit.guidance.inverse.own_steps import check_counts, check_floor
 from guidekit.objectives.gaussian import GaussianNoise
+from guidekit.objectives.reward import objective_of
 from guidekit.objectives.worker import reason
 
 NOT_FINITE = "the forward model gave numbers that are not finite"
 OUTPUTS = ("all", "best")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ensemble(Guidance[None]):
+    """Base of guidances whose particles are members of an ensemble, and move each other.
+
+    A subclass has the settings `particles`, `updates`, `at_once`, `strength`, `floor`, `rule` and `output`, too.
+
+    Args:
+        likelihood: of a measurement, or a reward.
+    """
+
+    likelihood: Objective
+    layer = Layer.RECURRENCE
+    requires = frozenset({Fact.FLOW, Fact.WHOLE})
+
+    def check_settings(self, **choices: Sequence[str]) -> None:
+        """Take a function for an objective; refuse settings outside their range.
+
+        Args:
+            choices: what a setting of this name may be.
+
+        Raises:
+            ValueError: one that is not.
+        """
+        own: Any = self
+        object.__setattr__(self, "likelihood", objective_of(self.likelihood, type(self).__name__, "a likelihood"))
+        check_counts(updates=own.updates, at_once=own.at_once, particles=own.particles)
+        check_floor(own.floor)
+        for name, known in (*choices.items(), ("output", OUTPUTS)):
+            if getattr(own, name) not in known:
+                raise UnknownNameError(f"{name} of an ensemble", str(getattr(own, name)), known)
+        if not 0 <= own.strength < math.inf:
+            raise ValueError(f"strength must be a finite number of at least 0, got {own.strength}")
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """See `Guidance.objectives`."""
+        return (self.likelihood,)
+
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """No weights, and clean states."""
+        if any(Fact.WEIGHTS in member.provides for member in members):
+            raise GuidanceError(
+                f"members of {self.name} move each other, which no weight makes up for: leave out the particle filter"
+            )
+        if self.likelihood.on == "noisy":
+            raise GuidanceError(
+                f"{self.name} looks at clean states, and {self.likelihood.name} is a value of noisy ones"
+            )
+
+    def seen(self, population: Population, states: Tensor) -> Seen:
+        """See `seen_of`; members that failed are recorded, and groups of which all did are counted."""
+        found = seen_of(population, self.likelihood, states, self.at_once)  # type: ignore[attr-defined]  # see above
+        population.setup.recorder.record("failed members", (~found.alive).sum(1))
+        population.setup.network.ledger.count_later("degenerate_groups", (~found.alive).all(1).sum())
+        return found
 
 
 def seen_of(population: Population, objective: Objective, states: Tensor, at_once: int) -> Seen:
@@ -43,9 +107,8 @@ def seen_of(population: Population, objective: Objective, states: Tensor, at_onc
         scores = population.score_of(objective, states, torch.zeros(batch(states)).to(states)).view(groups, k, 1)
         scores = scores.to(states.device)
         return Seen(scores, -torch.ones_like(scores), scores.isfinite()[..., 0])
-    ledger = population.setup.network.ledger
-    ledger.count(reward_calls=batch(states))
-    values = measured(objective, states, at_once, ledger)
+    population.count_rewards(batch(states))
+    values = measured(objective, states, at_once, population.setup.network.ledger)
     slot = held(population, objective)
     y = objective.y if slot is None or slot[0] is None else slot[0]
     gaps = values - (y[None] if y.ndim == values.ndim - 1 else y).to(values)
@@ -97,20 +160,6 @@ def _tried(forward: Callable[[Tensor], Tensor], rows: Tensor) -> list[tuple[Tens
     return [one for row in rows.split(1) for one in _tried(forward, row)]
 
 
-def check_interacting(guidance: Guidance, members: Sequence[Guidance]) -> None:
-    """Refuse a particle filter around members that move each other."""
-    if any(Fact.WEIGHTS in member.provides for member in members):
-        raise GuidanceError(
-            f"members of {guidance.name} move each other, which no weight makes up for: leave out the particle filter"
-        )
-
-
-def check_clean(guidance: Guidance, objective: Objective) -> None:
-    """Refuse values of noisy states: forward models are of clean ones."""
-    if objective.on == "noisy":
-        raise GuidanceError(f"{guidance.name} looks at clean states, and {objective.name} is a value of noisy ones")
-
-
 def noise_of_rows(guidance: Guidance, population: Population, objective: Objective, floor: float) -> Tensor:
     """The noise of the measurement of every group, at least the floor, (P,)."""
     if not isinstance(objective, GaussianNoise):
@@ -120,8 +169,8 @@ def noise_of_rows(guidance: Guidance, population: Population, objective: Objecti
         )
     slot = held(population, objective)
     std = objective.std if slot is None or slot[1] is None else slot[1]
-    std = std.to(population.device).reshape(-1).expand(len(population)) if std.numel() == 1 else std
-    return std.reshape(population.groups, population.particles)[:, 0].clamp_min(floor)
+    each = std.to(population.device).reshape(-1).expand(len(population))
+    return each.view(population.groups, population.particles)[:, 0].clamp_min(floor)
 
 
 def best_of(population: Population, objective: Objective, at_once: int) -> Population:
@@ -136,4 +185,4 @@ def best_of(population: Population, objective: Objective, at_once: int) -> Popul
     return best.weighted(torch.zeros_like(best.log_weights))
 
 
-__all__ = ["OUTPUTS", "best_of", "check_clean", "check_interacting", "measured", "noise_of_rows", "seen_of"]
+__all__ = ["OUTPUTS", "Ensemble", "best_of", "measured", "noise_of_rows", "seen_of"]

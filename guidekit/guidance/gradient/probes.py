@@ -85,12 +85,11 @@ class Probes:
             index = torch.arange(rows, device=leaves(moves)[0].device).repeat_interleave(n)
             question, copies = question.take(index), take(prediction, index)
             copies = displaced(copies, each(lambda part, move: move.flatten(0, 1), prediction, moves))
-        ledger = self.network.ledger
-        ledger.count(reward_calls=self.objective.clean_terms * rows * n)
+        question.population.count_rewards(self.objective.clean_terms * rows * n)
         found = question.score(self.objective, copies).double().view(rows, n)
         wrong = ~found.isfinite()
         if bool(wrong.any()) and not getattr(self.objective, "counts_failures", False):
-            ledger.count_failure(FAILED, times=int(wrong.sum()))
+            self.network.ledger.count_failure(FAILED, times=int(wrong.sum()))
         return found.masked_fill(wrong, torch.nan)
 
 
