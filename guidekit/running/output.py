@@ -7,13 +7,14 @@ import dataclasses
 import math
 import platform
 import statistics
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import guidekit
+from guidekit.core.ledger import Ledger
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.state import take
@@ -29,6 +30,9 @@ from guidekit.running.spoken import spoken, versions
 from guidekit.running.tasks import Given
 from guidekit.samples import Samples
 from guidekit.sampling import Result
+
+SLOW = 0.1
+"""Share of the time of a run from which on the closing table tells how fast rewards were."""
 
 
 def each(condition: Any, prior: Prior, result: Result) -> Any:
@@ -166,17 +170,33 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows({"index": i, **row} for i, row in enumerate(rows))
 
 
+def worth_telling(ledgers: Collection[Ledger]) -> set[str]:
+    """Rows of `Ledger.throughput` that say something in a closing table; run.json has them always.
+
+    The speed of rewards that took a tenth of the time of some part, and the share that was spared where any was.
+    """
+    slow = any(ledger.reward_seconds > SLOW * ledger.seconds for ledger in ledgers)
+    spared = any(ledger.reward_repeated for ledger in ledgers)
+    return {row for row, told in (("objects a second", slow), ("share not scored again", spared)) if told}
+
+
+def heading(name: str, results: Collection[str], config: Mapping[str, Any]) -> str:
+    """What a column of the closing table is called: a part alone that keeps rules, or follows a lead, says so."""
+    told = [words for given, words in (("keep", "rules kept"), ("lead", "from the lead")) if config.get(given)]
+    return ", ".join(told) if told and list(results) == ["unguided"] else name
+
+
 def report(console: Console, domain: Domain, results: dict[str, Result], record: Mapping[str, Any], path: Path) -> None:
     """The closing table and what the folder holds."""
-    columns = {}
+    columns, telling = {}, worth_telling([result.ledger for result in results.values()])
     for name in reversed(results):
         ledger, count = results[name].ledger, len(results[name].log_normalizer)
-        columns[name] = {
+        columns[heading(name, results, record["config"])] = {
             **record["figures"][name],
             "network calls a sample": ledger.network_rows / count,
             "reward calls": ledger.reward_calls,
             "value calls": ledger.value_calls,
-            **ledger.throughput,
+            **{row: value for row, value in ledger.throughput.items() if row in telling},
             "seconds": ledger.seconds,
         }
     for calls in ("reward calls", "value calls"):
