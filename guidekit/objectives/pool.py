@@ -52,6 +52,7 @@ class Isolated:
         memory: megabytes that each process may take, with what it imports; None is what is free when it starts. An
             object that wants more fails with MemoryError, or with the process.
         arrays: the function answers by an array, which `outcomes` gives as a shape and the bytes of float64 numbers.
+        role: what the function is to its user, for messages; only a "reward" can run in this process as well.
 
     Raises:
         ValueError: workers, timeout or memory out of range, or a function that no other process can be given.
@@ -69,6 +70,7 @@ class Isolated:
         batched: bool | None = None,
         memory: float | None = None,
         arrays: bool = False,
+        role: str = "reward",
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers={workers!r}; a whole number of at least 1 is needed")
@@ -88,9 +90,11 @@ class Isolated:
             if hasattr(function, name):
                 setattr(self, name, getattr(function, name))
         self.batched = bool(getattr(function, "batched", False) if batched is None else batched)
-        order = (path, b"" if path else pickled(function, self.__name__), self.batched, arrays)
+        self._instead = ", or set workers=0 to run it in this process" if role == "reward" else ""
+        label = f"{role} {self.__name__}"
+        order = (path, b"" if path else pickled(function, label, self._instead), self.batched, arrays)
         most = 0 if memory is None else int(memory * 1e6)
-        self._processes = [Process(order, self.__name__, most) for _ in range(workers)]
+        self._processes = [Process(order, label, self._instead, most) for _ in range(workers)]
         self._finish = weakref.finalize(self, _stop, self._processes, os.getpid())
 
     def __call__(self, obj: Any) -> float:
@@ -115,7 +119,7 @@ class Isolated:
             try:
                 waiting.append((i, pickle.dumps(obj, pickle.HIGHEST_PROTOCOL)))
             except Exception as error:
-                yield i, f"cannot be sent to a worker process ({worker.reason(error)}); set workers=0"
+                yield i, f"cannot be sent to a worker process ({worker.reason(error)}){self._instead}"
         try:
             while waiting or any(process.batch for process in self._processes):
                 self._hand_out(waiting)
@@ -150,14 +154,16 @@ class Process:
 
     Attributes:
         order: path, pickled function, whether it takes lists and answers by arrays; see `worker.serve`.
-        name: of the function, for messages.
+        label: of the function, for messages.
+        instead: what else its user can do, for messages.
         memory: bytes that it may take; 0 is what is free.
         batch: objects not answered yet; the first is being scored.
         late_at: on the monotonic clock.
     """
 
     order: tuple[str | None, bytes, bool, bool]
-    name: str
+    label: str
+    instead: str = ""
     memory: int = 0
     batch: deque[tuple[int, bytes]] = dataclasses.field(default_factory=deque)
     late_at: float = math.inf
@@ -245,8 +251,8 @@ class Process:
         if refused is not None:
             self.stop()
             raise ValueError(
-                f"reward {self.name} cannot be imported in a worker process: {refused}; put the function into a module "
-                "that can be imported, or set workers=0 to run it in this process"
+                f"{self.label} cannot be imported in a worker process: {refused}; put the function into a module "
+                f"that can be imported{self.instead}"
             )
 
     def stop(self) -> None:
@@ -259,17 +265,15 @@ class Process:
         self.connection, self.late_at = None, math.inf
 
 
-def pickled(function: Callable, name: str) -> bytes:
-    """A function for other processes; ValueError where it cannot be sent."""
-    hint = "write it in a module and import it, or set workers=0 to run it in this process"
+def pickled(function: Callable, label: str, instead: str = "") -> bytes:
+    """A function for other processes; ValueError where it cannot be sent, with what can be done instead."""
+    hint = f"write it in a module and import it{instead}"
     if "__main__" in (getattr(function, "__module__", None), type(function).__module__):
-        raise ValueError(f"reward {name} is defined in the script itself, where worker processes cannot see it; {hint}")
+        raise ValueError(f"{label} is defined in the script itself, where worker processes cannot see it; {hint}")
     try:
         return pickle.dumps(function)
     except Exception as error:
-        raise ValueError(
-            f"reward {name} cannot be given to a worker process ({worker.reason(error)}); {hint}"
-        ) from error
+        raise ValueError(f"{label} cannot be given to a worker process ({worker.reason(error)}); {hint}") from error
 
 
 def _stop(processes: list[Process], owner: int) -> None:

@@ -72,13 +72,20 @@ def digest(obj: Any) -> str | None:
         return None
 
 
-def failures(ledger: Ledger, kind: str) -> str:
-    """A sentence on objects that have no score, with the first reasons; empty where all have one."""
+def failures(ledger: Ledger, kind: str, who: str = "the reward", then: str = "score minus infinity") -> str:
+    """A sentence on objects that have no score, with the first reasons; empty where all have one.
+
+    Args:
+        ledger: of the run.
+        kind: what failed, in the plural.
+        who: failed on them.
+        then: what becomes of them.
+    """
     if not ledger.reward_failures:
         return ""
     late = f", {ledger.reward_timeouts} of them for want of time" if ledger.reward_timeouts else ""
     reasons = "; ".join(f"{reason} ({times} times)" for reason, times in ledger.reward_reasons.items())
-    return f"the reward failed on {ledger.reward_failures} {kind}{late}; they score minus infinity: {reasons}"
+    return f"{who} failed on {ledger.reward_failures} {kind}{late}; they {then}: {reasons}"
 
 
 def remark(scores: Sequence[float], name: str, kind: str) -> str:

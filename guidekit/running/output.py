@@ -204,7 +204,11 @@ def report(console: Console, domain: Domain, results: dict[str, Result], record:
             columns = {name: column | {calls: math.nan} for name, column in columns.items()}
     console.print(comparison(columns, f"{record['label']}: {count} samples each"))
     ledger = next(iter(results.values())).ledger
-    for told in filter(None, (failures(ledger, domain.objects), record["remark"])):
+    if record["config"]["task"].get("name"):
+        failed = failures(ledger, "states", "the forward model", "count for nothing")
+    else:
+        failed = failures(ledger, domain.objects)
+    for told in filter(None, (failed, record["remark"])):
         console.print(told, soft_wrap=True)
     info = next(iter(results.values())).info
     if "violations after" in info:

@@ -122,6 +122,17 @@ class Counts(Operator):
         return (10 * x.detach()).round()
 
 
+class Moody(Counts):
+    """Measures the truth, and then fails on the first state of every call."""
+
+    asked = 0
+
+    def forward(self, x):
+        Moody.asked += 1
+        found = super().forward(x)
+        return found if Moody.asked == 1 else found.index_fill(0, torch.tensor([0]), torch.nan)
+
+
 def doubled(x):
     return 2 * x
 '''
@@ -174,6 +185,14 @@ def test_a_black_box_is_refused_by_gradients_and_taken_by_searches(own, flat, tm
     settings = ["task=custom", "task.operator=own_operators:Counts", "task.input=0", f"output={tmp_path}/run"]
     assert "Counts is a black box: search instead" in refused(capsys, *settings, "guidance=dps")
     assert sampled(*settings, "guidance=best_of_n", "guidance.particles=2") == 0
+
+
+def test_failures_of_a_forward_model_are_not_put_down_to_a_reward(own, flat, tmp_path, capsys):
+    settings = ["task=custom", "task.operator=own_operators:Moody", "task.input=0", f"output={tmp_path}/run"]
+    assert sampled(*settings, "guidance=ensemble_kalman_guidance", "guidance.particles=4") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the forward model failed on" in told and "they count for nothing: the forward model gave numbers" in told
+    assert "the reward failed" not in told
 
 
 def config(name, **settings):

@@ -1,6 +1,7 @@
 """Simulators in processes of their own: what one does to a state costs that state, and no other."""
 
 import importlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ def mine(monkeypatch):
 def test_a_state_that_fails_measures_nothing_and_is_counted(mine, workers):
     operator = Simulator(mine.simulate, workers=workers, timeout=0.5)
     x = torch.tensor([[0.5, 1, 2, 3], [1.5, 0, 0, 0], [-1, 5, 6, 7], [2.5, 0, 0, 0], [3.5, 0, 0, 0], [0, 0, 1, 0]])
-    found = operator.forward(x)
+    with pytest.warns(UserWarning, match="simulator simulate raised FloatingPointError: diverged, on state 2 of 6;"):
+        found = operator.forward(x)
     expected = 2 * x[:, ::2]
     expected[[1, 3, 4]] = torch.nan
     torch.testing.assert_close(found, expected, equal_nan=True)
@@ -37,6 +39,9 @@ def test_a_state_that_fails_measures_nothing_and_is_counted(mine, workers):
         "ended its process (exit code 9)",
     }
     torch.testing.assert_close(operator.forward(x[:1].double()), expected[:1].double())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # told once
+        assert operator.forward(x[1:2]).isnan().all()
     operator.close()
 
 
@@ -64,6 +69,15 @@ def test_searches_and_estimated_gradients_count_a_failure_once(mine):
 def test_a_simulator_that_never_works_is_told(mine):
     with pytest.raises(ValueError, match="simulator simulate raised FloatingPointError: diverged, on all 2 states"):
         Simulator(mine.simulate).forward(torch.full((2, 4), 1.5))
+
+
+def test_what_cannot_be_isolated_is_told_of_the_simulator():
+    with pytest.raises(ValueError, match="^simulator <lambda> cannot be given to a worker process") as unsent:
+        Simulator(lambda x: x)
+    with pytest.raises(ValueError, match="^simulator len cannot be imported in a worker process") as unknown:
+        Simulator(len, "no_such_module:function").forward(torch.ones(1, 2))
+    for told in (str(unsent.value), str(unknown.value)):
+        assert "reward" not in told and "workers=0" not in told
 
 
 def test_gradients_through_it_are_refused(mine):

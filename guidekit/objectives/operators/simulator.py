@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,9 @@ class Simulator(Operator):
 
     Raises:
         ValueError: see `Isolated`.
+
+    Warns:
+        UserWarning: once, at the first state on which it fails, with the place of that state and the reason.
     """
 
     differentiable = False
@@ -42,9 +46,12 @@ class Simulator(Operator):
         memory: float | None = None,
     ) -> None:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self._isolated = Isolated(function, path, workers, timeout, batched=False, memory=memory, arrays=True)
+        self._isolated = Isolated(
+            function, path, workers, timeout, batched=False, memory=memory, arrays=True, role="simulator"
+        )
         self._ledger = Ledger()
         self._shape: tuple[int, ...] | None = None
+        self._warned = False
 
     def spent(self) -> Ledger:
         """See `Operator.spent`."""
@@ -64,7 +71,7 @@ class Simulator(Operator):
         began = time.perf_counter()
         rows = x.detach().cpu().double().numpy()
         found: list[np.ndarray | None] = [None] * len(rows)
-        told = ""
+        failed: list[tuple[int, str]] = []
         for i, outcome in self._isolated.outcomes(list(rows)):
             if not isinstance(outcome, str):
                 shape, numbers = outcome
@@ -73,11 +80,19 @@ class Simulator(Operator):
                     found[i] = np.frombuffer(numbers).reshape(shape)
                     continue
                 outcome = f"returned an array of shape {shape}, and one of {self._shape} before"
-            told = outcome
+            failed.append((i, outcome))
             self._ledger.count_failure(outcome, outcome.startswith(TOO_LONG))
         self._ledger.reward_seconds += time.perf_counter() - began
         if self._shape is None:
-            raise ValueError(f"simulator {self.__name__} {told}, on all {len(rows)} states")
+            raise ValueError(f"simulator {self.__name__} {min(failed)[1]}, on all {len(rows)} states")
+        if failed and not self._warned:
+            self._warned = True
+            first, told = min(failed)
+            warnings.warn(
+                f"simulator {self.__name__} {told}, on state {first + 1} of {len(rows)}; such states measure "
+                "nothing and are counted",
+                stacklevel=2,
+            )
         empty = np.full(self._shape, math.nan)
         return torch.from_numpy(np.stack([empty if one is None else one for one in found])).to(x)
 
