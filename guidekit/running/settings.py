@@ -20,6 +20,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from guidekit import registry
@@ -284,6 +285,8 @@ def _read(kind: Any, value: Any, context: Context | None, name: str) -> Any:
         return _registered("sampler", value, context)
     if kind is Estimate and (isinstance(value, Mapping) or value in registry.entries("estimate")):
         return _registered("estimate", value, context)
+    if kind is Estimate and isinstance(value, str) and not (set("./\\") & set(value) or Path(value).exists()):
+        raise UnknownNameError("estimate", value, [*registry.entries("estimate"), "the file of a value"])
     if of_objectives(kind) and isinstance(value, str):
         return value if context is None else load_value(value)
     raise _OtherKind

@@ -192,6 +192,8 @@ def test_priors_and_schedules_and_estimates_are_read_by_name():
         (["guidance=cfg", "guidance.schedule={name: ramp, start: a}"], "start='a'; accepted: a number"),
         (["guidance=cfg", "guidance.weight=strong"], "guidance.weight='strong'; accepted: a number or a function"),
         (["guidance=svdd", "guidance.alpha=nan"], "guidance.alpha=nan; a finite number is needed"),
+        (["guidance=svdd", "guidance.value=lookahed"], "no estimate named 'lookahed' (did you mean 'lookahead'?)"),
+        (["guidance=svdd", "guidance.value={name: lookahead, cals: 2}"], "setting of estimate=lookahead named 'cals'"),
         (["guidance=svdd", "guidance.candidates=null"], "guidance.candidates=null; accepted: a whole number"),
         (["guidance=svdd", "guidance=3"], "no guidance named '3'"),
         (["guidance={name: svdd}"], "no guidance named '{name: svdd}'"),

@@ -53,13 +53,13 @@ class PosteriorMean(Estimate):
 
     Args:
         reward: to be increased.
-        temperature: in its unit.
+        temperature: in its unit; None is that of the search or filter which asks, and 1 by itself.
 
     Source: Li et al. 2024, arXiv:2408.08252 (SVDD-PM).
     """
 
     reward: Objective
-    temperature: float = 1.0
+    temperature: float | None = None  # type: ignore[assignment]  # `estimate_of` fills it in
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -68,7 +68,11 @@ class PosteriorMean(Estimate):
 
     def value(self, population: Population) -> Tensor:
         """See `Estimate.value`."""
-        return population.score(self.reward) / self.temperature
+        return self.nats(population.score(self.reward))
+
+    def nats(self, rewards: Tensor) -> Tensor:
+        """Rewards over the temperature."""
+        return rewards if self.temperature is None else rewards / self.temperature
 
 
 @register("estimate", "relaxed")
@@ -81,7 +85,7 @@ class Relaxed(PosteriorMean):
 
     Args:
         reward: has `relaxed(probabilities (B, L, V)) -> (B,)`.
-        temperature: in its unit.
+        temperature: see `PosteriorMean`.
     """
 
     @property
@@ -94,7 +98,7 @@ class Relaxed(PosteriorMean):
         if population.moment.t == 0 or Fact.TOKENS not in population.setup.prior.provides:
             return super().value(population)
         population.setup.network.ledger.count(value_calls=len(population))
-        return self.reward.relaxed(population.predict().probs).double() / self.temperature  # type: ignore[attr-defined]
+        return self.nats(self.reward.relaxed(population.predict().probs).double())  # type: ignore[attr-defined]
 
 
 @register("estimate", "monte_carlo")
@@ -107,7 +111,7 @@ class MonteCarlo(PosteriorMean):
 
     Args:
         reward: to be increased.
-        temperature: in its unit, above 0.
+        temperature: see `PosteriorMean`; above 0.
         draws: x_0 samples a state.
 
     Source: Singhal et al. 2025, arXiv:2501.06848, section 3 (several x_0 draws); soft value of Uehara et al. 2025,
@@ -132,7 +136,7 @@ class MonteCarlo(PosteriorMean):
         rows = torch.arange(self.draws * len(population), device=population.device)
         clean = cat(drawn)[rows.view(self.draws, -1).T.flatten()]
         rewards = population.score_of(self.reward, clean, population.time).double()
-        soft = torch.logsumexp(rewards.view(-1, self.draws) / self.temperature, 1)
+        soft = torch.logsumexp(self.nats(rewards.view(-1, self.draws)), 1)
         return soft - math.log(self.draws)
 
 
@@ -173,7 +177,7 @@ def estimate_of(
         reward: objective, or a function of clean states.
         value: None is the reward of the clean estimate, relaxed where the reward can be; a `LearnedValue` becomes the
             soft value of the temperature; a `LearnedEnergy` has its own; another objective is a value of noisy states
-            in the unit of the reward; an `Estimate` is taken as it is.
+            in the unit of the reward; an `Estimate` is taken as it is, but for a temperature that it leaves open.
         temperature: in the unit of the reward; None is what the reward suggests, or else `usual`.
         usual: see there.
 
@@ -181,7 +185,7 @@ def estimate_of(
         ValueError: a temperature that is not above 0.
         GuidanceError: something that is no objective.
     """
-    if isinstance(value, Estimate):
+    if isinstance(value, Estimate) and not (isinstance(value, PosteriorMean) and value.temperature is None):
         return value
     reward = objective_of(reward, who)
     if temperature is None and isinstance(value, LearnedEnergy):
@@ -190,6 +194,8 @@ def estimate_of(
         temperature = usual if reward.temperature is None else reward.temperature
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a number above 0, got {temperature!r}")
+    if isinstance(value, PosteriorMean):
+        return dataclasses.replace(value, temperature=temperature)
     if isinstance(value, LearnedValue):
         warm = max(temperature, FINEST)
         return NoisyValue(reward, (warm / temperature) * value.at(1 / warm), temperature)
