@@ -59,6 +59,8 @@ def test_ancestors_lead_to_the_roots_that_survive():
 def test_what_cannot_be_trusted_is_told():
     found, *_ = result(groups=5, particles=8)
     assert particles.remark(found) == ""
+    alone, *_ = result(groups=5, particles=1)
+    assert "one particle a group has nothing to be chosen from" in particles.remark(alone)
     heavy = torch.tensor([0.0] * 11 + [50.0], dtype=torch.float64)
     info = {"survivors": torch.ones(12, 3), "ancestors": torch.zeros(12, 3, 8)}
     told = particles.remark(gk.sampling.Result(None, heavy[:, None], heavy, None, info, None))

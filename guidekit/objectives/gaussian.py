@@ -39,6 +39,37 @@ def per_sample(name: str, values: Tensor, samples: int) -> Tensor | None:
     return values
 
 
+def check_measured(seen: Any, y: Tensor, size: int) -> None:
+    """Refuse what an operator gave for so many states unless it is measured as y (1 or B, *M) is.
+
+    Raises:
+        ScoreError: something else than a tensor (B, *M).
+    """
+    check_rows(seen, size)
+    if y.shape[1:] != seen.shape[1:] or len(y) not in (1, size):
+        raise ScoreError(
+            f"the operator gave {tuple(seen.shape)} for {size} states and y is {tuple(y.shape)}: both are batch "
+            f"first, with the same shape of a measurement, and y has 1 or {size} rows"
+        )
+
+
+def check_rows(seen: Any, size: int) -> None:
+    """Refuse what an operator gave for so many states unless it is a tensor with as many rows.
+
+    Raises:
+        ScoreError: something else.
+    """
+    if not isinstance(seen, Tensor):
+        raise ScoreError(
+            f"the operator gave something of type {type(seen).__name__}; a tensor is needed, with a row for each state "
+            "(guidekit.objectives.operators.simulator.Simulator takes functions of NumPy arrays)"
+        )
+    if seen.ndim == 0 or len(seen) != size:
+        raise ScoreError(
+            f"the operator gave {tuple(seen.shape)} for {size} states: a measurement is needed for each of them"
+        )
+
+
 def log_normal(gap: Tensor, variance: Number) -> Tensor:
     """log N(gap; 0, variance I) of rows (B, m), (B,) nats; variance a number or (B,)."""
     variance = torch.as_tensor(variance, dtype=gap.dtype, device=gap.device)
@@ -88,12 +119,8 @@ class GaussianNoise(Objective[Held]):
             ScoreError: a measurement of another shape than the operator gives.
         """
         y = self.y if rows is None or rows[0] is None else rows[0]
-        seen, size = self.measured(states), batch(states)
-        if len(seen) != size or y.shape[1:] != seen.shape[1:] or len(y) not in (1, size):
-            raise ScoreError(
-                f"the operator gave {tuple(seen.shape)} for {size} states and y is {tuple(y.shape)}: both are batch "
-                f"first, with the same shape of a measurement, and y has 1 or {size} rows"
-            )
+        seen = self.measured(states)
+        check_measured(seen, y, batch(states))
         return (y.to(seen) - seen).flatten(1)
 
     def distance(self, states: Any, rows: Held | None = None) -> Tensor:

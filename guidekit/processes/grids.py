@@ -57,13 +57,12 @@ class _Levels:
                 "process does not have: use times=uniform or a list of times"
             )
         schedule = process.schedule
-        least = process.level(1 / schedule.steps if schedule.steps else 1e-9)
-        least = least if schedule.steps or not schedule.ends_clean else LOW
-        most = process.level(1.0)
-        low, high = self.low or least, self.high or (most if most <= MOST else HIGH)
-        if not low < high or high > most * (1 + 1e-9):
+        least, most = least_level(process), process.level(1.0)
+        own = least if schedule.steps or not schedule.ends_clean else LOW
+        low, high = self.low or own, self.high or (most if most <= MOST else HIGH)
+        if not low < high or low < least * (1 - 1e-6) or high > most * (1 + 1e-9):
             raise ValueError(
-                f"noise levels from {low:.4g} to {high:.4g}; this process has levels up to {most:.4g}, "
+                f"noise levels from {low:.4g} to {high:.4g}; this process has levels from {least:.4g} to {most:.4g}, "
                 "and the first must be the smaller one"
             )
         shares = [i / max(1, steps - 1) for i in range(steps)]
@@ -99,7 +98,8 @@ class Karras(_Levels):
 class Levels:
     """Karras' grid between chosen levels s / a, as far as a process has them.
 
-    What a guidance asks for where nobody chose a grid: a process whose noise ends below `high` starts where it ends.
+    What a guidance asks for where nobody chose a grid: a process whose noise ends below `high`, or begins above `low`,
+    has its own end there.
 
     Args:
         low, high: least and largest level above zero.
@@ -112,11 +112,15 @@ class Levels:
 
     def __call__(self, process: Any, steps: int) -> list[float]:
         """`steps` + 1 times."""
-        most = process.level(1.0)
-        high = min(self.high, most)
-        if high <= self.low:
+        low, high = max(self.low, least_level(process)), min(self.high, process.level(1.0))
+        if high <= low:
             return process.grid(steps)
-        return Karras(self.low, high, self.rho)(process, steps)
+        return Karras(low, high, self.rho)(process, steps)
+
+
+def least_level(process: Any) -> float:
+    """The smallest noise level s / a above zero that a process of real numbers has."""
+    return process.level(1 / process.schedule.steps if process.schedule.steps else 1e-9)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,7 +80,9 @@ def remark(result: Result) -> str:
             "or a higher temperature"
         )
     k = result.info["ancestors"].shape[2]
-    if k > 1 and left < 1.5:
+    if k == 1:
+        told.append("one particle a group has nothing to be chosen from: it is weighted, not guided; take particles=8")
+    elif left < 1.5:
         told.append("nearly all particles of a group descend from one: resample less often (ess_threshold), or later")
     return "; ".join(told)
 

@@ -110,6 +110,27 @@ def test_scores_that_are_none_are_left_out_and_counted(name):
 
 
 @pytest.mark.parametrize("name", ["DPSGSG", "DiffusionPolicyGradient"])
+def test_a_black_box_that_raises_on_some_is_as_one_that_gives_no_number_there(name):
+    """Every state is judged alone then, so those on which it does not raise keep their scores."""
+
+    def raising(x):
+        if bool((x[:, 0] > 0.5).any()):
+            raise FloatingPointError("the flow diverged")
+        return BlackBox().forward(x)
+
+    found, quiet = (
+        gk.sample(PRIOR, getattr(gk.guidance, name)(GaussianLikelihood(operator, Y[None], 0.3)), 4, steps=10)
+        for operator in (raising, BlackBox(most=0.5))
+    )
+    torch.testing.assert_close(found.samples, quiet.samples, atol=1e-5, rtol=1e-5)
+    assert found.ledger.reward_failures == quiet.ledger.reward_failures > 0
+    assert list(found.ledger.reward_reasons) == ["raised FloatingPointError: the flow diverged"]
+    broken = GaussianLikelihood(lambda x: x.no_such_thing, Y[None], 0.3)
+    with pytest.raises(gk.GuidanceError, match="raised AttributeError.*on all"):
+        gk.sample(PRIOR, getattr(gk.guidance, name)(broken), 2, steps=4)
+
+
+@pytest.mark.parametrize("name", ["DPSGSG", "DiffusionPolicyGradient"])
 def test_samples_do_not_depend_on_others_and_calls_are_counted(name):
     likelihood = GaussianLikelihood(BlackBox(), Y[None], 0.3)
     guidance = getattr(gk.guidance, name)(likelihood, draws=70)  # two pieces

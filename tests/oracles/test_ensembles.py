@@ -5,6 +5,7 @@ import torch
 
 import guidekit as gk
 from guidekit.core.loop import prepare
+from guidekit.core.objective import ScoreError
 from guidekit.guidance.ensembles.kalman import Seen, descent, interactions, stochastic, transform
 from guidekit.objectives import GaussianLikelihood, Reward
 from guidekit.objectives.operators.base import Operator
@@ -115,6 +116,13 @@ def test_who_failed_does_not_count_for_the_others():
         for name, moves in moved.items():
             torch.testing.assert_close(moves[group, rest], without[name][0], atol=1e-10, rtol=1e-9)
             assert not moves[group, ~rest].any()
+
+
+def test_noise_that_ends_above_the_published_levels_is_taken_to_its_own_end():
+    prior = gk.priors.Gaussian(torch.zeros(6), 1.0, gk.processes.VE(0.05, 40.0))
+    sampler = gk.guidance.EnsembleKalmanGuidance(measured()).default_sampler
+    levels = [prior.process.level(t) for t in sampler.grid(prior, 10)[:-1]]
+    assert levels[0] == pytest.approx(40.0) and levels[-1] == pytest.approx(0.05) and sorted(levels)[::-1] == levels
 
 
 def test_nothing_to_tell_members_apart_moves_nobody():
@@ -232,6 +240,21 @@ def test_a_forward_model_that_raises_on_everything_is_told():
     likelihood = GaussianLikelihood(lambda x: x.no_such_thing, Y.float()[None], NOISE)
     with pytest.raises(gk.GuidanceError, match="raised AttributeError.*on all 4 states"):
         gk.sample(PRIOR, gk.guidance.EnsembleKalmanGuidance(likelihood, particles=4), 1, steps=4)
+
+
+@pytest.mark.parametrize(
+    ("forward", "told"),
+    [
+        (lambda x: x[:-1] @ A.to(x).T, r"gave \(3, 3\) for 4 states"),
+        (lambda x: x[:, :1], r"gave \(4, 1\) for 4 states and y is \(1, 3\)"),
+        (lambda x: (x @ A.to(x).T).numpy(), "type ndarray; a tensor is needed"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["EnsembleKalmanGuidance", "EnsembleKalmanInversion"])
+def test_a_forward_model_of_another_shape_is_refused(kind, forward, told):
+    guidance = getattr(gk.guidance, kind)(GaussianLikelihood(forward, Y.float()[None], NOISE), particles=4)
+    with pytest.raises(ScoreError, match=told):
+        gk.sample(PRIOR, guidance, 1, steps=4)
 
 
 @pytest.mark.parametrize("kind", ["EnsembleKalmanGuidance", "EnsembleKalmanInversion"])

@@ -21,7 +21,7 @@ from guidekit.errors import UnknownNameError
 from guidekit.guidance.ensembles.kalman import Seen
 from guidekit.guidance.inverse.measurement import held
 from guidekit.guidance.inverse.own_steps import check_counts, check_floor
-from guidekit.objectives.gaussian import GaussianNoise
+from guidekit.objectives.gaussian import GaussianNoise, check_measured, check_rows
 from guidekit.objectives.reward import objective_of
 from guidekit.objectives.worker import reason
 
@@ -101,6 +101,7 @@ def seen_of(population: Population, objective: Objective, states: Tensor, at_onc
 
     Raises:
         GuidanceError: the forward model raised on all members.
+        ScoreError: it gives something else than measurements like y.
     """
     groups, k = population.groups, population.particles
     if not isinstance(objective, GaussianNoise):
@@ -111,7 +112,9 @@ def seen_of(population: Population, objective: Objective, states: Tensor, at_onc
     values = measured(objective, states, at_once, population.setup.network.ledger)
     slot = held(population, objective)
     y = objective.y if slot is None or slot[0] is None else slot[0]
-    gaps = values - (y[None] if y.ndim == values.ndim - 1 else y).to(values)
+    y = y[None] if y.ndim == values.ndim - 1 else y
+    check_measured(values, y, batch(states))
+    gaps = values - y.to(values)
     alive = values.flatten(1).isfinite().all(1) & gaps.flatten(1).isfinite().all(1)
     return Seen(values.reshape(groups, k, -1), gaps.reshape(groups, k, -1), alive.view(groups, k))
 
@@ -128,6 +131,7 @@ def measured(likelihood: GaussianNoise, states: Tensor, at_once: int, ledger: Le
 
     Raises:
         GuidanceError: it raised on all of them.
+        ScoreError: it gives no row for each of them.
     """
     found: list[tuple[Tensor | None, str]] = []
     for rows in states.split(at_once):
@@ -153,10 +157,13 @@ def _by_row(found: Sequence[tuple[Tensor | None, str]]) -> Iterator[tuple[tuple[
 def _tried(forward: Callable[[Tensor], Tensor], rows: Tensor) -> list[tuple[Tensor | None, str]]:
     """What a forward model gives for rows: in one call, or, where that raises, row by row, None for those that fail."""
     try:
-        return [(forward(rows), "")]
+        value = forward(rows)
     except Exception as error:  # a simulator of somebody else's: one member is not worth the run
         if len(rows) == 1:
             return [(None, reason(error))]
+    else:
+        check_rows(value, len(rows))
+        return [(value, "")]
     return [one for row in rows.split(1) for one in _tried(forward, row)]
 
 

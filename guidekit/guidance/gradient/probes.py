@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from guidekit.core.budget import SpentError
 from guidekit.core.network import Network
-from guidekit.core.objective import Objective
+from guidekit.core.objective import Objective, ScoreError
 from guidekit.core.owner import Owner
 from guidekit.core.prediction import GaussianPrediction, Prediction
 from guidekit.core.random import keyed_generator
+from guidekit.core.requirements import GuidanceError
 from guidekit.core.state import batch, column, leaves, take
 from guidekit.errors import UnknownNameError
 from guidekit.guidance.gradient.places import displaced, each
+from guidekit.objectives.worker import reason
 
 if TYPE_CHECKING:
     from guidekit.core.question import Question
@@ -77,7 +80,11 @@ class Probes:
 
     @torch.no_grad()
     def scores(self, prediction: Prediction, moves: Any = None) -> Tensor:
-        """Scores (B, n) float64 of clean estimates moved by (B, n, *S), NaN where there is none; n is 1 without."""
+        """Scores (B, n) float64 of clean estimates moved by (B, n, *S), NaN where there is none; n is 1 without.
+
+        Raises:
+            GuidanceError: the black box raised on all of them.
+        """
         rows = batch(self.question.x)
         question, copies, n = self.question, prediction, 1
         if moves is not None:
@@ -86,11 +93,30 @@ class Probes:
             question, copies = question.take(index), take(prediction, index)
             copies = displaced(copies, each(lambda part, move: move.flatten(0, 1), prediction, moves))
         question.population.count_rewards(self.objective.clean_terms * rows * n)
-        found = question.score(self.objective, copies).double().view(rows, n)
+        ledger = self.network.ledger
+        found, raised = self._tried(question, copies)
+        if n > 1 and len(raised) == len(found):  # one state alone may well be where a simulator diverges
+            raise GuidanceError(f"{self.objective.name} {raised[0]}, on all {len(found)} states")
         wrong = ~found.isfinite()
         if bool(wrong.any()) and not getattr(self.objective, "counts_failures", False):
-            self.network.ledger.count_failure(FAILED, times=int(wrong.sum()))
-        return found.masked_fill(wrong, torch.nan)
+            for why in raised:
+                ledger.count_failure(why)
+            ledger.count_failure(FAILED, times=int(wrong.sum()) - len(raised))
+        return found.view(rows, n).masked_fill(wrong.view(rows, n), torch.nan)
+
+    def _tried(self, question: Question, copies: Any) -> tuple[Tensor, list[str]]:
+        """Scores (B,) float64 in one call, or, where that raises, row by row; NaN and a reason for those that fail."""
+        rows = batch(question.x)
+        try:
+            return question.score(self.objective, copies).double(), []
+        except (ScoreError, GuidanceError, SpentError):
+            raise
+        except Exception as error:  # a simulator of somebody else's: one state is not worth the run
+            if rows == 1:
+                return question.x.new_full((1,), torch.nan, dtype=torch.float64), [reason(error)]
+        index = torch.arange(rows, device=question.x.device)
+        found = [self._tried(question.take(row), take(copies, row)) for row in index.split(1)]
+        return torch.cat([score for score, _ in found]), [why for _, told in found for why in told]
 
 
 @dataclasses.dataclass(frozen=True)
