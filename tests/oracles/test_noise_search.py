@@ -1,5 +1,6 @@
 """Search over the noise of whole runs."""
 
+import dataclasses
 import itertools
 import math
 
@@ -66,6 +67,40 @@ def test_calls_are_counted():
     search = gk.sample(GAUSSIAN, g.NoiseSearch(NEAR, 3, 4), 10, 6)
     assert search.ledger.network_rows == 12 * plain
     assert search.ledger.reward_calls == 10 * 12
+
+
+def test_every_step_of_every_round_is_told():
+    """Progress counts the steps of all rounds, and starts at the noise again with each."""
+    told = []
+    gk.sample(GAUSSIAN, g.NoiseSearch(NEAR, 3, 4), 5, 6, progress=told.append)
+    assert [one.step for one in told] == list(range(1, 25)) and {one.steps for one in told} == {24}
+    assert [one.population.moment.t for one in told].count(0.0) == 4
+    assert [one.population.setup.visits[one.step - 1].start.index for one in told] == 4 * list(range(6))
+
+
+def test_rounds_start_what_is_inside_anew():
+    """The last draw of DAPS is none before its first: a round is as a run from its noise alone."""
+    inside = g.DAPS(gk.objectives.LinearGaussian(torch.eye(4)[:1], torch.ones(1), 0.5))
+    search, told = g.NoiseSearch(NEAR, 2, 2), []
+    options = dict(num_samples=3, steps=4, sampler="ancestral")
+    gk.sample(GAUSSIAN, g.chain(inside, search), progress=lambda one: told.append(one.population), **options)
+    alone = gk.sampling.prepare(GAUSSIAN, inside, particles=2, **options).setup
+    fresh = gk.core.loop.populate(alone, told[4].recall(search).begun, alone.steps[0].start, 2)
+    expected = alone.move(inside.start(fresh), told[4].setup.visits[4])
+    torch.testing.assert_close(expected.state, told[4].state)
+    torch.testing.assert_close(expected.recall(inside), told[4].recall(inside))
+
+
+def test_rounds_end_with_what_is_inside():
+    """What stands inside has the last word on the runs of every round before they are judged."""
+
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class Whole(g.Guidance):
+        def finish(self, population):
+            return population.at(population.state.round())
+
+    trace = gk.sample(GAUSSIAN, g.chain(Whole(), g.NoiseSearch(NEAR, 3, 3)), 20, 4).info["best reward"]
+    assert trace.shape == (20, 3) and torch.equal(2 * trace, (2 * trace).round())
 
 
 def test_guided_runs_are_searched():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Move
-from guidekit.core.loop import walk, wrapped
+from guidekit.core.loop import populate
 from guidekit.core.objective import Objective
 from guidekit.core.population import Population
 from guidekit.core.prior import Prior
@@ -24,8 +24,15 @@ from guidekit.samplers.ancestral import DDIM
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The best run of a group so far, the same for all its particles: where it started and ended, and its reward."""
+    """Where the runs of this round have started, and the best one of a group so far, the same for all its particles.
 
+    Args:
+        begun: noise of each run.
+        noise, clean: where the best run started and ended.
+        reward: (B,) of it.
+    """
+
+    begun: State
     noise: State
     clean: State
     reward: Tensor
@@ -100,35 +107,40 @@ class NoiseSearch(Guidance[Found]):
                 f"({prior.name}) are not: take reach=1, which starts every run anew"
             )
 
+    @property
+    def passes(self) -> int:  # type: ignore[override]
+        """See `Guidance.passes`."""
+        return self.rounds
+
     def start(self, population: Population) -> Population:
-        """All rounds but the last, which is the run itself."""
+        """Nothing is found yet."""
         worst = torch.full((len(population),), -math.inf, dtype=torch.float64, device=population.device)
-        begun, best = population, Found(population.state, population.state, worst)
-        for number in range(self.rounds - 1):
-            best = self.judged(begun.state, self.whole(begun, number), best)
-            begun = population.at(self.near(population, best.noise, number))
-        return begun.remember(self, best)
+        return population.remember(self, Found(population.state, population.state, population.state, worst))
 
     def move(self, inner: Move, population: Population, step: Step) -> Population:
-        """See `Guidance.move`: the last round has numbers of its own, so that the first is the same however many."""
-        return inner(population, visit(step, self.rounds - 1))
+        """See `Guidance.move`; before the first step of a later round, runs start near the best of all so far."""
+        return inner(self._again(population, step) if population.moment.t == 0 else population, step)
 
-    def whole(self, begun: Population, number: int) -> Population:
-        """The end of a run, by everything that stands inside."""
-        setup = begun.setup
-        inner = wrapped(setup.members[: setup.members.index(self)], setup.network)[2]
-        ended = walk(begun, [visit(step, number) for step in setup.steps], inner)
-        for member in setup.members[: setup.members.index(self)]:
-            ended = member.finish(ended)
-        return ended
+    def _again(self, population: Population, step: Step) -> Population:
+        """The start of a round, after the end of the one before by everything that stands inside."""
+        setup = population.setup
+        inside = setup.members[: setup.members.index(self)]
+        for member in inside:
+            population = member.finish(population)
+        best = self.judged(population)
+        noise = self.near(population, best.noise, int(step.key[-1]) - 1)
+        begun = populate(setup, noise, step.start, population.particles)
+        for member in inside:
+            begun = member.start(begun)
+        return begun.remember(self, dataclasses.replace(best, begun=begun.state))
 
-    def judged(self, noise: State, ended: Population, best: Found) -> Found:
-        """The best run, those of a round among them."""
+    def judged(self, ended: Population) -> Found:
+        """The best run, those of a round that has ended among them."""
+        best = ended.recall(self)
         rewards = ended.score(self.reward)
-        now = Found(noise, ended.state, rewards)
         groups, k = ended.groups, ended.particles
         winner = rewards.view(groups, k).argmax(1) + torch.arange(groups, device=ended.device) * k
-        won: Found = repeat(take(now, winner), k)
+        won: Found = repeat(take(Found(best.begun, best.begun, ended.state, rewards), winner), k)
         kept: Found = where(won.reward > best.reward, won, best)
         ended.setup.recorder.record("best reward", kept.reward.view(groups, k)[:, 0])
         return kept
@@ -142,11 +154,6 @@ class NoiseSearch(Guidance[Found]):
 
     def finish(self, population: Population) -> Population:
         """The best run of all rounds."""
-        best = self.judged(population.state, population, population.recall(self))
+        best = self.judged(population)
         first = torch.zeros(population.groups, 1, dtype=torch.long, device=population.device)
         return population.at(best.clean).select(first)
-
-
-def visit(step: Step, number: int) -> Step:
-    """A step of a round; the first takes the steps of the plan as they are."""
-    return step.again(number) if number else step
