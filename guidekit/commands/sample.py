@@ -26,7 +26,7 @@ from guidekit.running.made import missing
 from guidekit.running.output import distinct_ones, report, write
 from guidekit.running.scores import Journal, Memory
 from guidekit.running.signals import terminable
-from guidekit.running.tasks import build_task
+from guidekit.running.tasks import Given, build_task
 from guidekit.samples import Samples
 from guidekit.sampling import Result, Sampling, prepare
 
@@ -92,8 +92,6 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     for told in dict.fromkeys(told for sampling in parts.values() for told in sampling.cautions):
         console.print(f"note: {told}", **PLAIN)
     purse = Purse(budget_of(config.get("budget")))
-    if given is not None and purse.spent:
-        raise ValueError(f"a posterior needs all of its draws: leave budget= out with task={given.task.name}")
     made_by, label = identity(domain, config), label_of(config)
     path = str(config["output"]) if config["output"] is not None else Path("outputs") / f"{label}-{digest(made_by)[:8]}"
     with terminable():
@@ -129,7 +127,8 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
                 console.print(note, soft_wrap=True)
             report(console, domain, results, record, placed)
             if purse.stopped:
-                console.print(ended(purse, len(results[main].log_normalizer), config["num_samples"]), **PLAIN)
+                groups = len(results[main].log_normalizer)
+                console.print(ended(purse, groups, arguments["num_samples"], given), **PLAIN)
             if told := caution(domain, prior, record["guided_by"]):
                 console.print(told, soft_wrap=True)
         except BudgetError:  # before the first sample was finished
@@ -190,11 +189,13 @@ def goes_on(budget: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
     return now is None or before is None or now > before
 
 
-def ended(purse: Purse, found: int, wanted: int) -> str:
-    """That a budget ended the run, and how to go on, in one line."""
-    name = purse.stopped
+def ended(purse: Purse, found: int, wanted: int, given: Given | None = None) -> str:
+    """That a budget ended the run, and how to go on, in one line; of several measurements, how far it came."""
+    name, inputs = purse.stopped, ""
+    if given is not None and len(given.y) > 1:
+        inputs = f", {found // given.each} of {len(given.y)} measurements with all of theirs"
     return (
-        f"stopped by budget.{name}={purse.budget.limits[name]:g} after {found} of {wanted} samples; "
+        f"stopped by budget.{name}={purse.budget.limits[name]:g} after {found} of {wanted} samples{inputs}; "
         "the same command with a larger one goes on from there"
     )
 

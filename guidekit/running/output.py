@@ -68,6 +68,7 @@ def write(
     for name, result in results.items():
         main = name == next(iter(results))
         rows, shown, scored = domain.table(drawn[name]), drawn[name], values[name]
+        about = None if given is None else given.drawn(len(result.log_normalizer))
         figures[name] = domain.summary(rows, scored, shown)
         if particles.filtered(result):
             figures[name] |= particles.figures(result)
@@ -77,20 +78,20 @@ def write(
         if several(config["condition"], getattr(prior, "labels", ())) is not None:
             for row, condition in zip(rows, drawn[name].condition, strict=True):
                 row["condition"] = condition
-        elif "log tilt" in result.info and (given is None or len(given.y) == 1):  # groups that ask for the same are one
+        elif "log tilt" in result.info and (about is None or len(about.y) == 1):  # groups that ask for the same are one
             extra |= particles.columns(result)
-        if given is not None:
-            judged = given.judged(result.samples)
-            found = posterior(given, result)
+        if about is not None:
+            judged = about.judged(result)
+            found = posterior(about, result)
             figures[name] |= {key: mean(column) for key, column in judged.items() if key != "input"}
-            figures[name] |= figures_of(given, found)
+            figures[name] |= figures_of(about, found)
             extra |= judged
             if main:
                 layout = getattr(domain, "layout", None)
-                write_posterior(folder, given, found, upward=getattr(layout, "upward", False))
+                write_posterior(folder, about, found, upward=getattr(layout, "upward", False))
         for i, row in enumerate(rows):
             row.update({key: column[i] for key, column in extra.items()})
-        if config.get("unique") and given is None:
+        if config.get("unique") and about is None:
             kept = distinct_ones(domain, shown)[: config["num_samples"]]
             figures[name]["written"] = len(kept)
             rows, scored = [rows[i] for i in kept], [scored[i] for i in kept]
@@ -103,8 +104,8 @@ def write(
         if not main or not rows:
             continue
         domain.write(folder, shown, extra)
-        if given is not None:
-            domain.compared(given.panels() | drawn, folder / "figure.png")
+        if about is not None:
+            domain.compared(about.panels() | drawn, folder / "figure.png")
             continue
         beside = {other: (drawn[other], values[other]) for other in results if other == "unguided" != name}
         title = "" if reward is None else reward.name

@@ -29,22 +29,27 @@ class Posterior:
 
 
 def posterior(given: Given, result: Result) -> Posterior:
-    """Mean and standard deviation of values over the samples of every object."""
-    n, values = len(given.y), given.prior.units.values(result.samples).double()
-    values = values.reshape(n, -1, *values.shape[1:])
-    weights = torch.softmax(result.log_weights.reshape(n, -1).double(), 1) if result.log_weights.numel() else None
-    if weights is None or weights.shape[1] != values.shape[1]:
-        weights = torch.full(values.shape[:2], 1 / values.shape[1], dtype=torch.float64)
-    column = weights.reshape(*weights.shape, *[1] * (values.ndim - 2))
-    mean = (column * values).sum(1)
-    spread = (column * (values - mean[:, None]).square()).sum(1)
-    share = weights.square().sum(1).reshape(-1, *[1] * (mean.ndim - 1))  # 1 / effective number of samples
-    return Posterior(mean, torch.where(share < 1 - 1e-9, spread / (1 - share).clamp_min(1e-9), torch.nan).sqrt())
+    """Mean and standard deviation of values over the samples of every object; of the last one there may be fewer."""
+    counts = given.inputs(result).bincount().tolist()
+    values = given.prior.units.values(result.samples).double().split(counts)
+    weights = result.log_weights.double().flatten().split(counts)
+    found = [_moments(*one) for one in zip(values, weights, strict=True)]
+    return Posterior(*(torch.stack(parts) for parts in zip(*found, strict=True)))
+
+
+def _moments(values: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and standard deviation (*S) of values (R, *S), the latter NaN of one sample."""
+    weights = torch.softmax(log_weights, 0)
+    column = weights.reshape(-1, *[1] * (values.ndim - 1))
+    mean = (column * values).sum(0)
+    spread = (column * (values - mean).square()).sum(0)
+    share = weights.square().sum()  # 1 / effective number of samples
+    return mean, torch.where(share < 1 - 1e-9, spread / (1 - share).clamp_min(1e-9), torch.nan).sqrt()
 
 
 def figures_of(given: Given, found: Posterior) -> dict[str, float]:
     """For the closing table: mean spread, and how near the mean is to the truth."""
-    told = {"spread": float(found.std.square().flatten(1).mean(1).sqrt().mean())}
+    told = {"spread": float(found.std.square().flatten(1).mean(1).sqrt().nanmean())}
     if given.truth is not None:
         truth, size = given.truth.double(), given.prior.units.range
         told["snr of the mean"] = float(signal_to_noise(found.mean, truth, blank=given.task.blank).nanmean())

@@ -29,7 +29,7 @@ from guidekit.priors.adapters.latents import LatentCodec
 from guidekit.running.functions import user_function
 from guidekit.running.groups import OF_ALL_TASKS
 from guidekit.samples import Samples
-from guidekit.sampling import fitting_guidances
+from guidekit.sampling import Result, fitting_guidances
 
 COMMON = ("name", *OF_ALL_TASKS)
 """What does not go to the task."""
@@ -82,18 +82,33 @@ class Given:
             return guidance
         if self.original is None:
             raise GuidanceError(f"task={self.task.name} starts from the object, and only a measurement is known")
-        return chain(guidance, FromSample(self._spread(self.original, self.num_samples), self.task.start))
+        return chain(guidance, FromSample(self.original.repeat_interleave(self.each, 0), self.task.start))
 
-    def judged(self, samples: Tensor) -> dict[str, list[float]]:
-        """Columns of a table for samples (n * r, *S), r of each object; see `Task.judge`."""
-        values = self.prior.units.values(samples)
-        truth = None if self.truth is None else self._spread(self.truth, len(samples)).to(values)
-        y, size = self._spread(self.y, len(samples)).to(values), self.prior.units.range
-        noise = self.noise if len(self.noise) == 1 else self._spread(self.noise, len(samples))
-        found = self.task.judge(values, y, truth, noise.to(values), size)
+    def drawn(self, groups: int) -> Given:
+        """The task with the objects that the first samples are about, where a budget has ended a run early."""
+        n = math.ceil(groups / self.each)
+        return dataclasses.replace(
+            self,
+            original=None if self.original is None else self.original[:n],
+            y=self.y[:n],
+            noise=self.noise[:n],
+            truth=None if self.truth is None else self.truth[:n],
+        )
+
+    def inputs(self, result: Result) -> Tensor:
+        """Number of the object that each row of a result is about, (N,); there may be fewer of the last one."""
+        groups, kept = result.log_weights.shape
+        return torch.arange(groups * kept) // (kept * self.each)
+
+    def judged(self, result: Result) -> dict[str, list[float]]:
+        """Columns of a table for the samples of a result; see `Task.judge`."""
+        values, which = self.prior.units.values(result.samples), self.inputs(result)
+        truth = None if self.truth is None else self.truth[which].to(values)
+        noise = self.noise if len(self.noise) == 1 else self.noise[which]
+        found = self.task.judge(values, self.y[which].to(values), truth, noise.to(values), self.prior.units.range)
         columns = {name: column.tolist() for name, column in found.items()}
         if len(self.y) > 1:
-            columns["input"] = [i // (len(samples) // len(self.y)) for i in range(len(samples))]
+            columns["input"] = which.tolist()
         return columns
 
     def panels(self) -> dict[str, Samples]:
@@ -106,9 +121,6 @@ class Given:
         elif self.truth is not None:
             shown = {"original": units.states(self.truth), **shown}
         return {name: Samples(states, self.prior) for name, states in shown.items()}
-
-    def _spread(self, rows: Tensor, samples: int) -> Tensor:
-        return rows.repeat_interleave(samples // len(rows), 0)
 
 
 def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, each: int = 1) -> Given | None:

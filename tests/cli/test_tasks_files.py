@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.core.ledger import Ledger
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.units import Units
 from guidekit.domains.audio import Audio, Chorales
@@ -153,7 +154,7 @@ def test_sounds_and_pieces_have_every_task_of_their_shape(kind):
         own = {"second": 4} if name == "transition" else {"operator": torch.sigmoid} if name == "custom" else {}
         given = build_task(domain, config(name, input=3, **own), prior, 2)
         assert given.num_samples == 2 and given.y.isfinite().all()
-        judged = given.judged(gk.sample(prior, given.guided(DPS(given.likelihood)), 2, steps=2).samples) if own else {}
+        judged = given.judged(gk.sample(prior, given.guided(DPS(given.likelihood)), 2, steps=2)) if own else {}
         assert not own or len(judged["misfit"]) == 2
 
 
@@ -180,7 +181,8 @@ def test_every_input_has_its_own_noise():
     added = (given.y - given.truth).flatten(1).std(1)
     torch.testing.assert_close(added, torch.tensor([0.02, 0.2]), rtol=0.1, atol=0)
     torch.testing.assert_close(given.likelihood.std.float(), torch.tensor([0.02] * 3 + [0.2] * 3))
-    chi = given.judged(prior.units.states(given.truth).repeat_interleave(3, 0))["chi"]
+    states = prior.units.states(given.truth).repeat_interleave(3, 0)
+    chi = given.judged(gk.sampling.Result(states, torch.zeros(6, 1), torch.zeros(6), Ledger(), {}))["chi"]
     assert chi == pytest.approx([1.0] * 6, abs=0.1)
     one = build_task(domain, config("denoise", **settings | {"noise_std": 0.02}), prior, each=3)
     assert float(one.likelihood.std) == pytest.approx(0.02) and one.likelihood.std.ndim == 0

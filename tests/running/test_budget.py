@@ -1,8 +1,11 @@
 """Hard budgets: never exceeded, runs end with what they have, and a larger budget goes on."""
 
 import csv
+import dataclasses
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +14,9 @@ from guidekit.cli import main
 from guidekit.core.budget import Budget, Purse
 from guidekit.core.ledger import Ledger
 from guidekit.objectives import ObjectReward
+from guidekit.running.posterior import posterior as moments
+from guidekit.running.tasks import Given
+from guidekit.sampling import Result
 
 GAUSSIAN = gk.priors.Gaussian(torch.zeros(2), 1.0)
 NEAR = gk.objectives.QuadraticReward(torch.ones(2))
@@ -180,17 +186,81 @@ def test_less_than_a_step_is_refused_in_one_line(here, capsys, limit):
     assert not list(here.iterdir())
 
 
-def test_a_posterior_needs_all_its_draws(here, capsys):
-    settings = [
-        "sample",
-        "domain=images",
-        "task=superresolution",
-        "task.input=3",
-        "guidance=dps",
-        "budget.network_calls=9",
-    ]
-    assert main(settings) == 2
-    assert "leave budget= out with task=superresolution" in capsys.readouterr().err
+MEASURED = [
+    "sample",
+    "domain=images",
+    "task=superresolution",
+    "guidance=dps",
+    "steps=3",
+    "baseline=false",
+    "output=run",
+]
+
+
+def posterior(path):
+    with np.load(path / "posterior.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def test_measurements_are_drawn_as_far_as_a_budget_pays_and_go_on(here, capsys):
+    """Three pictures with four draws each: the last one that is begun has fewer, and the rest waits for more."""
+    words = [*MEASURED, "task.input=[3,4,5]", "task.noise_std=[0.05,0.1,0.2]", "num_samples=4", "batch_size=2"]
+    assert main([*words, "budget.network_calls=21"]) == 0  # 3 rows a draw: chunks of 1, 2, 2 and 1, and 3 rows are left
+    told, first = capsys.readouterr().out, rows(here / "run/samples.csv")
+    record = json.loads((here / "run/run.json").read_text())
+    assert record["stopped"] == "network_calls" and 15 <= record["spent"]["network_calls"] <= 21
+    assert 4 < len(first) < 8 and {row["input"] for row in first[:4]} == {"0"} and first[4]["input"] == "1"
+    assert f"after {len(first)} of 12 samples, 1 of 3 measurements with all of theirs; the same command" in told
+    found = posterior(here / "run")
+    assert {name: len(found[name]) for name in ("y", "mean", "std", "truth", "noise_std")} == dict.fromkeys(
+        ("y", "mean", "std", "truth", "noise_std"), 2
+    )
+    assert main([*words, "budget.network_calls=30"]) == 0
+    assert f"{len(first)} of 12 samples are there" in capsys.readouterr().out
+    more = rows(here / "run/samples.csv")
+    assert len(first) < len(more) < 12 and more[: len(first)] == first
+    assert json.loads((here / "run/run.json").read_text())["spent"]["network_calls"] <= 30
+    assert main(words) == 0
+    assert main([*words[:-1], "batch_size=1", "output=at_once"]) == 0
+    whole, at_once = (rows(here / name / "samples.csv") for name in ("run", "at_once"))
+    assert len(whole) == 12 and [row["input"] for row in whole] == sorted(4 * ["0", "1", "2"])
+    for one, other in zip(whole, at_once, strict=True):
+        assert {**one, **more[0]}.keys() == other.keys()
+        assert float(one["psnr"]) == pytest.approx(float(other["psnr"]), abs=1e-2)
+    np.testing.assert_allclose(posterior(here / "run")["mean"], posterior(here / "at_once")["mean"], atol=1e-4)
+    np.testing.assert_allclose(posterior(here / "run")["mean"][0], found["mean"][0], atol=1e-6)
+
+
+def test_a_measurement_is_drawn_as_far_as_a_budget_pays(here, capsys):
+    words = [*MEASURED, "task.input=3", "num_samples=6", "batch_size=1"]
+    assert main([*words, "budget.network_calls=9"]) == 0
+    assert "after 3 of 6 samples; the same command" in capsys.readouterr().out
+    found = posterior(here / "run")
+    assert len(found["mean"]) == 1 and np.isfinite(found["std"]).all()
+
+
+def test_moments_are_of_the_draws_that_there_are():
+    """Two objects with three and one draw: means, spreads with weights, and no spread of one."""
+    states = torch.randn(4, 2, generator=torch.Generator().manual_seed(0)).double()
+    weights = torch.tensor([0.5, 0.25, 0.25, 1.0]).double()
+    result = Result(states, weights.log()[:, None], torch.zeros(4), Ledger(), {})
+    units = SimpleNamespace(values=lambda states: states)
+    given = Given(None, None, states[:2], torch.ones(1), None, None, [], SimpleNamespace(units=units), 3)
+    assert given.inputs(result).tolist() == [0, 0, 0, 1] and len(given.drawn(3).y) == 1 and len(given.drawn(4).y) == 2
+    found = moments(given, result)
+    mean = (weights[:3, None] * states[:3]).sum(0)
+    variance = (weights[:3, None] * (states[:3] - mean).square()).sum(0) / (1 - weights[:3].square().sum())
+    torch.testing.assert_close(found.mean, torch.stack([mean, states[3]]))
+    torch.testing.assert_close(found.std[0], variance.sqrt())
+    assert found.std[1].isnan().all()
+    plain = moments(given, dataclasses.replace(result, log_weights=torch.zeros(4, 1)))
+    torch.testing.assert_close(plain.std[0], states[:3].std(0))
+
+
+def test_a_budget_below_one_draw_of_a_measurement_is_refused(here, capsys):
+    assert main([*MEASURED, "task.input=[3,4]", "budget.network_calls=2"]) == 2
+    assert "ends the run at step 3 of 3 of its first sample" in capsys.readouterr().err
+    assert not list(here.iterdir())
 
 
 def test_more_rounds_for_distinct_samples_are_paid_from_the_same_budget(tmp_path, capsys):
