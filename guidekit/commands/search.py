@@ -101,7 +101,7 @@ class Job:
             return float(values.mean()) if len(values) else math.nan
         figures: dict[str, float] = {}
         if self.given is not None:
-            columns = self.given.judged(result.samples)
+            columns = self.given.judged(result)
             figures = {name: sum(column) / len(column) for name, column in columns.items() if name not in OF_GUIDE}
         if self.metric not in figures:
             found = self.domain.evaluate(result.objects(), prior=self.prior, **self.evaluation)
