@@ -82,6 +82,11 @@ def test_file(energy, tmp_path):
     assert again.temperature == 1.0
     with pytest.raises(ValueError, match="knows no thresholds"):
         load_value(path, above=0.5)
+    with pytest.raises(ValueError, match="energy of temperature .* leave eta=3 out"):
+        load_value(path, 3.0)
+    with pytest.raises(ValueError, match="give one of them"):
+        load_value(path, 3.0, 0.5)
+    assert load_value(path, 1 / again.temperature).temperature == again.temperature
 
 
 def test_what_cannot_be_is_refused():

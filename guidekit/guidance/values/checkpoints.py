@@ -64,18 +64,21 @@ def _noise(process: GaussianProcess | DiscreteProcess) -> dict[str, Any]:
 
 
 @register("tool", "load_value")
-def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -> LearnedValue | LearnedEnergy:
+def load_value(path: str | Path, eta: float | None = None, above: float | None = None) -> LearnedValue | LearnedEnergy:
     """A value, or an energy, from a file.
 
     Args:
         path: written by `guidekit train trainer=value` or `trainer=energy`.
-        eta: 1 / temperature of the soft value, in units of 1 / reward; an energy has its own.
-        above: take the log-probability of a reward of at least this instead; not of energies.
+        eta: 1 / temperature of the soft value, in units of 1 / reward; None is 1. An energy has its own and takes no
+            other.
+        above: take the log-probability of a reward of at least this in place of the soft value; not of energies.
 
     Raises:
         CheckpointError: missing, damaged, or no value.
-        ValueError: `above` exceeds all rewards that were seen.
+        ValueError: `above` exceeds all rewards that were seen, or both are given, or an energy is asked for either.
     """
+    if eta is not None and above is not None:
+        raise ValueError(f"eta={eta:g} is of a soft value and above={above:g} of a probability: give one of them")
     description = read_description(path)
     kind = description.get("kind", "prior")
     if kind not in ("value", "energy"):
@@ -85,7 +88,13 @@ def load_value(path: str | Path, eta: float = 1.0, above: float | None = None) -
     if kind == "energy":
         if above is not None:
             raise ValueError(f"{path} holds an energy, which knows no thresholds: train a value for above=")
-        return LearnedEnergy(network, process, float(description["temperature"]))
+        temperature = float(description["temperature"])
+        if eta is not None and not math.isclose(eta * temperature, 1):
+            raise ValueError(
+                f"{path} holds an energy of temperature {temperature:g}, which is eta={1 / temperature:g} and no other: "
+                f"leave eta={eta:g} out, or train a value, which takes any"
+            )
+        return LearnedEnergy(network, process, temperature)
     centers = torch.tensor([-math.inf if c is None else c for c in description["centers"]], dtype=torch.float64)
     value = LearnedValue(network, process, centers)
-    return value.at(eta) if above is None else value.above(above)
+    return value.at(1.0 if eta is None else eta) if above is None else value.above(above)
