@@ -91,7 +91,7 @@ def load_value(path: str | Path, eta: float | None = None, above: float | None =
         temperature = float(description["temperature"])
         if eta is not None and not math.isclose(eta * temperature, 1):
             raise ValueError(
-                f"{path} holds an energy of temperature {temperature:g}, which is eta={1 / temperature:g} and no other: "
+                f"{path} holds an energy of temperature {temperature:g}, that is of eta={1 / temperature:g} alone: "
                 f"leave eta={eta:g} out, or train a value, which takes any"
             )
         return LearnedEnergy(network, process, temperature)
