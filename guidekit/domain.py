@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import statistics
@@ -12,29 +11,23 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from guidekit import shelf
 from guidekit.core.guidance import Guidance
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Codec, Prior
 from guidekit.core.state import leaves
-from guidekit.errors import UnknownNameError
 from guidekit.examples import Example
 from guidekit.io.files import write_npz
 from guidekit.objectives.command import as_line
-from guidekit.objectives.objects import ObjectReward
-from guidekit.objectives.pool import Isolated
 from guidekit.objectives.scoring import digest
 from guidekit.objectives.tasks import Task
 from guidekit.objectives.verifiers import Bounds, Verifier
-from guidekit.priors.adapters import TRANSFORMERS, is_model_folder, library_of
-from guidekit.priors.adapters.diffusers_folder import load_diffusers
-from guidekit.priors.adapters.latents import LatentCodec, decoded
-from guidekit.priors.adapters.masked_language import load_model, name_of
-from guidekit.priors.adapters.vocabulary import Vocabulary, vocabulary_of
-from guidekit.priors.checkpoints import load_gaussian_prior, load_token_prior, read_description
+from guidekit.priors.adapters.latents import decoded
+from guidekit.priors.adapters.vocabulary import Vocabulary
 from guidekit.priors.tokens import TokenPrior
 from guidekit.reporting.summary import summarised
-from guidekit.rewards import Rewards
-from guidekit.samples import Dataset, Reading, Samples
+from guidekit.rewards import Rewards, of_function
+from guidekit.samples import Dataset, Reading, Samples, joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,42 +82,14 @@ class Domain:
         raise NotImplementedError(f"{type(self).__name__} is abstract: implement codec")
 
     def load_prior(self, name: str = "default") -> Prior:
-        """A prior shipped with the domain, or one in a checkpoint file, with its codec.
+        """A prior shipped with the domain, one in a checkpoint file, or in a folder of another library, with its codec.
 
         Raises:
             CheckpointError: missing, truncated, or of another domain.
             UnknownNameError: neither a shipped prior nor a file.
             ValueError: of states that this domain cannot read.
         """
-        path = self.checkpoint(name)
-        if path.is_dir():
-            return self.load_folder(path)
-        prior = (load_token_prior if self.job == "token_job" else load_gaussian_prior)(path, self.name)
-        prior.codec = self.codec_for(prior, read_description(path, self.name))
-        return prior
-
-    def load_folder(self, folder: Path) -> Prior:
-        """The prior in a model folder of another library, with its codec; see `guidekit.priors.adapters`.
-
-        Raises:
-            CheckpointError: see `load_diffusers` and `load_model` there.
-            ValueError: its states are none of this domain.
-        """
-        if library_of(folder) == TRANSFORMERS:
-            model, tokenizer = load_model(folder)
-            return self.language_prior(model, vocabulary_of(tokenizer), name_of(folder))
-        if self.job == "token_job":
-            raise ValueError(
-                f"{folder} is a folder of diffusers, of real numbers; states of domain {self.name} are tokens"
-            )
-        prior = load_diffusers(folder)
-        if prior.autoencoder is None:
-            prior.codec = self.codec_for(prior, {})
-            return prior
-        shown = copy.copy(prior)
-        shown.event_shape = prior.autoencoder.decoded
-        prior.codec = LatentCodec(prior.autoencoder, self.codec_for(shown, {}))
-        return prior
+        return shelf.loaded(self, self.checkpoint(name))
 
     def language_prior(self, model: nn.Module, vocabulary: Vocabulary, name: str) -> Prior:
         """The prior of a masked language model whose tokens spell objects of this domain, with its codec.
@@ -192,12 +157,7 @@ class Domain:
 
     def read_training(self, data: str, on_error: str = "raise", prior: Prior | None = None) -> Dataset:
         """Objects that a prior may have been trained on: files or shipped sets, by commas; see `read_reference`."""
-        parts = [self.read_reference(name.strip(), on_error, prior) for name in data.split(",")]
-        if len(parts) == 1:
-            return parts[0]
-        notes = "; ".join(part.notes for part in parts if part.notes)
-        gone = [one for part in parts for one in part.rejected]
-        return Dataset([one for part in parts for one in part], notes=notes, rejected=gone)
+        return joined([self.read_reference(name.strip(), on_error, prior) for name in data.split(",")])
 
     def prepare_training(self, path: Path, data: str | None, trainer: Mapping[str, Any]) -> Reading | None:
         """Write what a prior is trained from, see `guidekit.training`.
@@ -245,10 +205,7 @@ class Domain:
             return function
         if self.network is not None and isinstance(function, nn.Module):
             return self.network(function)
-        said = getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
-        if workers:
-            function = Isolated(function, workers=workers, timeout=timeout, memory=memory)
-        return ObjectReward(function, name or str(said))
+        return of_function(function, name, workers=workers, timeout=timeout, memory=memory)
 
     def suited(self, objective: Objective, prior: Prior) -> Objective:
         """A reward of this domain for a prior whose states may be spelled otherwise: of what latents decode to."""
@@ -335,22 +292,11 @@ class Domain:
         Raises:
             UnknownNameError: neither of both.
         """
-        shipped = {} if self.assets is None else {path.stem: path for path in self.assets.glob("*.safetensors")}
-        path = shipped.get(self.default if name == "default" else name, Path(name))
-        if path.suffix != ".safetensors" and not is_model_folder(path):
-            if not shipped:
-                raise UnknownNameError(
-                    "prior", name, [f"a path ending in .safetensors, made by guidekit train domain={self.name}"]
-                )
-            raise UnknownNameError("prior", name, [*self.priors(), "a path ending in .safetensors"])
-        return path
+        return shelf.place_of(self, name)
 
     def priors(self) -> dict[str, str]:
         """Shipped priors of this domain, which may share its folder with another, and what they were made from."""
-        files = [] if self.assets is None else sorted(self.assets.glob("*.safetensors"))
-        found = {path.stem: read_description(path) for path in files}
-        cards = {name: made["card"] for name, made in found.items() if made["domain"] == self.name}
-        return {name: f"{card.get('data', '')}; {card.get('summary', '')}" for name, card in cards.items()}
+        return shelf.summaries(self)
 
     def evaluate(
         self,

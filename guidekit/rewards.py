@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from guidekit import registry
 from guidekit.core.objective import Objective
 from guidekit.errors import UnknownNameError
+from guidekit.objectives.objects import ObjectReward
+from guidekit.objectives.pool import Isolated
 
 if TYPE_CHECKING:
     from guidekit.domain import Domain
@@ -58,3 +60,11 @@ class Rewards(Mapping[str, Objective]):
         """The reward as an objective, with options."""
         assert not isinstance(self.domain, type), "a class of domains has no codec to decode by: make the domain"
         return self.domain.bind(self.function(name, **options), name)
+
+
+def of_function(
+    function: Callable[[Any], float], name: str | None = None, *, workers: int = 0, **limits: Any
+) -> Objective:
+    """An objective of objects from a function of one; see `Domain.bind`."""
+    said = getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
+    return ObjectReward(Isolated(function, workers=workers, **limits) if workers else function, name or str(said))

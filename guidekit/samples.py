@@ -83,3 +83,13 @@ class Dataset(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.objects)
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Objects of several files one after the other, with all notes and rejections; of one file everything is kept."""
+    if len(parts) == 1:
+        return parts[0]
+    notes = "; ".join(part.notes for part in parts if part.notes)
+    return Dataset(
+        [one for part in parts for one in part], notes=notes, rejected=[one for part in parts for one in part.rejected]
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
+
+Number = TypeVar("Number", float, Tensor)
 
 
 def refuse_empty(low: float, high: float, bounds: tuple[float, float] = (-math.inf, math.inf), of: str = "it") -> None:
@@ -26,11 +28,7 @@ def refuse_empty(low: float, high: float, bounds: tuple[float, float] = (-math.i
             raise ValueError(f"{name}={value:g}: {of} is from {bounds[0]:g} to {bounds[1]:g}{meant}")
 
 
-@overload
-def outside(value: Tensor, low: float, high: float) -> Tensor: ...
-@overload
-def outside(value: float, low: float, high: float) -> float: ...
-def outside(value: float | Tensor, low: float, high: float) -> float | Tensor:
+def outside(value: Number, low: float, high: float) -> Number:
     """Minus the distance of a number (or of each number of a tensor) to [low, high]; 0 inside."""
     if isinstance(value, Tensor):
         return 0.0 - ((low - value).clamp_min(0) + (value - high).clamp_min(0))
