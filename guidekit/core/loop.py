@@ -145,7 +145,7 @@ class Setup:
 
     def noise(self, rows: int, condition: Any, key: Key = (-1,)) -> State:
         """States to start from, as a key draws them, for conditions with so many rows, or none."""
-        state, t = self.prior.begin(Draw(self.random, key, "start"), rows, self.dtype, condition), self.steps[0].t
+        state, t = self.prior.start(Draw(self.random, key, "start"), rows, self.dtype, condition), self.steps[0].t
         return self.prior.process.restart(state, t) if t < 1 else state
 
     def spent(self, before: Sequence[Ledger], seconds: float) -> Ledger:

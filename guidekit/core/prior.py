@@ -105,14 +105,17 @@ class Prior:
         """How many of the states x at t the network has to look at; the others' answers are known without it."""
         return batch(x)
 
-    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> State:
-        """States of pure noise (rows, *S) at t = 1; dtype of real-valued ones, None is the prior's."""
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: State | None = None) -> State:
+        """States of pure noise (rows, *S) at t = 1.
+
+        Args:
+            draw: of the noise.
+            rows: how many.
+            dtype: of real-valued ones; None is the prior's.
+            condition: with as many rows, or none, where lengths or sizes that are drawn first depend on it.
+        """
         noise = self.process.sample_limit(draw, (rows, *self.event_shape))
         return noise.to(dtype or self.dtype) if noise.is_floating_point() else noise
-
-    def begin(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: State | None = None) -> State:
-        """States of pure noise for conditions with `rows` rows, or none: `start`, where they do not matter to it."""
-        return self.start(draw, rows, dtype)
 
     def encode(self, objects: Sequence[Any]) -> State:
         """Clean states (B, *S) of objects.

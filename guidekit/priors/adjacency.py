@@ -18,7 +18,7 @@ from guidekit.errors import UnknownNameError
 from guidekit.priors.adjacency_layout import PRESENT, Layout
 from guidekit.priors.denoiser import evaluating
 from guidekit.priors.graphs import PAIRS_A_CALL
-from guidekit.priors.labels import Label, label_rows
+from guidekit.priors.labels import Label
 from guidekit.priors.parametrization import noise_level
 from guidekit.priors.sized import SizedPrior
 from guidekit.processes import GaussianProcess
@@ -86,16 +86,14 @@ class AdjacencyPrior(SizedPrior):
             raise ValueError(f"{len(marginals)} marginals; one is needed for every type, and one for no edge")
         self.network, self.process, self.card = network, process, card or {}
         self.length_counts = torch.as_tensor(length_counts, dtype=torch.float64)
-        self.marginals, self.labels, self.properties = tuple(marginals), tuple(labels), tuple(properties)
+        self.marginals, self.properties = tuple(marginals), tuple(properties)
         self.joint, self.shown = joint, True
         most, kinds, edges = len(self.length_counts) - 1, network.node_types, network.edge_types
         self.layout = Layout(most, kinds, edges, len(self.properties) if joint else 0)  # type: ignore[arg-type]
         self.event_shape = (self.layout.length,)
         self.network_batch = max(1, PAIRS_A_CALL // self.layout.places)
-        if labels:
-            self.null_condition = torch.full((len(labels),), -1)
-            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
-        elif self.told:
+        self.take_labels(labels)
+        if self.told:
             self.null_condition = torch.full((len(self.properties),), math.nan)
 
     @property
@@ -132,19 +130,17 @@ class AdjacencyPrior(SizedPrior):
             found[known[name]] = PROPERTY_SCALE * (value - own.mean) / own.std
         return found
 
-    def condition(self, value: Any) -> State:
+    def condition(self, value: Any) -> State | None:
         """A condition from what users write: labels, see `label_rows`, or values of properties by name, or a list."""
-        if value is None or isinstance(value, Tensor) and value.ndim == 2 or self.null_condition is None:
+        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.told:
             return super().condition(value)
-        if not self.told:
-            return label_rows(value, self.labels)
         each = [value] if isinstance(value, Mapping) else value
         if not isinstance(each, Sequence) or isinstance(each, str) or not all(isinstance(one, Mapping) for one in each):
             names = ", ".join(f"{one.name}: {one.mean:.3g}" for one in self.properties)
             raise ValueError(f"condition={value!r}; expected {{{names}}} with values of yours, or a list of them")
         return torch.stack([self.scaled(one) for one in each])
 
-    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: Any = None) -> Tensor:
         """Noise of graphs whose numbers of nodes are those of the training data, (rows, D)."""
         noise = self.process.sample_limit(draw, (rows, *self.event_shape)).to(dtype or self.dtype)
         there = torch.arange(self.most_nodes, device=noise.device) < self.sizes(draw, rows)[:, None]

@@ -83,7 +83,7 @@ class PositionsAndTypes(Prior):
         length = self.chain.event_shape[0]
         return Places(torch.arange(length, device=sizes.device) < sizes[:, None], self.centered)
 
-    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Composite:
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: Any = None) -> Composite:
         """See `Prior.start`; sizes are drawn, too."""
         count = self.chain.event_shape[0] - self.smallest + 1
         places = self.places(self.smallest + (draw.named("sizes").uniform(rows) * count).long())

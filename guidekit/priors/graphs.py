@@ -13,11 +13,10 @@ from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.prior import Time
 from guidekit.core.random import Draw
 from guidekit.core.requirements import Fact
-from guidekit.core.state import State
 from guidekit.core.token_kernels import certain
 from guidekit.networks.graph_layout import Triangle
 from guidekit.priors.denoiser import evaluating
-from guidekit.priors.labels import Label, label_rows
+from guidekit.priors.labels import Label
 from guidekit.priors.sized import SizedPrior
 from guidekit.processes import DiscreteProcess, Kinds
 
@@ -62,7 +61,6 @@ class GraphPrior(SizedPrior):
             raise ValueError(f"temperature={temperature}; it must be above 0")
         self.network, self.process, self.card, self.temperature = network, process, card or {}, temperature
         self.length_counts = torch.as_tensor(length_counts, dtype=torch.float64)
-        self.labels = tuple(labels)
         if sampling is None and Fact.RATES in process.provides and Fact.ABSORBING not in process.provides:
             sampling = {"name": "rate_matching"}
         if sampling is not None:
@@ -70,21 +68,13 @@ class GraphPrior(SizedPrior):
         nodes: int = network.triangle.nodes  # type: ignore[union-attr, assignment]
         self.event_shape = (nodes * (nodes + 1) // 2,)
         self.network_batch = max(1, PAIRS_A_CALL // self.event_shape[0])
-        if labels:
-            self.null_condition = torch.full((len(labels),), -1)
-            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
-
-    def condition(self, value: Any) -> State:
-        """A condition from what users write, see `label_rows`."""
-        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
-            return super().condition(value)
-        return label_rows(value, self.labels)
+        self.take_labels(labels)
 
     def network_rows(self, x: Tensor, t: Time = 1.0) -> int:
         """See `Prior.network_rows`: rows that have arrived at t = 0 are known."""
         return int((t > 0).sum()) if isinstance(t, Tensor) and t.ndim else len(x)
 
-    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: Any = None) -> Tensor:
         """Noise of graphs whose numbers of nodes are those of the training data, (rows, L)."""
         places = graph_places(self.sizes(draw, rows), self.most_nodes, self.network.node_types)
         return limit(self.process, places, draw.uniform(*places.shape))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.prior import Prior, Time
-from guidekit.core.state import State, column
+from guidekit.core.prior import Time
+from guidekit.core.state import column
 from guidekit.priors.denoiser import evaluating
-from guidekit.priors.labels import Label, label_rows
+from guidekit.priors.labelled import LabelledPrior
+from guidekit.priors.labels import Label
 from guidekit.priors.parametrization import PARAMETRIZATIONS, input_scale, noise_level, to_mean
 from guidekit.processes import GaussianProcess
 
@@ -22,7 +22,7 @@ NUMBERS_A_CALL = 1 << 20
 """Numbers of all states in one network call."""
 
 
-class NeuralGaussian(Prior):
+class NeuralGaussian(LabelledPrior):
     """Gaussian diffusion with a network; it may be sampled by other Gaussian processes than it was trained on.
 
     The network is told log(s / a) and sees x in unit size, so its answer depends on the signal-to-noise ratio alone.
@@ -61,17 +61,9 @@ class NeuralGaussian(Prior):
         self.network = network
         self.process, self.event_shape = process, tuple(event_shape)
         self.parametrization, self.sigma_data = parametrization, sigma_data
-        self.labels, self.card = tuple(labels), card or {}
+        self.card = card or {}
+        self.take_labels(labels)
         self.network_batch = max(1, NUMBERS_A_CALL // math.prod(self.event_shape))
-        if labels:
-            self.null_condition = torch.full((len(labels),), -1)
-            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
-
-    def condition(self, value: Any) -> State:
-        """A condition from what users write, see `label_rows`."""
-        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
-            return super().condition(value)
-        return label_rows(value, self.labels)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
         """See `Prior.predict`."""
@@ -79,15 +71,6 @@ class NeuralGaussian(Prior):
         with evaluating(self.network):
             mean = denoised(self.network, x, a, s, self.parametrization, self.sigma_data, condition)
         return GaussianPrediction(mean, x, a, s)
-
-    def to(self, device: torch.device | str) -> NeuralGaussian:
-        """The prior with its network on another device."""
-        new = copy.copy(self)
-        here = next(self.network.parameters()).device
-        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(here) else self.network
-        if self.null_condition is not None:
-            new.null_condition = self.null_condition.to(device)
-        return new
 
 
 def denoised(

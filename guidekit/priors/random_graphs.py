@@ -68,7 +68,7 @@ class RandomGraphs(Prior):
         """Classes by number, one or one a sample; see `Prior.condition`."""
         return class_numbers(value, self.classes, self.name) if self.classes else super().condition(value)
 
-    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: Any = None) -> Tensor:
         """See `Prior.start`."""
         places = graph_places(torch.full((rows,), self.nodes, device=draw.random.device), self.nodes, 1)
         return limit(self.process, places, draw.uniform(*places.shape))

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from guidekit.core.prior import Prior
 from guidekit.core.random import Draw, pick
+from guidekit.priors.labelled import LabelledPrior
 
 
-class SizedPrior(Prior):
+class SizedPrior(LabelledPrior):
     """Base of p(n) p(graph | n).
 
     Attributes:
-        network: of the graphs.
         length_counts: (N + 1,) float64, how often each number of nodes occurred in the training data.
     """
 
-    network: Any
     length_counts: Tensor
 
     @property
@@ -46,13 +44,3 @@ class SizedPrior(Prior):
     def sizes(self, draw: Draw, rows: int) -> Tensor:
         """Numbers of nodes (rows,), as often as in the training data."""
         return pick(self.length_counts.log().expand(rows, -1), draw.named("length").uniform(rows))
-
-    def to(self, device: torch.device | str) -> Self:
-        """The prior with its network on another device."""
-        new = copy.copy(self)
-        here = next(self.network.parameters()).device
-        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(here) else self.network
-        new.length_counts = self.length_counts.to(device)
-        if self.null_condition is not None:
-            new.null_condition = self.null_condition.to(device)
-        return new

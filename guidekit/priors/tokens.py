@@ -16,14 +16,15 @@ from guidekit.core.requirements import GuidanceError
 from guidekit.core.state import State
 from guidekit.interventions.installation import narrowed, recording
 from guidekit.priors.denoiser import evaluating
-from guidekit.priors.labels import Label, label_rows
+from guidekit.priors.labelled import LabelledPrior
+from guidekit.priors.labels import Label
 from guidekit.processes import DiscreteProcess, Masked
 
 TOKENS_A_CALL = 1 << 16
 """Tokens in one network call."""
 
 
-class TokenPrior(Prior):
+class TokenPrior(LabelledPrior):
     """Discrete diffusion over sequences whose length is drawn first: p(x) = p(n) p(x | n).
 
     A state is (B, L) with n noisy token ids and padding behind them; padding is known from the start and never moves.
@@ -73,20 +74,12 @@ class TokenPrior(Prior):
         self.label_lengths = tuple(torch.as_tensor(table, dtype=torch.float64) for table in label_lengths)
         self.event_shape = (len(self.length_counts) - 1,)
         self.pad_id, self.card, self.temperature = pad_id, card or {}, temperature
-        self.labels, self.parametrization = tuple(labels), parametrization
+        self.parametrization = parametrization
         self.network_batch = max(1, TOKENS_A_CALL // self.event_shape[0])
         self.masked = isinstance(self.process, Masked)
         self.timed = getattr(getattr(network, "conditioning", None), "level", None) is not None
         self.timeless = self.masked and not self.timed and parametrization == "clean"
-        if labels:
-            self.null_condition = torch.full((len(labels),), -1)
-            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
-
-    def condition(self, value: Any) -> State:
-        """A condition from what users write, see `label_rows`."""
-        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
-            return super().condition(value)
-        return label_rows(value, self.labels)
+        self.take_labels(labels)
 
     def network_rows(self, x: Tensor, t: Time = 1.0) -> int:
         """Sequences the network has to look at; see `Prior.network_rows`."""
@@ -98,12 +91,8 @@ class TokenPrior(Prior):
             return x == self.process.mask_id
         return torch.ones_like(x, dtype=torch.bool) if self.pad_id is None else x != self.pad_id
 
-    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Noise with lengths from the training data, (rows, L)."""
-        return self.resized(draw, rows, None, None)
-
-    def begin(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: State | None = None) -> Tensor:
-        """See `Prior.begin`."""
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: State | None = None) -> Tensor:
+        """Noise with lengths from the training data that have the condition, (rows, L)."""
         return self.resized(draw, rows, condition, None)
 
     def resized(self, draw: Draw, rows: int, condition: State | None, tilt: Tensor | None) -> Tensor:
@@ -221,18 +210,6 @@ class TokenPrior(Prior):
         table[unknown] = outputs
         log_probs = self.process.from_ratios(self.process.score(table, z, t), z, t).log_probs[unknown]
         return torch.log_softmax(log_probs / self.temperature, -1).float()
-
-    def to(self, device: torch.device | str) -> TokenPrior:
-        """The prior with its network on another device."""
-        new = copy.copy(self)
-        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(self._device()) else self.network
-        new.length_counts = self.length_counts.to(device)
-        if self.null_condition is not None:
-            new.null_condition = self.null_condition.to(device)
-        return new
-
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
 
 
 def lengths_of(prior: Prior) -> Tensor:

@@ -41,7 +41,7 @@ def test_the_law_of_lengths_is_that_of_the_training_data_with_the_label():
 def test_a_sample_has_a_length_of_its_condition():
     prior = tiny()
     condition = torch.tensor([[0, -1], [1, -1]]).repeat_interleave(2000, 0)
-    state = prior.begin(Draw(KeyedRandom(0, 0, 4000), (-1,), "start"), 4000, None, condition)
+    state = prior.start(Draw(KeyedRandom(0, 0, 4000), (-1,), "start"), 4000, None, condition)
     sizes = (state != 0).sum(1).view(2, -1)
     assert (sizes[0] == 1).double().mean() == pytest.approx(0.75, abs=0.04)
     assert set(sizes[1].tolist()) == {2, 4}
@@ -56,7 +56,7 @@ def test_counts_of_the_training_data():
 def test_shipped_peptides_are_as_long_as_real_ones():
     prior = Proteins().load_prior()
     condition = prior.condition("antimicrobial").expand(2000, -1)
-    state = prior.begin(Draw(KeyedRandom(0, 0, 2000), (-1,), "start"), 2000, None, condition)
+    state = prior.start(Draw(KeyedRandom(0, 0, 2000), (-1,), "start"), 2000, None, condition)
     peptides, active = antimicrobial_peptides()
     real = np.median([len(one) for one, is_active in zip(peptides, active, strict=True) if is_active])
     assert abs(float((state != 0).sum(1).double().median()) - real) <= 3

@@ -132,7 +132,7 @@ class TwoChains(gk.priors.Prior):
         self.chain = gk.priors.CategoricalChain(LAW)
         self.process = P.CompositeProcess({"a": self.chain.process, "b": self.chain.process})
 
-    def start(self, draw, rows, dtype=None):
+    def start(self, draw, rows, dtype=None, condition=None):
         masks = torch.full((rows, 3), 2)
         return Composite({"a": masks, "b": masks})
 

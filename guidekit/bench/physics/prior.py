@@ -45,7 +45,7 @@ class SystemPrior(NeuralGaussian):
         super().__init__(network, PROCESS, system.shape, "edm", scale, card=card)
         self.system, self.name = system, f"prior of {system.name}"
 
-    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None) -> Tensor:
+    def start(self, draw: Draw, rows: int, dtype: torch.dtype | None = None, condition: Any = None) -> Tensor:
         """See `Prior.start`."""
         found: Any = super().start(draw, rows, dtype)
         return self.system.support(rows, found.device).project(found)

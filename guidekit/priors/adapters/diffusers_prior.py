@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,18 +9,19 @@ from torch import Tensor, nn
 
 from guidekit.core.guidance import GuidanceError
 from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.prior import Prior, Time
-from guidekit.core.state import State, column
+from guidekit.core.prior import Time
+from guidekit.core.state import column
 from guidekit.priors.adapters.latents import Autoencoder
 from guidekit.priors.adapters.schedulers import Convention
-from guidekit.priors.labels import Label, label_rows
+from guidekit.priors.labelled import LabelledPrior
+from guidekit.priors.labels import Label
 from guidekit.priors.neural import NUMBERS_A_CALL
 from guidekit.priors.parametrization import input_scale, to_mean
 from guidekit.priors.weights import CheckpointError
 from guidekit.processes import GaussianProcess
 
 
-class DiffusersPrior(Prior):
+class DiffusersPrior(LabelledPrior):
     """A network of diffusers with the process it was trained on.
 
     Clean estimates are clipped or thresholded as the scheduler does, answer by answer: a guidance that combines
@@ -56,18 +56,10 @@ class DiffusersPrior(Prior):
     ) -> None:
         self.network, self.convention = network.eval().requires_grad_(False), convention
         self.process, self.notes = convention.process, convention.notes
-        self.labels, self.null_class, self.card = labels, null_class, card or {}
+        self.null_class, self.card = null_class, card or {}
         self.event_shape = event_shape(network)
         self.network_batch = max(1, NUMBERS_A_CALL // (self.event_shape[0] * self.event_shape[1] * self.event_shape[2]))
-        if labels:
-            self.null_condition = torch.full((1,), -1)
-            self.choices = tuple(torch.ones(len(label.values)) for label in self.labels)
-
-    def condition(self, value: Any) -> State:
-        """A class by name or number, see `label_rows`."""
-        if value is None or isinstance(value, Tensor) and value.ndim == 2 or not self.labels:
-            return super().condition(value)
-        return label_rows(value, self.labels)
+        self.take_labels(labels)
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
         """See `Prior.predict`.
@@ -94,15 +86,6 @@ class DiffusersPrior(Prior):
                 "needs no null, such as guidance=icg"
             )
         return {"class_labels": given if self.null_class is None else torch.where(given < 0, self.null_class, given)}
-
-    def to(self, device: torch.device | str) -> DiffusersPrior:
-        """The prior with its network on another device."""
-        new = copy.copy(self)
-        here = next(self.network.parameters()).device
-        new.network = copy.deepcopy(self.network).to(device) if str(device) != str(here) else self.network
-        if self.null_condition is not None:
-            new.null_condition = self.null_condition.to(device)
-        return new
 
 
 def event_shape(network: nn.Module) -> tuple[int, int, int]:
