@@ -6,7 +6,6 @@ folder written by `guidekit train ... prepare=folder`.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +14,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from guidekit.io.files import sha256
-from guidekit.networks import NETWORKS
 from guidekit.priors.adjacency import PROPERTY_SCALE
 from guidekit.priors.adjacency_layout import Layout
 from guidekit.priors.descriptions import gaussian_process_from
 from guidekit.training import loop
 from guidekit.training.adjacency_losses import AdjacencyError
 from guidekit.training.array_job import Arrays
+from guidekit.training.begin import begin, first_network
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.place import Place
-from guidekit.training.states import content, record_of
 
 
 def fit(
@@ -46,12 +43,11 @@ def fit(
         CheckpointError: `init` does not fit.
         Stopped: by a signal.
     """
-    data = dict(prepared)
-    made_from = record_of(trainer, seed, init=init and sha256(init), data=content(data))
-    done = loop.updates_done(place, made_from, trainer)
-    if done is None:
+    begun = begin(prepared, trainer, place, init, seed)
+    if begun is None:
         return None
-    description, made = json.loads(str(data["description"])), trainer["network"]
+    data, description, made_from, done = begun
+    made = trainer["network"]
     graph, properties, joint = description["graph"], description.get("properties", []), trainer["joint"]
     kinds, edges = len(graph["nodes"]), len(graph["edges"])
     layout = Layout(graph["most"], kinds, edges, len(properties) if joint else 0)
@@ -59,12 +55,7 @@ def fit(
     options |= {"valences": description.pop("valences", []), "stems": len(properties)}
     options |= {"labels": [len(label["values"]) for label in description["labels"]]} if "labels" in description else {}
     description |= {"process": trainer["process"], "joint": joint, "marginals": marginals(data["tokens"], kinds, edges)}
-    if trainer["threads"]:
-        torch.set_num_threads(trainer["threads"])
-    torch.manual_seed(seed)
-    network = NETWORKS[made["name"]](**options)
-    if init is not None:
-        loop.start_from(network, init, description["domain"])
+    network = first_network(trainer, options, description["domain"], init, seed)
     levels = trainer["levels"] and tuple(trainer["levels"])
     objective = AdjacencyError(
         gaussian_process_from(description),

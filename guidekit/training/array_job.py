@@ -7,7 +7,6 @@ written by `guidekit train ... prepare=folder`.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,15 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from guidekit.io.files import sha256
-from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import gaussian_process_from
 from guidekit.training import loop
+from guidekit.training.begin import begin, first_network
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.guided_losses import guided_loss
 from guidekit.training.place import Place
 from guidekit.training.regression import DenoisingError
-from guidekit.training.states import content, record_of
 
 
 def numbers(arrays: np.ndarray) -> np.ndarray:
@@ -93,12 +90,10 @@ def fit(
         CheckpointError: `init` does not fit.
         Stopped: by a signal.
     """
-    data = dict(prepared)
-    made_from = record_of(trainer, seed, init=init and sha256(init), data=content(data))
-    done = loop.updates_done(place, made_from, trainer)
-    if done is None:
+    begun = begin(prepared, trainer, place, init, seed)
+    if begun is None:
         return None
-    description = json.loads(str(data["description"]))
+    data, description, made_from, done = begun
     made, size = trainer["network"], trainer["batch_size"]
     counts = [len(label["values"]) for label in description.get("labels", ())]
     options = {**made["options"], "channels": description["event_shape"][0]}
@@ -108,12 +103,7 @@ def fit(
     sigma_data = round(float(numbers(data["images"][:10_000]).std()), 4)
     if made["name"] == "temporal_unet":
         options |= {"length": description["event_shape"][-1], "sigma_data": sigma_data}
-    if trainer["threads"]:
-        torch.set_num_threads(trainer["threads"])
-    torch.manual_seed(seed)
-    network = NETWORKS[made["name"]](**options)
-    if init is not None:
-        loop.start_from(network, init, description["domain"])
+    network = first_network(trainer, options, description["domain"], init, seed)
     description |= {
         "network": {"name": made["name"], "options": options},
         "process": trainer["process"],

@@ -7,7 +7,6 @@ written by `guidekit train ... prepare=folder`.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,15 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from guidekit.io.files import sha256
-from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import process_from
 from guidekit.training import loop
+from guidekit.training.begin import begin, first_network
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.graph_losses import GraphCrossEntropy
 from guidekit.training.graph_transitions import transitions
 from guidekit.training.place import Place
-from guidekit.training.states import content, record_of
 
 
 class TokenRows(IterableDataset):
@@ -84,12 +81,10 @@ def fit(
         CheckpointError: `init` does not fit.
         Stopped: by a signal.
     """
-    data = dict(prepared)
-    made_from = record_of(trainer, seed, init=init and sha256(init), data=content(data))
-    done = loop.updates_done(place, made_from, trainer)
-    if done is None:
+    begun = begin(prepared, trainer, place, init, seed)
+    if begun is None:
         return None
-    description = json.loads(str(data["description"]))
+    data, description, made_from, done = begun
     graph, made = description["graph"], trainer["network"]
     description["process"] = transitions(trainer["process"]["name"], graph, data["tokens"])
     description["process"] |= {key: value for key, value in trainer["process"].items() if key == "alpha"}
@@ -99,12 +94,7 @@ def fit(
     options |= {"labels": [len(label["values"]) for label in description["labels"]]} if "labels" in description else {}
     if trainer["process"]["name"] != "absorbing":
         description.pop("sampling", None)
-    if trainer["threads"]:
-        torch.set_num_threads(trainer["threads"])
-    torch.manual_seed(seed)
-    network = NETWORKS[made["name"]](**options)
-    if init is not None:
-        loop.start_from(network, init, description["domain"])
+    network = first_network(trainer, options, description["domain"], init, seed)
     objective = GraphCrossEntropy(process, graph["most"], trainer["pairs_weight"])
     settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema", "label_dropout", "optimizer")}
     module = DenoisingModule(network, objective, total_steps=trainer["steps"], gradient_clip=2.0, seed=seed, **settings)

@@ -15,19 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from guidekit.io.files import sha256
-from guidekit.networks import NETWORKS
 from guidekit.priors.descriptions import process_from
 from guidekit.processes import Masked
 from guidekit.training import loop
+from guidekit.training.begin import begin, first_network
 from guidekit.training.denoising import DenoisingModule
 from guidekit.training.objectives import MaskedLikelihood, objective_for
 from guidekit.training.place import Place
 from guidekit.training.sequences import POOL, BucketedSequences, Windows
-from guidekit.training.states import content, record_of
 
 
 def save_prepared(path: Path, train: tuple, validation: tuple, description: dict[str, Any]) -> None:
@@ -69,12 +66,10 @@ def fit(
         CheckpointError: `init` does not fit.
         Stopped: by a signal.
     """
-    data = dict(prepared)
-    made_from = record_of(trainer, seed, init=init and sha256(init), data=content(data))
-    done = loop.updates_done(place, made_from, trainer)
-    if done is None:
+    begun = begin(prepared, trainer, place, init, seed)
+    if begun is None:
         return None
-    description = json.loads(str(data["description"]))
+    data, description, made_from, done = begun
     made = trainer["network"]
     if trainer.get("process"):
         description["process"] = trainer["process"]
@@ -92,12 +87,7 @@ def fit(
     options = {**made["options"], "vocab_size": description["vocab_size"], "pad_id": description["pad_id"]}
     options |= {"labels": counts} if counts else {}
     options |= {"timed": True} if timed else {}
-    if trainer["threads"]:
-        torch.set_num_threads(trainer["threads"])
-    torch.manual_seed(seed)
-    network = NETWORKS[made["name"]](**options)
-    if init is not None:
-        loop.start_from(network, init, description["domain"])
+    network = first_network(trainer, options, description["domain"], init, seed)
     settings = {key: trainer[key] for key in ("learning_rate", "warmup", "decay", "ema")}
     settings |= {"label_dropout": trainer.get("label_dropout", 0.2)}
     objective = objective_for(process, trainer.get("objective", "likelihood"), parametrization)

@@ -263,11 +263,13 @@ def test_a_budget_below_one_draw_of_a_measurement_is_refused(here, capsys):
     assert not list(here.iterdir())
 
 
-def test_more_rounds_for_distinct_samples_are_paid_from_the_same_budget(tmp_path, capsys):
-    """The unguided samples beside them have been paid for as well."""
+@pytest.mark.parametrize(("limit", "stopped"), [(60, "network_calls"), (130, "")])
+def test_more_rounds_for_distinct_samples_are_paid_from_the_same_budget(tmp_path, limit, stopped):
+    """The unguided samples beside them have been paid for as well; the smaller budget ends the rounds."""
     words = ["sample", "reward=qed", "guidance=best_of_n", "guidance.particles=2", "num_samples=6", "steps=4"]
-    words += ["unique=true", "budget.network_calls=130", f"output={tmp_path / 'run'}"]
+    words += ["unique=true", f"budget.network_calls={limit}", f"output={tmp_path / 'run'}"]
     assert main(words) == 0
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     spent = sum(each["network_rows"] for each in record["ledger"].values())
-    assert spent <= 130 and spent <= record["spent"]["network_calls"] <= 130
+    assert record["stopped"] == stopped and len(record["log_normalizer"]["guided"]) > 6  # there was a second round
+    assert spent <= record["spent"]["network_calls"] <= limit
