@@ -7,12 +7,8 @@ from guidekit.evidence import flows
 NAMES = ("EnKG", "EKI", "stochastic control", "best of N", "GSG", "DPG")
 
 
-def test_all_solvers_have_the_same_solves(monkeypatch):
-    monkeypatch.setattr(flows, "MEMBERS", 32)
-    monkeypatch.setattr(flows, "MOVES", 4)
-    monkeypatch.setattr(flows, "TRUTHS", 1)
-    monkeypatch.setattr(flows, "STRENGTHS", (4,))
-    figures = flows.compared(0, NAMES)
+def test_all_solvers_have_the_same_solves():
+    figures = flows.compared(0, NAMES, members=32, moves=4, truths=1)
     assert [figures[f"solves, {name}, x4"] for name in NAMES] == [128.0] * 6
     assert all(figures[f"error, {name}, x4"] > 0 for name in NAMES)
     pairs = (("EnKG", "EKI"),)
