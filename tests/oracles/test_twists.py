@@ -252,6 +252,19 @@ def test_smcdiff_finds_what_is_not_measured():
     close(*noisy[2:], BENT, within=0.1)
 
 
+def test_what_was_put_on_its_path_weighs_the_same_in_float32():
+    """Rounding is that of a whole state, which is large at much noise, whatever the size of one of its coefficients."""
+    generator = torch.Generator().manual_seed(0)
+    a, root = (torch.randn(rows, 64, generator=generator).double() / 8 for rows in (16, 64))
+    y, covariance = torch.randn(16, generator=generator).double(), root @ root.T + 0.1 * torch.eye(64).double()
+    told = []
+    for dtype in (torch.float32, torch.float64):
+        prior = gk.priors.Gaussian(torch.zeros(64, dtype=dtype), covariance.to(dtype), gk.processes.EDM())
+        smc = gk.guidance.SMCDiff(gk.objectives.LinearGaussian(a.to(dtype), y.to(dtype), 0.0), particles=4)
+        told.append(gk.sample(prior, smc, 4, 20, dtype=dtype).log_normalizer)
+    torch.testing.assert_close(*told, atol=0.05, rtol=0)
+
+
 def test_fps_smc_finds_what_is_not_measured():
     given = gk.objectives.LinearGaussian(torch.tensor([[1.0, 0.0]]).double(), torch.tensor([1.5]).double(), 0.01)
     x = gk.sample(BENT, gk.guidance.FPSSMC(given, particles=16), 600, 60).samples

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from guidekit.core.guidance import Fact, Guidance, Layer, Move, Propose
 from guidekit.core.kernel import GaussianKernel, Kernel
-from guidekit.core.objective import Objective
 from guidekit.core.population import Population
 from guidekit.core.prior import Prior
 from guidekit.core.proposal import Proposal
@@ -20,7 +19,7 @@ from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, column
 from guidekit.core.step import Step
 from guidekit.guidance.inverse.conjugate import solved
-from guidekit.guidance.inverse.measurement import Measurement, check_unweighted, held, measurement
+from guidekit.guidance.inverse.measurement import Measured, Measurement, check_unweighted, held, measurement
 from guidekit.guidance.inverse.own_steps import check_counts
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.processes.grids import Levels
@@ -30,7 +29,7 @@ from guidekit.samplers.ancestral import Ancestral
 
 @register("guidance", "c_dps")
 @dataclasses.dataclass(frozen=True, eq=False)
-class CDPS(Guidance[Tensor]):
+class CDPS(Measured[Tensor]):
     """y_t = a y + s n diffuses beside x_t; a step is a draw from p(x_u | x_t) N(y_u; A x_u, C_u), in closed form.
 
     p(x_u | x_t) is the step of the sampler. C_u = (b^2 sigma^2 + r^2) + r^2 A A^T is what separates y_u from A x_u: the
@@ -57,11 +56,6 @@ class CDPS(Guidance[Tensor]):
     def __post_init__(self) -> None:
         """Check the iterations."""
         check_counts(iterations=self.iterations)
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """No weight makes up for it."""

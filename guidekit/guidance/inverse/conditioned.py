@@ -11,7 +11,6 @@ from torch import Tensor
 
 from guidekit.core.guidance import Fact, Guidance, Layer, Propose
 from guidekit.core.network import differentiable, noted
-from guidekit.core.objective import Objective
 from guidekit.core.population import Population
 from guidekit.core.prediction import GaussianPrediction, Prediction
 from guidekit.core.prior import Prior
@@ -20,7 +19,7 @@ from guidekit.core.question import Denoise, Question
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered, batch, cat
 from guidekit.core.step import Step
-from guidekit.guidance.inverse.measurement import Measurement, Pull, held, level, measurement
+from guidekit.guidance.inverse.measurement import Measured, Measurement, Pull, held, level, measurement
 from guidekit.objectives.gaussian import GaussianNoise
 from guidekit.processes.grids import Levels
 from guidekit.samplers.dpm_solver import DPMSolver
@@ -49,7 +48,7 @@ class Correction(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Conditioned(Guidance[None]):
+class Conditioned(Measured[None]):
     """E[x_0 | x_t] is moved by what a linear measurement adds to it; whatever samples then samples the posterior.
 
     It lives in the estimate alone, so every sampler of real states works with it, each with its own discretization
@@ -79,11 +78,6 @@ class Conditioned(Guidance[None]):
     def stream(self) -> str:
         """It draws nothing."""
         return self.name
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
 
     @property
     def default_sampler(self) -> Sampler:  # type: ignore[override]

@@ -21,7 +21,7 @@ from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
 from guidekit.guidance.inverse.conditioned import POSTERIOR
 from guidekit.guidance.inverse.measurement import check_own_steps
-from guidekit.guidance.inverse.own_steps import check_counts, check_floor, check_nobody_inside
+from guidekit.guidance.inverse.own_steps import check_counts, check_floor
 from guidekit.guidance.inverse.proximal import Fit, Near, OfField, OfRows, Round, Spread
 from guidekit.guidance.inverse.walks import walked
 from guidekit.registry import register
@@ -81,7 +81,6 @@ class DecoupledAnnealing(Guidance[Tensor]):
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Nobody's steps may be ignored, and the covariance must suit the prior."""
         check_own_steps(self, sampler, members)
-        check_nobody_inside(self, members)
         if self.spread is not None:
             self.spread.check(self, prior)
 

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 
 import torch
 
-from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Propose
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Propose
 from guidekit.core.kernel import GaussianKernel, Kernel
-from guidekit.core.objective import Objective
 from guidekit.core.population import Population
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.prior import Prior
 from guidekit.core.proposal import Proposal
 from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
-from guidekit.guidance.inverse.measurement import check_own_steps, held, measurement
+from guidekit.guidance.inverse.measurement import OwnSteps, held, measurement
 from guidekit.guidance.inverse.spectral import Place, SpectralKernel, place
 from guidekit.objectives.gaussian import GaussianLikelihood, GaussianNoise
 from guidekit.processes.grids import Levels
@@ -30,7 +29,7 @@ PICTURES = Levels(0.1, 10.0)
 
 @register("guidance", "ddnm")
 @dataclasses.dataclass(frozen=True, eq=False)
-class DDNM(Guidance[None]):
+class DDNM(OwnSteps[None]):
     """D' = D + A^+ (y - A D) at each step, then x_u = a_u D' + s_u (eta n + sqrt(1 - eta^2) e), e of D: no gradient.
 
     Without noise in y, finished samples have A x = y exactly. With noise it is DDNM+: singular value by singular value
@@ -50,7 +49,6 @@ class DDNM(Guidance[None]):
 
     likelihood: GaussianLikelihood
     eta: float = 1.0
-    layer = Layer.PROPOSAL
     requires = frozenset({Fact.FLOW, Fact.WHOLE, Fact.PSEUDO_INVERSE})
     default_sampler = Ancestral(times=PICTURES)
 
@@ -58,14 +56,9 @@ class DDNM(Guidance[None]):
         """Check eta."""
         check_eta(self.eta)
 
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
-
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Steps are its own; noise needs singular values."""
-        check_own_steps(self, sampler, members)
+        super().check(prior, sampler, members)
         if noisy(self.likelihood) and Fact.SVD not in self.likelihood.provides:
             raise GuidanceError(
                 f"{self.name} with noise in the measurement needs its singular values, and {self.likelihood.name} does "

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Fact, Guidance, Layer, Propose
-from guidekit.core.objective import Objective
+from guidekit.core.guidance import Fact, Propose
 from guidekit.core.population import Population
-from guidekit.core.prior import Prior
 from guidekit.core.proposal import Proposal
-from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
 from guidekit.guidance.inverse.ddnm import PICTURES, check_eta
-from guidekit.guidance.inverse.measurement import check_own_steps
+from guidekit.guidance.inverse.measurement import OwnSteps
 from guidekit.guidance.inverse.spectral import Place, SpectralKernel, place, seen_by
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.registry import register
@@ -26,7 +22,7 @@ from guidekit.samplers.ancestral import Ancestral
 
 @register("guidance", "ddrm")
 @dataclasses.dataclass(frozen=True, eq=False)
-class DDRM(Guidance[None]):
+class DDRM(OwnSteps[None]):
     """In the singular basis of A, numbers whose noise in y is below that of the step are taken from y. No gradient.
 
     Numbers that are not measured take a step of DDIM; those whose measurement is noisier than the step take one towards
@@ -47,7 +43,6 @@ class DDRM(Guidance[None]):
     likelihood: GaussianLikelihood
     eta: float = 0.85
     eta_b: float = 1.0
-    layer = Layer.PROPOSAL
     requires = frozenset({Fact.FLOW, Fact.WHOLE, Fact.SVD})
     default_sampler = Ancestral(times=PICTURES)
 
@@ -55,15 +50,6 @@ class DDRM(Guidance[None]):
         """Check both etas."""
         check_eta(self.eta)
         check_eta(self.eta_b)
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
-
-    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """Steps are its own."""
-        check_own_steps(self, sampler, members)
 
     def start(self, population: Population) -> Population:
         """What is measured better than it is noised begins at y, noised to the first time."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from guidekit.core.guidance import Fact, Guidance, Layer, Propose
+from guidekit.core.guidance import Fact, Propose
 from guidekit.core.kernel import GaussianKernel
 from guidekit.core.objective import Objective
 from guidekit.core.population import Population
-from guidekit.core.prior import Prior
 from guidekit.core.proposal import Proposal
 from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
-from guidekit.guidance.inverse.measurement import check_own_steps
-from guidekit.guidance.inverse.own_steps import check_counts, check_floor, check_nobody_inside
+from guidekit.guidance.inverse.measurement import OwnSteps
+from guidekit.guidance.inverse.own_steps import check_counts, check_floor
 from guidekit.guidance.inverse.proximal import Fit, Near, Round
 from guidekit.processes.grids import Levels
 from guidekit.registry import register
@@ -30,7 +28,7 @@ PICTURES = Levels(0.1, 10.0)
 
 @register("guidance", "diffpir")
 @dataclasses.dataclass(frozen=True, eq=False)
-class DiffPIR(Guidance[None]):
+class DiffPIR(OwnSteps[None]):
     """x_u = a_u z + s_u (sqrt(1 - zeta) e' + sqrt(zeta) noise), z = argmin |y - A z|^2 / noise^2 + rho |z - D|^2.
 
     D = E[x_0 | x_t], rho = weight a_t^2 / s_t^2, e' = (x_t - a_t z) / s_t. No backward pass. Right on average where
@@ -56,7 +54,6 @@ class DiffPIR(Guidance[None]):
     zeta: float = 1.0
     floor: float = 0.02
     iterations: int = 30
-    layer = Layer.PROPOSAL
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -78,19 +75,9 @@ class DiffPIR(Guidance[None]):
         return frozenset({Fact.FLOW, Fact.WHOLE} if self.fit.linear else {Fact.FLOW, Fact.WHOLE, Fact.GRADIENT})
 
     @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
-
-    @property
     def default_sampler(self) -> Sampler:  # type: ignore[override]
         """The levels that suit pictures."""
         return Ancestral(times=PICTURES)
-
-    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """Nobody's steps may be ignored."""
-        check_own_steps(self, sampler, members)
-        check_nobody_inside(self, members)
 
     def propose(self, inner: Propose, population: Population, step: Step) -> Proposal:
         """See `Guidance.propose`."""

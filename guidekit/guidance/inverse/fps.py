@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Fact, Guidance, Layer, Move, Propose
-from guidekit.core.objective import Objective
+from guidekit.core.guidance import Fact, Move, Propose
 from guidekit.core.population import Population
-from guidekit.core.prior import Prior
 from guidekit.core.proposal import Proposal
-from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
 from guidekit.guidance.inverse.ddnm import PICTURES, check_eta
-from guidekit.guidance.inverse.measurement import check_own_steps
+from guidekit.guidance.inverse.measurement import OwnSteps
 from guidekit.guidance.inverse.spectral import Place, SpectralKernel, place, seen_by
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.registry import register
@@ -26,7 +22,7 @@ from guidekit.samplers.ancestral import Ancestral
 
 @register("guidance", "fps")
 @dataclasses.dataclass(frozen=True, eq=False)
-class FPS(Guidance[Tensor]):
+class FPS(OwnSteps[Tensor]):
     """A path y_t of the measurement is noised as x_t is; a step is the product of p(x_u | x_t) and N(y_u; A x_u, .).
 
     In the singular basis of A the product has a closed form. No gradient. Finished samples have A x = y where y has no
@@ -46,22 +42,12 @@ class FPS(Guidance[Tensor]):
 
     likelihood: GaussianLikelihood
     eta: float = 0.85
-    layer = Layer.PROPOSAL
     requires = frozenset({Fact.FLOW, Fact.WHOLE, Fact.SVD})
     default_sampler = Ancestral(times=PICTURES)
 
     def __post_init__(self) -> None:
         """Check eta."""
         check_eta(self.eta)
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
-
-    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """Steps are its own."""
-        check_own_steps(self, sampler, members)
 
     def start(self, population: Population) -> Population:
         """The noise of y_t is what A sees of that of x_t; its slot has it in units of s, whatever the level."""

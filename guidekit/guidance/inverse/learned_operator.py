@@ -7,11 +7,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Fact, Guidance, Layer
-from guidekit.core.objective import Objective
+from guidekit.core.guidance import Fact, Layer
 from guidekit.core.prediction import Prediction
 from guidekit.core.question import Denoise, Question
-from guidekit.guidance.inverse.measurement import held, measurement
+from guidekit.guidance.inverse.measurement import Measured, held, measurement
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.objectives.operators.base import Linear
 from guidekit.registry import register
@@ -19,7 +18,7 @@ from guidekit.registry import register
 
 @register("guidance", "learned_operator")
 @dataclasses.dataclass(frozen=True, eq=False)
-class LearnedOperator(Guidance[None]):
+class LearnedOperator(Measured[None]):
     """E[x_0 | x_t] moves by strength (B y' - B A E[x_0 | x_t]), with A and its inverse B both learned, or known.
 
     B A need not be a projection, as that of a known operator's pseudo-inverse is, so a strength below 1 keeps errors of
@@ -48,11 +47,6 @@ class LearnedOperator(Guidance[None]):
         """Check the strength."""
         if not self.strength >= 0:
             raise ValueError(f"strength must be at least 0, got {self.strength}")
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
 
     def denoise(self, inner: Denoise, question: Question) -> Prediction:
         """See `Guidance.denoise`."""

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import torch
 
 from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, chain
-from guidekit.core.objective import Objective
 from guidekit.core.prediction import Prediction
 from guidekit.core.prior import Prior
 from guidekit.core.question import Denoise, Question
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import altered
-from guidekit.guidance.inverse.measurement import held, measurement
+from guidekit.guidance.inverse.measurement import Measured, held, measurement
 from guidekit.guidance.inverse.replacement import Replacement
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.registry import register
@@ -22,7 +21,7 @@ from guidekit.registry import register
 
 @register("tool", "known_input")
 @dataclasses.dataclass(frozen=True, eq=False)
-class KnownInput(Guidance[None]):
+class KnownInput(Measured[None]):
     """The condition of the network is what is known: A^+ y, and the mask A^+ A 1, along the channels.
 
     Args:
@@ -32,11 +31,6 @@ class KnownInput(Guidance[None]):
     likelihood: GaussianLikelihood
     layer = Layer.CONTRAST
     requires = frozenset({Fact.FLOW, Fact.PSEUDO_INVERSE})
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """The prior's condition must be what is known."""

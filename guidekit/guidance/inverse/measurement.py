@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Guidance, GuidanceError
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer
+from guidekit.core.objective import Objective
+from guidekit.core.owner import Memory
 from guidekit.core.prediction import GaussianPrediction
-from guidekit.core.requirements import Fact
+from guidekit.core.prior import Prior
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import column, take
 from guidekit.guidance.inverse.own_steps import check_nobody_inside
@@ -78,6 +80,28 @@ def held(population: Population, likelihood: GaussianNoise, rows: Tensor | None 
     """What a likelihood holds for rows of a population; None where nothing."""
     slot = population.slots.get(likelihood)
     return slot if slot is None or rows is None else take(slot, rows)
+
+
+class Measured(Guidance[Memory]):
+    """Base of guidances that obey a measurement, their setting `likelihood`."""
+
+    likelihood: Any
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
+        """See `Guidance.objectives`; what is none is refused by what the run requires."""
+        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
+
+
+class OwnSteps(Measured[Memory]):
+    """Base of those whose steps are their own, whatever the sampler: it gives the grid."""
+
+    layer = Layer.PROPOSAL
+    requires = frozenset({Fact.FLOW, Fact.WHOLE})
+
+    def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
+        """Nobody's steps may be ignored."""
+        check_own_steps(self, sampler, members)
 
 
 Pull = Callable[[Tensor], Tensor]
@@ -147,7 +171,9 @@ def check_unweighted(guidance: Guidance, members: Sequence[Guidance]) -> None:
 
 __all__ = [
     "Coefficients",
+    "Measured",
     "Measurement",
+    "OwnSteps",
     "Pull",
     "check_own_steps",
     "check_unweighted",

@@ -19,7 +19,7 @@ from guidekit.core.random import Draw
 from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
 from guidekit.guidance.inverse.measurement import check_own_steps
-from guidekit.guidance.inverse.own_steps import check_counts, check_floor, check_nobody_inside
+from guidekit.guidance.inverse.own_steps import check_counts, check_floor
 from guidekit.guidance.inverse.proximal import Fit, Near, Round
 from guidekit.guidance.inverse.walks import walked
 from guidekit.processes.grids import Levels
@@ -78,7 +78,6 @@ class SplitGibbs(Guidance[None]):
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Nobody's steps may be ignored, and candidates for its steps would be copies."""
         check_own_steps(self, sampler, members)
-        check_nobody_inside(self, members)
         searching = [member for member in members if member.layer is Layer.SEARCH]
         if searching:
             raise GuidanceError(

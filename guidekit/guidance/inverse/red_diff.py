@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Move, overrides
+from guidekit.core.guidance import Fact, Guidance, GuidanceError, Move, overrides
 from guidekit.core.objective import Objective
 from guidekit.core.population import Population
 from guidekit.core.prior import Prior
 from guidekit.core.sampler import Sampler
 from guidekit.core.state import column
 from guidekit.core.step import Step
-from guidekit.guidance.inverse.measurement import check_own_steps, held, measurement
+from guidekit.guidance.inverse.measurement import OwnSteps, held, measurement
 from guidekit.objectives.gaussian import GaussianNoise
 from guidekit.processes.grids import Levels
 from guidekit.registry import register
@@ -54,7 +54,7 @@ class Optimum:
 
 @register("guidance", "red_diff")
 @dataclasses.dataclass(frozen=True, eq=False)
-class REDDiff(Guidance[Optimum]):
+class REDDiff(OwnSteps[Optimum]):
     """mu moves down the gradient |y - A mu|^2 + weight (E[noise | x_t] - noise), x_t = a_t mu + s_t noise, by Adam.
 
     An optimizer, not a sampler: it finds one clean state near a mode of the posterior, whatever the noise of y, and its
@@ -76,7 +76,6 @@ class REDDiff(Guidance[Optimum]):
     likelihood: Objective
     weight: float = 0.25
     rate: float = 0.1
-    layer = Layer.PROPOSAL
     requires = frozenset({Fact.FLOW, Fact.WHOLE, Fact.GRADIENT})
 
     def __post_init__(self) -> None:
@@ -85,18 +84,13 @@ class REDDiff(Guidance[Optimum]):
             raise ValueError(f"weight={self.weight}, rate={self.rate}: at least 0, and above 0, are needed")
 
     @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
-
-    @property
     def default_sampler(self) -> Sampler:  # type: ignore[override]
         """Levels at which the network knows something."""
         return Ancestral(times=Levels(0.02, 10.0))
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Nobody's steps may be ignored: of others only the estimate is looked at."""
-        check_own_steps(self, sampler, members)
+        super().check(prior, sampler, members)
         for member in members:
             stepping = overrides(member, "propose") or overrides(member, "move") or overrides(member, "start")
             if member is not self and stepping:

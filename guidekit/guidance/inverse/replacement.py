@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from guidekit.core.guidance import Fact, Guidance, GuidanceError, Layer, Move, chain
-from guidekit.core.objective import Objective
 from guidekit.core.population import Population
 from guidekit.core.prior import Prior
 from guidekit.core.sampler import Sampler
 from guidekit.core.step import Step
+from guidekit.guidance.inverse.measurement import Measured
 from guidekit.guidance.recurrence.engine import Recurrence
 from guidekit.objectives.gaussian import GaussianLikelihood
 from guidekit.registry import register
@@ -20,7 +20,7 @@ from guidekit.registry import register
 
 @register("tool", "known_part")
 @dataclasses.dataclass(frozen=True, eq=False)
-class KnownPart(Guidance[None]):
+class KnownPart(Measured[None]):
     """x_u <- x_u - P x_u + a_u A^+ y + s_u P noise after each step, P = A^+ A: for masks, the known part noised to u.
 
     Finished samples have A x = y exactly; noise in y stays. Between, the rest does not know enough of what is known, so
@@ -34,11 +34,6 @@ class KnownPart(Guidance[None]):
     likelihood: GaussianLikelihood
     layer = Layer.PROPOSAL
     requires = frozenset({Fact.FLOW, Fact.PSEUDO_INVERSE})
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """There must be nobody who weighs what is moved by force."""

@@ -37,11 +37,12 @@ class SpectralKernel(Kernel):
         return self.basis.synthesize(self.mean + self.std * draw.normal(self.mean))
 
     def log_prob(self, state: Tensor) -> Tensor:
-        """See `Kernel.log_prob`; numbers without noise count 0 at their only value, up to rounding."""
+        """See `Kernel.log_prob`; numbers without noise count 0 at their only value, up to rounding of the state."""
         std = self.std.double().expand_as(self.mean)
         gap = (self.basis.analyze(state) - self.mean).double()
         inside = -0.5 * ((gap / std).square() + (2 * math.pi * std.square()).log())
-        fixed = torch.where(gap.abs() <= 1e-5 * (1 + self.mean.double().abs()), 0.0, -math.inf)
+        size = self.mean.double().flatten(1).norm(dim=1)  # the error of one number is that of the whole state
+        fixed = torch.where(gap.abs() <= 1e-5 * (1 + column(size, gap)), 0.0, -math.inf)
         return torch.where(std > 0, inside, fixed).flatten(1).sum(1)
 
 

@@ -26,7 +26,7 @@ from guidekit.core.state import altered, column, repeat
 from guidekit.core.step import Step
 from guidekit.guidance.inverse.ddnm import check_eta
 from guidekit.guidance.inverse.fps import product
-from guidekit.guidance.inverse.measurement import Coefficients
+from guidekit.guidance.inverse.measurement import Coefficients, Measured
 from guidekit.guidance.inverse.own_steps import check_nobody_inside
 from guidekit.guidance.inverse.spectral import SpectralKernel, place, seen_by
 from guidekit.guidance.particles.covariances import check_noise
@@ -42,7 +42,7 @@ SPECTRAL = frozenset({Fact.FLOW, Fact.WHOLE, Fact.SVD})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SpectralProposal(Guidance[Tensor]):
+class SpectralProposal(Measured[Tensor]):
     """Base of proposals that know the singular values of a measurement.
 
     Args:
@@ -53,11 +53,6 @@ class SpectralProposal(Guidance[Tensor]):
     layer = Layer.PROPOSAL
     requires = SPECTRAL | {Fact.WEIGHTS}
     shifts = True
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:  # type: ignore[override]
-        """See `Guidance.objectives`."""
-        return (self.likelihood,) if isinstance(self.likelihood, Objective) else ()
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """Laws of coefficients are compared, which complex ones do not have."""
