@@ -57,8 +57,12 @@ def test_orders_that_would_sample_another_law_are_refused(guidances, reason):
 
 
 def test_no_particle_is_the_best_without_a_reward():
-    with pytest.raises(ValueError, match="output='best' needs a reward"):
-        g.DiscreteFKC(output="best")
+    """It was the first one, whatever its weight."""
+    mask = gk.objectives.LinearGaussian(torch.eye(2)[:1], torch.ones(1), 0.1)
+    makes = (g.DiscreteFKC, g.FKCAnneal, lambda output: g.SMCDiff(mask, output=output), g.ParticleFilter)
+    for make in makes:
+        with pytest.raises(ValueError, match="output='best' needs a reward.*accepted here: draw, all"):
+            make(output="best")
 
 
 def test_remasking_by_confidence_takes_a_tilt():

@@ -299,6 +299,24 @@ def test_an_average_covariance_is_made_once_and_counted():
     torch.testing.assert_close(table[:, 0, 0], exact, rtol=0.12, atol=0)
 
 
+def test_an_average_covariance_is_that_of_the_measurement_it_is_asked_for():
+    class Stays(gk.priors.Gaussian):
+        """As the base of priors has it."""
+
+        def to(self, device):
+            return self
+
+    prior = Stays(torch.tensor([0.5, -0.3]).double(), 1.0, VP)
+    wide = gk.objectives.LinearGaussian(torch.tensor([[4.0, -2.0]]).double(), torch.tensor([1.5]).double(), 0.5)
+    average = Average(50)
+    for likelihood in (LIKELIHOOD, wide):
+        shared, own = (
+            gk.sample(prior, gk.guidance.TwistedSMC(likelihood, each, proposal="prior", particles=4), 3, 5)
+            for each in (average, Average(50))
+        )
+        assert torch.equal(shared.log_normalizer, own.log_normalizer)
+
+
 def test_a_refreshed_start_has_the_law_of_the_first_time():
     prior = gk.priors.Gaussian(torch.full((4,), 30.0).double(), 1.0, gk.processes.VP("linear", beta_max=8.0))
     a, s = prior.process.coefficients(1.0)

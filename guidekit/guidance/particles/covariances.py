@@ -156,10 +156,11 @@ class Average:
         self, measured: Measurement, prediction: GaussianPrediction, pull: Pull | None, setup: Setup
     ) -> Evidence:
         """See `Covariance`."""
-        key = (id(setup.prior), setup.steps)
+        made_of = (setup.prior, measured.operator)  # held, so that their ids stay theirs
+        key = (*map(id, made_of), setup.steps, setup.dtype, str(setup.device))
         if key not in self.known:
             self.known.clear()
-            self.known[key] = (setup.prior, *self._table(measured, setup))
+            self.known[key] = (made_of, *self._table(measured, setup))
         _, levels, table = self.known[key]
         a, s = (one.double().flatten() for one in level(prediction, prediction.mean))
         nearest = ((s / a).log()[:, None] - levels).abs().argmin(1)

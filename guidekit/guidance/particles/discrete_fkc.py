@@ -69,8 +69,6 @@ def DiscreteFKC(  # noqa: N802 - a preset
 
     Source: see `KernelProduct`.
     """
-    if output == "best":
-        raise ValueError("output='best' needs a reward; accepted here: draw, all")
     corrected = ParticleFilter(
         particles=particles,
         resampler=resampler,

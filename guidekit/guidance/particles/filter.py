@@ -87,6 +87,10 @@ class ParticleFilter(Guidance[Path]):
         for field, names in choices.items():
             if isinstance(getattr(self, field), str) and getattr(self, field) not in names:
                 raise UnknownNameError(field, getattr(self, field), names)
+        if self.output == "best" and self.estimate is None:
+            raise ValueError(
+                "output='best' needs a reward, which says what is best, as FKSteering has; accepted here: draw, all"
+            )
         for field, least in (("particles", self.particles), ("islands", self.islands)):
             if least < 1:
                 raise ValueError(f"{field} must be at least 1, got {least}")
@@ -127,7 +131,8 @@ class ParticleFilter(Guidance[Path]):
         last = step.u == 0
         if not last and not (self._due(step.start.index + 1) and self.window[1] <= step.u <= self.window[0]):
             return population
-        gain = population.log_ratio if population.log_ratio is not None else torch.zeros(len(population)).double()
+        gain = population.log_ratio
+        assert gain is not None, "a filter weighs"
         if self.estimate is not None:
             path, value = population.recall(self), self.estimate.value(population)
             if self.annealing and not last:

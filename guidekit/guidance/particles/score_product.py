@@ -106,8 +106,6 @@ def FeynmanKacCorrector(  # noqa: N802
 
     Source: Skreta et al. 2025, arXiv:2503.02819.
     """
-    if output == "best":
-        raise ValueError("output='best' needs FKSteering(reward) around ScoreProduct; accepted here: draw, all")
     numerics: dict[str, Any] = {"probes": probes, "center": center, "increment_clip": increment_clip}
     return chain(
         ScoreProduct(power, weight, also, other, reward, gamma, formulation, **numerics),
