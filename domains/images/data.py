@@ -14,6 +14,7 @@ import numpy as np
 from guidekit.errors import UnknownNameError
 from guidekit.io.files import write_packed
 from guidekit.io.reading import packed
+from guidekit.io.splits import split_of
 
 ASSETS = Path(__file__).parent / "assets"
 SHIPPED_TRAINING = 20_000
@@ -61,17 +62,8 @@ class Pictures(NamedTuple):
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """Set and split of "emoji" or "emoji:test" (the training part where none is named); None for anything else.
-
-    Raises:
-        UnknownNameError: a shipped set with another split.
-    """
-    known, _, split = str(name).partition(":")
-    if known not in SETS:
-        return None
-    if split and split not in SPLITS:
-        raise UnknownNameError(f"split of {known}", split, SPLITS)
-    return known, split or "train"
+    """Of "emoji" or "emoji:test", see `split_of`."""
+    return split_of(name, SETS, SPLITS)
 
 
 @functools.lru_cache(maxsize=4)

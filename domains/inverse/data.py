@@ -12,6 +12,7 @@ from guidekit.core.units import Units
 from guidekit.errors import UnknownNameError
 from guidekit.io.files import write_packed
 from guidekit.io.reading import packed
+from guidekit.io.splits import split_of
 
 ASSETS = Path(__file__).parent / "assets"
 SPLITS = ("train", "test")
@@ -70,17 +71,8 @@ STEP = 0.005
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """Kind and split of "relief" or "relief:test" (the training part where none is named); None for anything else.
-
-    Raises:
-        UnknownNameError: a shipped kind with another split.
-    """
-    known, _, split = str(name).partition(":")
-    if known not in KINDS:
-        return None
-    if split and split not in SPLITS:
-        raise UnknownNameError(f"split of {known}", split, SPLITS)
-    return known, split or "train"
+    """Of "relief" or "relief:test", see `split_of`."""
+    return split_of(name, KINDS, SPLITS)
 
 
 @functools.lru_cache(maxsize=8)

@@ -127,17 +127,7 @@ class Cells(Trajectories):
         prior = CellPrior(
             made.network, made.process.vocab_size, made.length_counts, None, made.card, made.temperature, made.process
         )
-        prior.name, prior.dataset, prior.made = made.name, made.dataset, made.made
-        prior.codec = self.codec_for(prior, found)
-        through = prior.codec.maze
-        if self.maze is not None and through.rows != self.ground.rows:
-            raise ValueError(f"{prior.name} is of maze {through.name}, not of domain.maze={self.maze}; leave it out")
-        return prior
-
-    def through(self, prior: Prior | None) -> Maze:
-        """The maze of a prior, or that of the domain without one."""
-        codec = getattr(prior, "codec", None)
-        return codec.maze if isinstance(codec, CellCodec) else self.ground
+        return self.told(prior, made, found)
 
     def bind(self, function: Any, name: str | None = None, **isolation: Any) -> Objective:
         """See `Domain.bind`; rewards of this domain are told the maze."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from guidekit.core.prediction import CategoricalPrediction
 from guidekit.core.prior import Time
-from guidekit.errors import UnknownNameError
 from guidekit.priors.tokens import TokenPrior
 
 from .cells import CellCodec
-
-ENDS = {"start": 0, "goal": -1}
-"""Names of the places that a condition may name."""
+from .named_points import conditions, located, numbered
 
 
 class CellPrior(TokenPrior):
@@ -43,38 +39,14 @@ class CellPrior(TokenPrior):
         """
         if value is None or isinstance(value, Tensor):
             return value if value is None or value.ndim == 2 else value[None]
-        conditions = [value] if isinstance(value, Mapping) else value
-        if not isinstance(conditions, Sequence) or not all(isinstance(each, Mapping) for each in conditions):
-            raise ValueError(
-                f"condition={value!r}; expected {{start: [x, y], goal: [x, y]}} with points in cells, or a list of them"
-            )
-        return torch.stack([self._row(each) for each in conditions])
+        return torch.stack([self._row(each) for each in conditions(value)])
 
     def _row(self, points: Mapping[Any, Any]) -> Tensor:
         known = torch.full(self.event_shape, -1)
         for key, point in points.items():
-            try:
-                at = np.array(point, dtype=float)
-            except (TypeError, ValueError):
-                at = np.empty(0)
-            if at.shape != (2,) or not np.isfinite(at).all():
-                raise ValueError(f"condition {key}: {point!r}; a point [x, y] in cells is expected")
-            self.codec.maze.check(at, str(key) if key in ENDS else f"the point of place {key}")
-            known[self._place(key)] = self.codec.id_at(at)
+            at = located(key, point, self.codec.maze, "place")
+            known[numbered(key, self.event_shape[0], "place")] = self.codec.id_at(at)
         return known
-
-    def _place(self, key: Any) -> int:
-        """The place of a cell, by name or as it is."""
-        length = self.event_shape[0]
-        if key in ENDS:
-            return ENDS[key]
-        try:
-            number = int(key)
-        except (TypeError, ValueError) as error:
-            raise UnknownNameError("point of a path", str(key), [*ENDS, f"a place from 0 to {length - 1}"]) from error
-        if not 0 <= number < length:
-            raise ValueError(f"condition: there is no place {number}; a path has places 0 to {length - 1}")
-        return number
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> CategoricalPrediction:
         """See `Prior.predict`."""

@@ -143,8 +143,16 @@ class Trajectories(Domain):
         prior = kind(
             made.network, made.process, made.event_shape, made.parametrization, made.sigma_data, card=made.card
         )
+        return self.told(prior, made, found)
+
+    def told(self, prior: Any, made: Any, description: Mapping[str, Any]) -> Any:
+        """A prior with its codec, and what `made` of the same checkpoint says of itself.
+
+        Raises:
+            ValueError: `maze` is another one.
+        """
         prior.name, prior.dataset, prior.made = made.name, made.dataset, made.made
-        prior.codec = self.codec_for(prior, found)
+        prior.codec = self.codec_for(prior, description)
         through = prior.codec.maze
         if self.maze is not None and through.rows != self.ground.rows:
             raise ValueError(f"{prior.name} is of maze {through.name}, not of domain.maze={self.maze}; leave it out")
@@ -152,8 +160,7 @@ class Trajectories(Domain):
 
     def through(self, prior: Prior | None) -> Maze:
         """The maze of a prior, or that of the domain without one."""
-        codec = getattr(prior, "codec", None)
-        return codec.maze if isinstance(codec, PathCodec) else self.ground
+        return getattr(getattr(prior, "codec", None), "maze", self.ground)
 
     def bind(self, function: Any, name: str | None = None, **isolation: Any) -> Objective:
         """See `Domain.bind`; rewards of this domain are told the maze."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,10 @@ from torch import Tensor
 from guidekit.core.prediction import GaussianPrediction
 from guidekit.core.prior import Time
 from guidekit.core.support import Given
-from guidekit.errors import UnknownNameError
 from guidekit.priors.neural import NeuralGaussian
 
 from .codec import PathCodec
-
-ENDS = {"start": 0, "goal": -1}
-"""Names of the knots that a condition may name."""
+from .named_points import conditions, located, numbered
 
 
 class PathPrior(NeuralGaussian):
@@ -46,12 +43,7 @@ class PathPrior(NeuralGaussian):
             return value if value is None or value.ndim == 3 else value[None]
         if isinstance(value, Mapping) and "pairs" in value:
             return self._pairs(**value)
-        conditions = [value] if isinstance(value, Mapping) else value
-        if not isinstance(conditions, Sequence) or not all(isinstance(each, Mapping) for each in conditions):
-            raise ValueError(
-                f"condition={value!r}; expected {{start: [x, y], goal: [x, y]}} with points in cells, or a list of them"
-            )
-        return torch.stack([self._known(each) for each in conditions])
+        return torch.stack([self._known(each) for each in conditions(value)])
 
     def _pairs(self, pairs: int, seed: int = 0, apart: float = 1.5, **rest: Any) -> Tensor:
         """The condition of random starts and goals, so many cells apart at least."""
@@ -75,14 +67,8 @@ class PathPrior(NeuralGaussian):
     def _known(self, points: Mapping[Any, Any]) -> Tensor:
         known, ways = torch.zeros(1 + self.event_shape[0], self.event_shape[-1]), []
         for key, point in points.items():
-            knot = self._knot(key)
-            try:
-                at = np.array(point, dtype=float)
-            except (TypeError, ValueError):
-                at = np.empty(0)
-            if at.shape != (2,) or not np.isfinite(at).all():
-                raise ValueError(f"condition {key}: {point!r}; a point [x, y] in cells is expected")
-            self.codec.maze.check(at, str(key) if key in ENDS else f"the point of knot {key}")
+            knot = numbered(key, self.event_shape[-1], "knot")
+            at = located(key, point, self.codec.maze, "knot")
             known[0, knot], known[1:3, knot] = 1.0, torch.from_numpy(self.codec.unit(at))
             ways.append(at)
         for at in ways[1:]:
@@ -95,19 +81,6 @@ class PathPrior(NeuralGaussian):
         Velocities (B, 2), in cells / s, are for priors that know of them.
         """
         return self.condition([{"start": a, "goal": b} for a, b in zip(starts, goals, strict=True)])  # type: ignore[return-value]
-
-    def _knot(self, key: Any) -> int:
-        """The number of a knot, by name or as it is."""
-        length = self.event_shape[-1]
-        if key in ENDS:
-            return ENDS[key]
-        try:
-            number = int(key)
-        except (TypeError, ValueError) as error:
-            raise UnknownNameError("point of a path", str(key), [*ENDS, f"a knot from 0 to {length - 1}"]) from error
-        if not 0 <= number < length:
-            raise ValueError(f"condition: there is no knot {number}; a path has knots 0 to {length - 1}")
-        return number
 
     def predict(self, x: Tensor, t: Time, condition: Tensor | None = None) -> GaussianPrediction:
         """See `Prior.predict`."""

@@ -15,7 +15,8 @@ from guidekit.errors import UnknownNameError
 from .codec import PathCodec, PathError
 from .mazes import Maze
 from .metrics import until_near
-from .prior import ENDS, PathPrior
+from .named_points import ENDS
+from .prior import PathPrior
 from .tracking import MOST_ACCELERATION, Execution, advance
 
 SPEED, PUSH = 1.5, 0.5

@@ -277,3 +277,15 @@ def test_the_best_member_is_handed_back(kind):
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         gk.guidance.EnsembleKalmanGuidance(measured(), **setting)
+
+
+@pytest.mark.parametrize("kind", ["EnsembleKalmanGuidance", "EnsembleKalmanInversion"])
+def test_a_reward_has_no_noise_to_be_weighed_by_which_is_told_before_the_run(kind):
+    class Spied(gk.priors.Gaussian):
+        def predict(self, x, t, condition=None):
+            pytest.fail("the run had begun")
+
+    prior = Spied(torch.zeros(6), 1.0, gk.processes.EDM())
+    reward = Reward(lambda x: x[:, 0])
+    with pytest.raises(gk.GuidanceError, match='has none: use rule="descent"'):
+        gk.sample(prior, getattr(gk.guidance, kind)(reward, rule="transform", particles=4), 1, steps=20)

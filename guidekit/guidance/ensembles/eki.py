@@ -66,12 +66,6 @@ class EnsembleKalmanInversion(Ensemble):
         if not 1 <= self.inflation < math.inf:
             raise ValueError(f"inflation must be a finite number of at least 1, got {self.inflation}")
 
-    def start(self, population: Population) -> Population:
-        """See `Guidance.start`: what has no noise is refused before the run."""
-        if self.rule != "descent":
-            noise_of_rows(self, population, self.likelihood, self.floor)
-        return population
-
     def finish(self, population: Population) -> Population:
         """See `Guidance.finish`: the updates."""
         if population.particles == 1:
@@ -88,7 +82,7 @@ class EnsembleKalmanInversion(Ensemble):
         x = population.state.reshape(population.groups, population.particles, -1)
         if self.rule == "descent":
             return descent(x, seen, self.strength, torch.float64)
-        noise = noise_of_rows(self, population, self.likelihood, self.floor)
+        noise = noise_of_rows(population, self.likelihood, self.floor)  # type: ignore[arg-type]  # checked
         if self.rule == "transform":
             return transform(x, seen, noise, share, self.inflation)
         key = (*population.key, "update", number)

@@ -110,7 +110,7 @@ class EnsembleKalmanGuidance(Ensemble):
         if self.rule == "descent":
             moves = descent(x, seen, length, PRECISIONS[self.precision])
         else:
-            noise = noise_of_rows(self, population, self.likelihood, self.floor)
+            noise = noise_of_rows(population, self.likelihood, self.floor)  # type: ignore[arg-type]  # checked
             moves = transform(x, seen, noise, length / self.strength / self._shares(population))
         return moves.reshape(population.state.shape)
 

@@ -68,7 +68,7 @@ class Ensemble(Guidance[None]):
         return (self.likelihood,)
 
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
-        """No weights, and clean states."""
+        """No weights, clean states, and a noise where it is weighed by."""
         if any(Fact.WEIGHTS in member.provides for member in members):
             raise GuidanceError(
                 f"members of {self.name} move each other, which no weight makes up for: leave out the particle filter"
@@ -76,6 +76,11 @@ class Ensemble(Guidance[None]):
         if self.likelihood.on == "noisy":
             raise GuidanceError(
                 f"{self.name} looks at clean states, and {self.likelihood.name} is a value of noisy ones"
+            )
+        if self.rule != "descent" and not isinstance(self.likelihood, GaussianNoise):  # type: ignore[attr-defined]
+            raise GuidanceError(
+                f"{self.name} weighs the ensemble against the noise of a measurement, and {self.likelihood.name} has "
+                'none: use rule="descent"'
             )
 
     def seen(self, population: Population, states: Tensor) -> Seen:
@@ -167,13 +172,8 @@ def _tried(forward: Callable[[Tensor], Tensor], rows: Tensor) -> list[tuple[Tens
     return [one for row in rows.split(1) for one in _tried(forward, row)]
 
 
-def noise_of_rows(guidance: Guidance, population: Population, objective: Objective, floor: float) -> Tensor:
+def noise_of_rows(population: Population, objective: GaussianNoise, floor: float) -> Tensor:
     """The noise of the measurement of every group, at least the floor, (P,)."""
-    if not isinstance(objective, GaussianNoise):
-        raise GuidanceError(
-            f"{guidance.name} weighs the ensemble against the noise of a measurement, and {objective.name} has none: "
-            'use rule="descent"'
-        )
     slot = held(population, objective)
     std = objective.std if slot is None or slot[1] is None else slot[1]
     each = std.to(population.device).reshape(-1).expand(len(population))
