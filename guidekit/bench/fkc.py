@@ -63,10 +63,9 @@ class Method:
     threshold: float | None = 0.5
     weighted: bool = True
 
-    @property
-    def guidance(self) -> Guidance:
-        """The corrector."""
-        filtered = ParticleFilter(particles=PARTICLES, ess_threshold=self.threshold, output="all")
+    def guidance(self, particles: int) -> Guidance:
+        """The corrector of so many particles."""
+        filtered = ParticleFilter(particles=particles, ess_threshold=self.threshold, output="all")
         return chain(ScoreProduct(POWER, formulation=self.formulation), filtered)
 
 
@@ -148,12 +147,12 @@ def figures(x: Tensor, weights: Tensor, seed: int) -> dict[str, float]:
     }
 
 
-def measured(method: Method, steps: int, seeds: Sequence[int]) -> list[dict[str, float]]:
+def measured(method: Method, steps: int, seeds: Sequence[int], particles: int = PARTICLES) -> list[dict[str, float]]:
     """Figures of one population a seed; "ancestors" are particles of the start that have descendants."""
     found = []
     for seed in seeds:
         began = time.perf_counter()
-        result = sample(prior(), method.guidance, 1, steps, seed, method.sampler)
+        result = sample(prior(), method.guidance(particles), 1, steps, seed, method.sampler)
         weights = torch.softmax(result.log_weights[0] * method.weighted, 0)
         one = figures(result.samples[:, 0].float() * WIDTH, weights, seed)
         roots = float(result.info["distinct roots"].flatten()[-1])
@@ -161,10 +160,10 @@ def measured(method: Method, steps: int, seeds: Sequence[int]) -> list[dict[str,
     return found
 
 
-def floor(seeds: Sequence[int]) -> list[dict[str, float]]:
+def floor(seeds: Sequence[int], particles: int) -> list[dict[str, float]]:
     """Figures of as many exact draws."""
-    weights = torch.full((PARTICLES,), 1 / PARTICLES, dtype=torch.float64)
-    return [figures(exact(PARTICLES, torch.Generator().manual_seed(100 + seed)), weights, seed) for seed in seeds]
+    weights = torch.full((particles,), 1 / particles, dtype=torch.float64)
+    return [figures(exact(particles, torch.Generator().manual_seed(100 + seed)), weights, seed) for seed in seeds]
 
 
 def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
@@ -181,7 +180,9 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     if count is not None and type(count) is not int:
         raise ValueError(f"seeds={count}; suite=fkc needs a whole number of runs, from seed= on")
     seeds = range(config["seed"], config["seed"] + (count or SEEDS))
-    record = opened(config["output"], {"seeds": list(seeds)}, config["overwrite"], "cells")
+    particles = config["particles"] or PARTICLES
+    settings = {"seeds": list(seeds), "particles": particles}
+    record = opened(config["output"], settings, config["overwrite"], "cells")
     cells = record["cells"]
     with progress_bar(console) as bar:
         task = bar.add_task("", text="")
@@ -189,15 +190,17 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
             if str(number) in cells.setdefault(name, {}):
                 continue
             bar.update(task, description=name, text=f"{number} steps, {len(seeds)} seeds")
-            cells[name][str(number)] = floor(seeds) if name == EXACT else measured(METHODS[name], number, seeds)
+            exactly = name == EXACT
+            made = floor(seeds, particles) if exactly else measured(METHODS[name], number, seeds, particles)
+            cells[name][str(number)] = made
             written(config["output"], record)
-    console.print(table(cells, [EXACT, *names], [0, *steps]))
+    console.print(table(cells, [EXACT, *names], [0, *steps], particles))
     return record
 
 
-def table(cells: Mapping[str, Any], names: Sequence[str], steps: Sequence[int]) -> Table:
+def table(cells: Mapping[str, Any], names: Sequence[str], steps: Sequence[int], particles: int) -> Table:
     """A row a method and number of steps; mean +- standard deviation over seeds."""
-    made = Table(title=f"p^{POWER:g} of {MODES} modes, {PARTICLES} particles", title_justify="left")
+    made = Table(title=f"p^{POWER:g} of {MODES} modes, {particles} particles", title_justify="left")
     columns = ("W2", "W1", "TV", "modes", "ESS", "ancestors", "seconds")
     for title in ("method", "steps", *columns):
         made.add_column(title, justify="left" if title == "method" else "right")

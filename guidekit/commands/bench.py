@@ -10,7 +10,7 @@ import torch
 from guidekit.errors import UnknownNameError
 from guidekit.reporting.console import Console
 
-SUITES = ("speed", "guidance", "posterior", "gmm", "fkc", "physics", "evidence")
+SUITES = ("speed", "guidance", "posterior", "gmm", "fkc", "physics", "flow", "evidence")
 
 
 def run(config: dict[str, Any]) -> None:
@@ -48,6 +48,10 @@ def run(config: dict[str, Any]) -> None:
         from guidekit.bench.physics import annealing
 
         annealing.run(config, console)
+    elif config["suite"] == "flow":
+        from guidekit.bench import flow
+
+        flow.run(config, console)
     else:
         from guidekit.bench import speed
 

@@ -29,19 +29,19 @@ def test_distances_of_points():
     assert fkc.wasserstein(x, 3 * x, 2) == pytest.approx(2**0.5)
 
 
-def test_the_scaled_noise_finds_all_modes_and_the_score_of_the_target_does_not(monkeypatch):
-    monkeypatch.setattr(fkc, "PARTICLES", 1000)
-    ours, reference = (fkc.measured(fkc.METHODS[name], 60, [0])[0] for name in ("scaled_noise_2m", "target_score"))
+def test_the_scaled_noise_finds_all_modes_and_the_score_of_the_target_does_not():
+    names = ("scaled_noise_2m", "target_score")
+    ours, reference = (fkc.measured(fkc.METHODS[name], 60, [0], particles=1000)[0] for name in names)
     assert ours["modes"] > 37 > reference["modes"] and ours["TV"] < 0.12 < reference["TV"]
     assert 1.3 * ours["W2"] < reference["W2"] and ours["ancestors"] > 3 * reference["ancestors"]
 
 
 def test_cells_are_completed_and_wrong_settings_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(fkc, "PARTICLES", 50)
     output = tmp_path / "cells.json"
-    run = ["bench", "fkc", "steps=4", "seeds=2", f"output={output}"]
+    run = ["bench", "fkc", "steps=4", "seeds=2", "particles=50", f"output={output}"]
     assert main([*run, "guidances=[scaled_noise_2m]"]) == 0
-    assert "scaled_noise_2m" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "scaled_noise_2m" in printed and "50 particles" in printed
     cells = json.loads(output.read_text())["cells"]
     assert len(cells["scaled_noise_2m"]["4"]) == 2 and "0" in cells["exact draws"]
     monkeypatch.setattr(fkc, "measured", lambda *given: pytest.fail("measured again"))

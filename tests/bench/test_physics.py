@@ -1,5 +1,6 @@
 """Systems of particles: their energies, reference draws, priors and annealing."""
 
+import dataclasses
 import json
 import math
 
@@ -88,16 +89,28 @@ def test_a_prior_of_many_steps_has_the_law_of_its_data():
 
 
 def test_tables_are_completed_and_wrong_systems_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(annealing, "PARTICLES", 40)
     output = tmp_path / "cells.json"
-    run = ["bench", "physics", "systems=[double-well]", "steps=12", f"output={output}"]
-    assert main(run) == 0
+    run = ["bench", "physics", "systems=[double-well]", "steps=12", "particles=40", f"output={output}"]
+    assert main([*run, "guidances=['scaled noise, 2M']"]) == 0
     printed = capsys.readouterr().out
-    assert "log Z less exact" in printed and "tempered noise, no weights" in printed
+    assert "log Z less exact" in printed and "40 particles" in printed and "tempered" not in printed
+    assert main(run) == 0
+    assert "tempered noise, no weights" in capsys.readouterr().out
     cells = json.loads(output.read_text())["cells"]
     assert set(cells) == {"double-well, T = 3", "double-well, T = 1"}
     monkeypatch.setattr(annealing, "cell", lambda *given: pytest.fail("measured again"))
     assert main(run) == 0
-    assert main([*run, "systems=[lj31]"]) == 2
-    told = capsys.readouterr().err
-    assert "lj13" in told and len(told.strip().splitlines()) == 1
+    capsys.readouterr()
+    for wrong, told in (("systems=[lj31]", "lj13"), ("guidances=[target]", "target score")):
+        assert main([*run, wrong]) == 2
+        said = capsys.readouterr().err
+        assert told in said and len(said.strip().splitlines()) == 1
+
+
+def test_random_probes_take_backward_passes_and_exact_divergences_one_a_number():
+    size = annealing.Size(particles=6, steps=4, probes=3)
+    method = annealing.methods(1.2)["scaled noise, 2M"]
+    prior = load("dw4")
+    for probes, passes in ((3, 3), (0, 8)):
+        guidance = annealing.corrector(method, 1.2, dataclasses.replace(size, probes=probes))
+        assert gk.sample(prior, guidance, 1, 4, 0, method.sampler).ledger.backward_passes == 4 * passes

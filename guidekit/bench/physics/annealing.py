@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -28,10 +29,23 @@ from guidekit.samplers import DPMSolver, EulerMaruyama
 from guidekit.sampling import sample
 
 PARTICLES, STEPS, SEEDS = 250, 100, 1
-TRACED = 8
-"""Numbers of a state up to which divergences are exact; above, one random probe."""
 
 REFERENCE, PRIOR = "other reference draws", "prior, hot"
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What all cells have in common.
+
+    Args:
+        particles: of a population.
+        steps: of a run.
+        probes: random probes of a divergence; 0 is exact, a backward pass a number of the state.
+    """
+
+    particles: int = PARTICLES
+    steps: int = STEPS
+    probes: int = 0
 
 
 def methods(power: float) -> dict[str, Method]:
@@ -63,9 +77,9 @@ PUBLISHED: Mapping[tuple[str, float], Mapping[str, tuple[str, str, str]]] = {
 
 
 @cache
-def reference(name: str, temperature: float, seed: int) -> Tensor:
-    """Reference draws (`PARTICLES`, N, D)."""
-    return draws(SYSTEMS[name], temperature, PARTICLES, seed, PARTICLES, burn=150)
+def reference(name: str, temperature: float, seed: int, count: int) -> Tensor:
+    """Reference draws (count, N, D)."""
+    return draws(SYSTEMS[name], temperature, count, seed, count, burn=150)
 
 
 def apart(x: Tensor, y: Tensor, order: int) -> float:
@@ -92,15 +106,15 @@ def figures(system: System, x: Tensor, true: Tensor) -> dict[str, float]:
 
 
 def measured(
-    system: System, method: Method, temperature: float, steps: int, seed: int, folder: Any
+    system: System, method: Method, temperature: float, seed: int, size: Size, folder: Any
 ) -> dict[str, float]:
     """Figures of one population."""
     began, prior, power = time.perf_counter(), load(system.name, folder), system.hot / temperature
-    guidance = corrector(system, method, power)
-    result = sample(prior, guidance, 1, steps, seed, method.sampler)
+    guidance = corrector(method, power, size)
+    result = sample(prior, guidance, 1, size.steps, seed, method.sampler)
     weights = torch.softmax(result.log_weights * method.weighted, 1)
-    chosen = RESAMPLERS["systematic"](weights, torch.full((1, PARTICLES), 0.5, dtype=torch.float64))[0]
-    found = figures(system, result.samples[chosen], reference(system.name, temperature, seed))
+    chosen = RESAMPLERS["systematic"](weights, torch.full((1, size.particles), 0.5, dtype=torch.float64))[0]
+    found = figures(system, result.samples[chosen], reference(system.name, temperature, seed, size.particles))
     if system.name == "double-well" and method.weighted:
         exact = log_normalizer(temperature) - power * log_normalizer(system.hot)
         found["log Z less exact"] = float(result.log_normalizer[0]) - exact
@@ -109,22 +123,23 @@ def measured(
     return {**found, "ESS": last, "ancestors": roots, "seconds": time.perf_counter() - began}
 
 
-def corrector(system: System, method: Method, power: float) -> Guidance:
-    """The guidance of a method."""
-    probes = 0 if system.shape[0] * system.shape[1] <= TRACED else 1
-    filtered = ParticleFilter(particles=PARTICLES, ess_threshold=method.threshold, output="all")
+def corrector(method: Method, power: float, size: Size) -> Guidance:
+    """The guidance of a method; without weights nobody looks at a divergence, and one probe will do."""
+    probes = size.probes if method.weighted else 1
+    filtered = ParticleFilter(particles=size.particles, ess_threshold=method.threshold, output="all")
     return chain(ScoreProduct(power, formulation=method.formulation, probes=probes), filtered)
 
 
-def cell(system: System, name: str, temperature: float, steps: int, seed: int, folder: Any) -> dict[str, float]:
+def cell(system: System, name: str, temperature: float, seed: int, size: Size, folder: Any) -> dict[str, float]:
     """Figures of a method, of the prior at its own temperature, or of other reference draws."""
+    count = size.particles
     if name == REFERENCE:
-        other, true = (reference(system.name, temperature, one) for one in (1000 + seed, seed))
+        other, true = (reference(system.name, temperature, one, count) for one in (1000 + seed, seed))
         return figures(system, other, true)
     if name == PRIOR:
-        samples = sample(load(system.name, folder), None, PARTICLES, steps, seed, DPMSolver(eta=1.0)).samples
-        return figures(system, samples, reference(system.name, system.hot, seed))
-    return measured(system, methods(system.hot / temperature)[name], temperature, steps, seed, folder)
+        samples = sample(load(system.name, folder), None, count, size.steps, seed, DPMSolver(eta=1.0)).samples
+        return figures(system, samples, reference(system.name, system.hot, seed, count))
+    return measured(system, methods(system.hot / temperature)[name], temperature, seed, size, folder)
 
 
 def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
@@ -140,41 +155,56 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     steps, count = config["steps"] or STEPS, config["seeds"] or SEEDS
     if type(steps) is not int or type(count) is not int:
         raise ValueError(f"steps={steps}, seeds={count}; suite=physics needs one whole number of each")
+    known = list(methods(1.0))
+    wanted = known if config["guidances"] == ["none"] else [str(one) for one in config["guidances"]]
+    for name in wanted:
+        if name not in known:
+            raise UnknownNameError("method", name, known)
+    size = Size(config["particles"] or PARTICLES, steps, config["probes"])
     seeds = range(config["seed"], config["seed"] + count)
-    record = opened(config["output"], {"seeds": list(seeds), "steps": steps}, config["overwrite"], "cells")
+    settings = {"seeds": list(seeds), **dataclasses.asdict(size)}
+    record = opened(config["output"], settings, config["overwrite"], "cells")
     with progress_bar(console) as bar:
         task = bar.add_task("", text="")
         for name in names:
             system = SYSTEMS[name]
             for temperature in (system.hot, *system.cold):
-                rows = [PRIOR] if temperature == system.hot else list(methods(1.0))
+                rows = [PRIOR] if temperature == system.hot else wanted
                 cells = record["cells"].setdefault(f"{name}, T = {temperature:g}", {})
                 for row in [REFERENCE, *rows]:
-                    if row in cells:
-                        continue
-                    bar.update(task, description=f"{name}, T = {temperature:g}", text=row)
-                    cells[row] = [cell(system, row, temperature, steps, seed, ASSETS) for seed in seeds]
-                    written(config["output"], record)
+                    runs = cells.setdefault(row, [])
+                    for seed in seeds[len(runs) :]:
+                        bar.update(task, description=f"{name}, T = {temperature:g}", text=f"{row}, seed {seed}")
+                        runs.append(cell(system, row, temperature, seed, size, ASSETS))
+                        written(config["output"], record)
     for name in names:
         for temperature in (SYSTEMS[name].hot, *SYSTEMS[name].cold):
-            console.print(table(name, temperature, record["cells"][f"{name}, T = {temperature:g}"]))
+            cells = record["cells"][f"{name}, T = {temperature:g}"]
+            console.print(table(name, temperature, cells, size.particles))
     return record
 
 
 COLUMNS = ("distance W2", "energy W1", "energy W2", "energy", "above", "log Z less exact", "ESS", "ancestors")
 
 
-def table(name: str, temperature: float, cells: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:
-    """A row a method, mean over seeds, and others' figures below."""
+def table(name: str, temperature: float, cells: Mapping[str, Sequence[Mapping[str, float]]], particles: int) -> Table:
+    """A row a method, mean over seeds (and standard deviation, where there are several), and others' figures below."""
     kept = [one for one in COLUMNS if any(one in run for runs in cells.values() for run in runs)]
-    made = Table(title=f"{name} at T = {temperature:g}, {PARTICLES} particles", title_justify="left")
+    made = Table(title=f"{name} at T = {temperature:g}, {particles} particles", title_justify="left")
     made.add_column("method")
     for title in kept:
         made.add_column(title, justify="right")
     for row, runs in cells.items():
-        means = {one: statistics.fmean(run[one] for run in runs) for one in kept if one in runs[0]}
-        made.add_row(row, *(f"{means[one]:.4g}" if one in means else "-" for one in kept))
+        made.add_row(row, *(shown([run[one] for run in runs if one in run]) for one in kept))
     for row, others in PUBLISHED.get((name, temperature), {}).items():
         told = dict(zip(COLUMNS, others, strict=False))
         made.add_row(f"published: {row}", *(told.get(one, "-") for one in kept), style="dim")
     return made
+
+
+def shown(values: Sequence[float]) -> str:
+    """A figure over seeds as tables have it."""
+    if not values:
+        return "-"
+    mean = f"{statistics.fmean(values):.3g}"
+    return f"{mean}+-{statistics.stdev(values):.2g}" if len(values) > 1 else mean
