@@ -77,6 +77,7 @@ METHODS: Mapping[str, Method] = {
     "scaled_noise": Method("scaled_noise", EulerMaruyama()),
     "scaled_noise_2m": Method("scaled_noise", DPMSolver(eta=1.0)),
     "scaled_noise_2m_eta_8": Method("scaled_noise", DPMSolver(eta=8.0)),
+    "scaled_noise_2m_eta_16": Method("scaled_noise", DPMSolver(eta=16.0), 0.8),
 }
 """By name: the published formulations, and ours."""
 

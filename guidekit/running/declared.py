@@ -211,6 +211,7 @@ COMMANDS: dict[str, dict[str, Kind]] = {
         "noise": FROM_0 | listed(FROM_0, "a list of numbers of at least 0") | NULL,
         "solves": whole(1) | NULL,
         "probes": whole(0),
+        "temperatures": ABOVE_0 | listed(ABOVE_0, "a list of numbers above 0") | NULL,
         "row": TEXT | COUNTS | listed(TEXT | whole(1), "a list of rows") | NULL,
         "page": SWITCH,
     },

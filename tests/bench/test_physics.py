@@ -98,10 +98,12 @@ def test_tables_are_completed_and_wrong_systems_refused(tmp_path, capsys, monkey
     assert "tempered noise, no weights" in capsys.readouterr().out
     cells = json.loads(output.read_text())["cells"]
     assert set(cells) == {"double-well, T = 3", "double-well, T = 1"}
+    assert main([*run, "temperatures=2.5", "guidances=['target score']"]) == 0
+    assert "double-well, T = 2.5" in json.loads(output.read_text())["cells"]
     monkeypatch.setattr(annealing, "cell", lambda *given: pytest.fail("measured again"))
     assert main(run) == 0
     capsys.readouterr()
-    for wrong, told in (("systems=[lj31]", "lj13"), ("guidances=[target]", "target score")):
+    for wrong, told in (("systems=[lj31]", "lj13"), ("guidances=[target]", "target score"), ("temperatures=4", "3")):
         assert main([*run, wrong]) == 2
         said = capsys.readouterr().err
         assert told in said and len(said.strip().splitlines()) == 1

@@ -78,8 +78,8 @@ PUBLISHED: Mapping[tuple[str, float], Mapping[str, tuple[str, str, str]]] = {
 
 @cache
 def reference(name: str, temperature: float, seed: int, count: int) -> Tensor:
-    """Reference draws (count, N, D)."""
-    return draws(SYSTEMS[name], temperature, count, seed, count, burn=150)
+    """Reference draws (count, N, D), several of each chain where they are many."""
+    return draws(SYSTEMS[name], temperature, count, seed, min(count, PARTICLES), burn=150)
 
 
 def apart(x: Tensor, y: Tensor, order: int) -> float:
@@ -152,6 +152,7 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
     for name in names:
         if name not in SYSTEMS:
             raise UnknownNameError("system", str(name), SYSTEMS)
+        asked(SYSTEMS[name], config["temperatures"])
     steps, count = config["steps"] or STEPS, config["seeds"] or SEEDS
     if type(steps) is not int or type(count) is not int:
         raise ValueError(f"steps={steps}, seeds={count}; suite=physics needs one whole number of each")
@@ -168,7 +169,7 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
         task = bar.add_task("", text="")
         for name in names:
             system = SYSTEMS[name]
-            for temperature in (system.hot, *system.cold):
+            for temperature in asked(system, config["temperatures"]):
                 rows = [PRIOR] if temperature == system.hot else wanted
                 cells = record["cells"].setdefault(f"{name}, T = {temperature:g}", {})
                 for row in [REFERENCE, *rows]:
@@ -178,10 +179,27 @@ def run(config: dict[str, Any], console: Console) -> dict[str, Any]:
                         runs.append(cell(system, row, temperature, seed, size, ASSETS))
                         written(config["output"], record)
     for name in names:
-        for temperature in (SYSTEMS[name].hot, *SYSTEMS[name].cold):
+        for temperature in asked(SYSTEMS[name], config["temperatures"]):
             cells = record["cells"][f"{name}, T = {temperature:g}"]
             console.print(table(name, temperature, cells, size.particles))
     return record
+
+
+def asked(system: System, given: Any) -> Sequence[float]:
+    """Temperatures of a system: those that are given, one or a list, or its own.
+
+    Raises:
+        ValueError: one above that of its prior.
+    """
+    if given is None:
+        return (system.hot, *system.cold)
+    found = given if isinstance(given, list) else [given]
+    for one in found:
+        if one > system.hot:
+            raise ValueError(
+                f"temperatures={given}; the prior of {system.name} has {system.hot:g}, the highest there is"
+            )
+    return found
 
 
 COLUMNS = ("distance W2", "energy W1", "energy W2", "energy", "above", "log Z less exact", "ESS", "ancestors")
