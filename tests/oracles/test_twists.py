@@ -284,6 +284,22 @@ def test_every_group_has_its_own_measurement():
         torch.testing.assert_close(x.mean(1), torch.stack(exact), atol=0.25, rtol=0)
 
 
+def test_the_noise_of_one_group_says_nothing_to_another():
+    """Its measurement ends at another level: what it weighs by there is its own."""
+    a, y, noise = torch.tensor([[1.0, 0.5]]), torch.tensor([[-2.0], [2.0]]), torch.tensor([0.5, 1.5])
+    both = gk.objectives.LinearGaussian(a.double(), y.double(), noise.double())
+    for make in (
+        gk.guidance.TwistedSMC,
+        gk.guidance.MCGDiff,
+        gk.guidance.SMCDiff,
+        gk.guidance.FPSSMC,
+        gk.guidance.DDSMC,
+    ):
+        whole, parts = (gk.sample(ROUND, make(both, **ALL), 2, 30, batch_size=size) for size in (2, 1))
+        torch.testing.assert_close(whole.log_normalizer, parts.log_normalizer, atol=1e-9, rtol=0)
+        torch.testing.assert_close(whole.samples, parts.samples, atol=1e-9, rtol=0)
+
+
 def test_an_average_covariance_is_made_once_and_counted():
     average = Average(50)
     guidance = gk.guidance.TwistedSMC(LIKELIHOOD, average, proposal="prior", particles=4)

@@ -130,18 +130,18 @@ class LookAhead(Estimate):
         setup, moment = population.setup, population.moment
         seen = seen_by(population, self.kernels.likelihood)
         step = next(one for one in setup.steps if one.start == moment)
-        acts, mean, variance = self.kernels.law(seen, *population.process.coefficients(step.u))
-        if bool(acts.any()) and step.u > 0:
-            kernel, _ = setup.sampler.step(
-                population.here(step, population.predict()), population.slots.get(setup.sampler)
-            )
-            ahead = spectral(kernel, seen)
-            if ahead is not None:
-                return inside(ahead.mean - mean, ahead.std.square() + variance, acts)
         acts, mean, variance = self.kernels.law(seen, *population.process.coefficients(moment.t))
-        if not bool(acts.any()):
-            return torch.full((len(population),), -math.inf, dtype=torch.float64, device=population.device)
-        return inside(seen.analyze(population.state) - mean, variance, acts)
+        here = inside(seen.analyze(population.state) - mean, variance, acts)
+        value = torch.where(acts.flatten(1).any(1), here, -math.inf)
+        acts, mean, variance = self.kernels.law(seen, *population.process.coefficients(step.u))
+        if step.u == 0 or not bool(acts.any()):
+            return value
+        kernel, _ = setup.sampler.step(population.here(step, population.predict()), population.slots.get(setup.sampler))
+        ahead = spectral(kernel, seen)
+        if ahead is None:
+            return value
+        looked = inside(ahead.mean - mean, ahead.std.square() + variance, acts)
+        return torch.where(acts.flatten(1).any(1), looked, value)  # row by row: each may have a noise of its own
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
