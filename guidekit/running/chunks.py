@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from guidekit.core.budget import Budget, Purse, SpentError
-from guidekit.core.ledger import Ledger
 from guidekit.core.loop import Progress
 from guidekit.core.state import moved
-from guidekit.io.files import write_atomic
+from guidekit.io.tensors import read_checked, write_checked
+from guidekit.results import joined, parted
 from guidekit.running.scores import Memory
 from guidekit.sampling import Result, Sampling, join
 
@@ -48,39 +45,20 @@ class Chunk:
 
 def save_chunk(folder: Path, name: str, chunk: Chunk) -> None:
     """Write a chunk of tensor states to a safetensors file, in one step."""
-    from safetensors.torch import save
-
-    result = chunk.result
-    if not isinstance(result.samples, Tensor):
-        raise ValueError(
-            f"only states that are one tensor can be kept on disk; these are {type(result.samples).__name__}"
-        )
-    tensors = {"samples": result.samples, "log_weights": result.log_weights, "log_normalizer": result.log_normalizer}
-    tensors |= {f"info/{key}": value for key, value in result.info.items()}
-    tensors = {key: value.contiguous() for key, value in tensors.items()}
-    said = {"begin": chunk.begin, "ledger": dataclasses.asdict(result.ledger), "learned": dict(chunk.learned)}
-    tensors["chunk"] = torch.frombuffer(bytearray(json.dumps(said).encode()), dtype=torch.uint8)
+    if not isinstance(chunk.result.samples, Tensor):
+        kind = type(chunk.result.samples).__name__
+        raise ValueError(f"only states that are one tensor can be kept on disk; these are {kind}")
+    tensors, said = parted(chunk.result)
     path = folder / f"{name}-{chunk.begin:06d}-{chunk.end:06d}.safetensors"
-    write_atomic(path, save(tensors, {"hash": _hash(tensors)}))
+    write_checked(path, tensors, {**said, "begin": chunk.begin, "learned": dict(chunk.learned)})
 
 
 def load_chunk(path: Path) -> Chunk | None:
     """Read what `save_chunk` wrote; None where it is truncated or a single bit is not as it was."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            recorded = file.metadata()["hash"]
-        if _hash(tensors) != recorded:
-            return None
-        said = json.loads(tensors["chunk"].numpy().tobytes())
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError):
+    found = read_checked(path)
+    if found is None or not {"begin", "ledger", "learned"} <= found[1].keys():
         return None
-    info = {name[5:]: value for name, value in tensors.items() if name.startswith("info/")}
-    ledger = Ledger(**said["ledger"])
-    result = Result(tensors["samples"], tensors["log_weights"], tensors["log_normalizer"], ledger, info)
-    return Chunk(said["begin"], result, said["learned"])
+    return Chunk(found[1]["begin"], joined(*found), found[1]["learned"])
 
 
 def load_chunks(folder: Path, name: str) -> tuple[dict[int, Chunk], list[str]]:
@@ -209,11 +187,3 @@ def _on_cpu(result: Result) -> Result:
         log_normalizer=result.log_normalizer.cpu(),
         info={name: value.cpu() for name, value in result.info.items()},
     )
-
-
-def _hash(tensors: Mapping[str, Tensor]) -> str:
-    made = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        made.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return made.hexdigest()

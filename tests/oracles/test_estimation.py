@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import signal
 
 import pytest
 import torch
@@ -9,7 +11,9 @@ from scipy.stats import norm
 
 import guidekit as gk
 from guidekit.cli import main
+from guidekit.commands.estimate import Pieces
 from guidekit.estimation import GROUPS, estimate, remark
+from guidekit.sampling import Sampling
 
 RARE = 1e-6
 
@@ -160,3 +164,84 @@ def test_bad_input_is_one_line(words, told, tmp_path, monkeypatch, capsys):
     assert main(words) == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["tilt", "splitting"])
+def test_an_estimate_goes_on_from_its_pieces_bit_for_bit(method, tmp_path, monkeypatch):
+    """Stopped after every second piece, again and again, it comes to what one run comes to, and draws nothing twice."""
+    monkeypatch.setattr("guidekit.events.ROWS", 100)
+    drawn, saved, draw = [], [], Sampling.draw
+
+    def counted(self, begin, end, *rest):
+        drawn.append(end - begin)
+        return draw(self, begin, end, *rest)
+
+    class Stopping(Pieces):
+        def save(self, name, *piece):
+            super().save(name, *piece)
+            saved.append(name)
+            if len(saved) % 2 == 0:
+                raise KeyboardInterrupt
+
+    def run(store=None):
+        return estimate(gaussian(), mean_of(), 2.5, method=method, num_samples=400, steps=8, store=store)
+
+    monkeypatch.setattr(Sampling, "draw", counted)
+    whole, once = run(), sum(drawn)
+    drawn.clear()
+    found, stops = None, 0
+    while found is None:
+        try:
+            found = run(Stopping(tmp_path))
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops > 3 and sum(drawn) == once and found.drawn == whole.drawn
+    assert torch.equal(found.groups, whole.groups) and whole.probability > 0
+    assert torch.equal(found.states, whole.states) and torch.equal(found.log_weights, whole.log_weights)
+    counts = [(one.ledger.network_rows, one.ledger.reward_calls, one.ledger.backward_passes) for one in (found, whole)]
+    assert counts[0] == counts[1] and (found.result is None) == (whole.result is None)
+    if found.result is not None:
+        assert found.result.info.keys() == whole.result.info.keys()
+
+
+RUN = [*WORDS[:-1], "at_least=-.4"]
+
+
+def test_an_interrupted_command_goes_on(tmp_path, monkeypatch, capsys):
+    """Ctrl-C after the first level; then a damaged piece, which is made again."""
+    monkeypatch.chdir(tmp_path)
+    save = Pieces.save
+
+    def interrupted(self, name, *piece):
+        save(self, name, *piece)
+        if name == "levels":
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pieces, "save", interrupted)
+        assert main([*RUN, "output=run"]) == 130
+    told = capsys.readouterr().out
+    assert "what is finished is kept in" in told and "the same command goes on from there" in told
+    shutil.copytree("run.partial", "bad.partial")
+    assert main([*RUN, "output=run", "seed=1"]) == 2
+    assert "holds an interrupted run that was another: seed was 0, is 1" in capsys.readouterr().err
+    assert main([*RUN, "output=run"]) == 0
+    assert "goes on from 2 finished pieces of the interrupted run" in capsys.readouterr().out
+    assert not (tmp_path / "run.partial").exists()
+    (piece,) = (tmp_path / "bad.partial").glob("chunks-*/levels.safetensors")
+    data = bytearray(piece.read_bytes())
+    data[-3] ^= 1
+    piece.write_bytes(data)
+    assert main([*RUN, "output=bad"]) == 0 and main([*RUN, "output=whole"]) == 0
+    run, bad, whole = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("run", "bad", "whole"))
+    assert run["groups"] == bad["groups"] == whole["groups"]
+    for name in ("samples.csv", "samples.fasta"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_nothing_is_left_of_an_estimate_that_cannot_be(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*WORDS, "reward.low=0", "reward.high=1", "at_least=2", "method=tilt"]) == 2
+    error = capsys.readouterr()
+    assert "there is nothing to tilt by" in error.err and "interrupted" not in error.out
+    assert not list(tmp_path.iterdir())
