@@ -258,6 +258,22 @@ def test_a_forward_model_of_another_shape_is_refused(kind, forward, told):
 
 
 @pytest.mark.parametrize("kind", ["EnsembleKalmanGuidance", "EnsembleKalmanInversion"])
+def test_a_group_whose_members_all_raise_at_one_update_goes_on(kind):
+    calls = []
+
+    def pausing(x):
+        calls.append(len(x))
+        if 2 <= len(calls) <= 6:  # the second update, all members together and then one by one
+            raise FloatingPointError("the flow diverged")
+        return x[:, :3]
+
+    likelihood = GaussianLikelihood(pausing, Y.float()[None], NOISE)
+    result = gk.sample(PRIOR, getattr(gk.guidance, kind)(likelihood, particles=4), 1, steps=6)
+    assert result.samples.isfinite().all() and len(calls) > 7
+    assert result.ledger.reward_failures == 4 and result.ledger.degenerate_groups == 1
+
+
+@pytest.mark.parametrize("kind", ["EnsembleKalmanGuidance", "EnsembleKalmanInversion"])
 def test_particle_filters_are_refused(kind):
     guidance = gk.chain(getattr(gk.guidance, kind)(measured()), gk.guidance.FKSteering(measured()))
     with pytest.raises(gk.GuidanceError, match="move each other.*leave out the particle filter"):

@@ -105,7 +105,7 @@ def seen_of(population: Population, objective: Objective, states: Tensor, at_onc
         at_once: most states in one call of a forward model.
 
     Raises:
-        GuidanceError: the forward model raised on all members.
+        GuidanceError: the forward model raised on all members, and has at all updates before.
         ScoreError: it gives something else than measurements like y.
     """
     groups, k = population.groups, population.particles
@@ -132,10 +132,10 @@ def measured(likelihood: GaussianNoise, states: Tensor, at_once: int, ledger: Le
         likelihood: whose forward model is asked.
         states: clean ones.
         at_once: most of them in one call.
-        ledger: counts failures, unless the forward model does so itself.
+        ledger: counts failures, unless the forward model does so itself; the states are counted already.
 
     Raises:
-        GuidanceError: it raised on all of them.
+        GuidanceError: it raised on all of them, and has on all before.
         ScoreError: it gives no row for each of them.
     """
     found: list[tuple[Tensor | None, str]] = []
@@ -143,7 +143,9 @@ def measured(likelihood: GaussianNoise, states: Tensor, at_once: int, ledger: Le
         found += _tried(likelihood.measured, rows)
     shape = next((value.shape[1:] for value, _ in found if value is not None), None)
     if shape is None:
-        raise GuidanceError(f"{likelihood.name}: the forward model {found[0][1]}, on all {len(found)} states")
+        if ledger.reward_failures + len(found) >= ledger.reward_calls:
+            raise GuidanceError(f"{likelihood.name}: the forward model {found[0][1]}, on all {len(found)} states")
+        shape = likelihood.y.shape[min(1, likelihood.y.ndim - 1) :]
     values = torch.cat([states.new_full((1, *shape), torch.nan) if value is None else value for value, _ in found])
     if not likelihood.counts_failures:
         wrong = ~values.flatten(1).isfinite().all(1)
