@@ -127,7 +127,7 @@ class Cells(Trajectories):
         prior = CellPrior(
             made.network, made.process.vocab_size, made.length_counts, None, made.card, made.temperature, made.process
         )
-        return self.told(prior, made, found)
+        return self.completed(prior, made, found)
 
     def bind(self, function: Any, name: str | None = None, **isolation: Any) -> Objective:
         """See `Domain.bind`; rewards of this domain are told the maze."""

@@ -143,9 +143,9 @@ class Trajectories(Domain):
         prior = kind(
             made.network, made.process, made.event_shape, made.parametrization, made.sigma_data, card=made.card
         )
-        return self.told(prior, made, found)
+        return self.completed(prior, made, found)
 
-    def told(self, prior: Any, made: Any, description: Mapping[str, Any]) -> Any:
+    def completed(self, prior: Any, made: Any, description: Mapping[str, Any]) -> Any:
         """A prior with its codec, and what `made` of the same checkpoint says of itself.
 
         Raises:
