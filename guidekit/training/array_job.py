@@ -80,15 +80,7 @@ def fit(
 
     Args:
         prepared: images and val_images (see `Arrays`), labels (n, K), val_labels and description (JSON).
-        trainer, place, init, seed: see `guidekit.training.token_job.fit`.
-
-    Returns:
-        see `guidekit.training.loop.run`; None where nothing was left to do.
-
-    Raises:
-        OutputError: see `guidekit.training.place.Place.standing`.
-        CheckpointError: `init` does not fit.
-        Stopped: by a signal.
+        trainer, place, init, seed: see `guidekit.training.token_job.fit`, also for what is returned and raised.
     """
     begun = begin(prepared, trainer, place, init, seed)
     if begun is None:
