@@ -48,12 +48,12 @@ class Seen:
 
     Args:
         value: log N(y; A E[x_0 | x_t], noise + A V A^T), (B,) float64, nats; minus infinity where it does not act.
-        variance: of a number of x_0 in V, on average over what is measured, (B,) float64.
+        trace: of A V A^T, (B,) float64; 0 where it does not act.
         gradient: of the value at x_t with V held, (B, *S); None where nobody asked, 0 where it does not act.
     """
 
     value: Tensor
-    variance: Tensor
+    trace: Tensor
     gradient: Tensor | None = None
 
 
@@ -153,12 +153,11 @@ class LinearTwist(Estimate, Owner[Seen]):
         measured = measurement(self.likelihood, mean, held(population, self.likelihood, question.rows))
         found = self.covariance.evidence(measured, prediction, pull, population.setup)
         value = torch.where(acts, found.value, -math.inf)
-        variance = found.trace / measured_size(measured)
         if not gradient or pull is None:
-            return Seen(value, variance)
+            return Seen(value, found.trace)
         moved = pull(measured.adjoint(found.solved)) if found.moved is None else found.moved
         slope = torch.where(column(acts, mean), a / s.square() * moved, 0.0)
-        return Seen(value, variance, slope.to(mean))
+        return Seen(value, found.trace, slope.to(mean))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -240,9 +239,10 @@ class FinalDraw(Guidance[None]):
             return proposal
         prediction: Any = population.predict()
         most = (torch.as_tensor(prediction.s / prediction.a) ** 2).double().to(population.device)
-        variance = torch.minimum(self.twist.seen(population).variance.clamp_min(1e-20), most)
         likelihood = self.twist.likelihood
         measured = measurement(likelihood, prediction.mean, held(population, likelihood))
+        mean = self.twist.seen(population).trace / measured_size(measured)
+        variance = torch.minimum(mean.clamp_min(1e-20), most)
         base = GaussianKernel(prediction.mean, variance.sqrt(), prediction.support)
         return altered(proposal, kernel=MeasuredKernel(base, measured, prediction), base=base)
 
