@@ -7,6 +7,7 @@ often.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +72,24 @@ class TokenKernel(Kernel):
         What is impossible in either is impossible; where that leaves a token nothing, the law is that of `other`.
         """
         return self.table().product(other.table(), weight)
+
+    def powers(
+        self, others: Sequence[Any], exponents: Sequence[float], noising: Tensor
+    ) -> tuple[TokenKernel, TokenKernel]:
+        """The law proportional to prod_i K_i^e_i q^(1 - sum e_i) of kernels K_i, and the product itself, no law.
+
+        Args:
+            others: kernels after this one.
+            exponents: e_i, one a kernel, this one first.
+            noising: log q(z_t | z_u) of the present tokens given every id of the next ones, (B, L, C).
+
+        What is impossible in any is impossible; where that leaves a token nothing, the law is that of the last.
+        """
+        tables = [one.table().log_probs.double() for one in (self, *others)]
+        logs = [*tables, noising]
+        mixed = powered(logs, [*exponents, 1 - math.fsum(exponents)])
+        z = self.table().z
+        return CategoricalKernel(normalized(mixed, tables[-1]), z), CategoricalKernel(mixed, z)
 
 
 @dataclass(frozen=True)
@@ -276,6 +295,23 @@ class ChosenUnmaskingKernel(TokenKernel):
     def product(self, other: Any, weight: float) -> tuple[TokenKernel, TokenKernel]:
         """See `TokenKernel.product`: of the laws of revealed tokens."""
         return _product(self, other, weight)
+
+    def powers(
+        self, others: Sequence[Any], exponents: Sequence[float], noising: Tensor
+    ) -> tuple[TokenKernel, TokenKernel]:
+        """See `TokenKernel.powers`: of the laws of revealed tokens, as all kernels choose places alike."""
+        laws = [one.log_probs.double() for one in (self, *others)]
+        mixed = powered(laws, exponents)
+        return altered(self, log_probs=normalized(mixed, laws[-1])), altered(self, log_probs=mixed)
+
+
+def powered(logs: Sequence[Tensor], exponents: Sequence[float]) -> Tensor:
+    """sum_i e_i log_i of logarithms (B, ..., V); what is impossible in any stays impossible."""
+    dead = torch.stack([one.isneginf() for one in logs]).any(0)
+    total = torch.zeros_like(logs[0])
+    for one, exponent in zip(logs, exponents, strict=True):
+        total = total + exponent * one.masked_fill(dead, 0.0)
+    return total.masked_fill(dead, -math.inf)
 
 
 def _product(one: Any, other: Any, weight: float) -> tuple[Any, Any]:

@@ -44,6 +44,12 @@ def exact_law(
     setup = dataclasses.replace(setup, weighted=weighted)
     measure = prior.limit_law()
     with torch.no_grad():
+        if weighted:
+            begun = populate(setup, states, setup.steps[0].start, 1)
+            for member in setup.members:
+                begun = member.start(begun)
+            assert begun.log_ratio is not None
+            measure = torch.where(measure > 0, measure * begun.log_ratio.exp(), measure)
         for step in setup.steps:
             proposal = setup.propose(populate(setup, states, step.start, 1), step)
             columns = []

@@ -421,6 +421,7 @@ CHECKED = [
     (["masked_input"], REALS, "was not made to be told"),
     (["input_adaptation"], PARTS, "takes states of real numbers alone"),
     (["discrete_fkc", "kernel_product"], ["graphs"], "tells reversal from added noise"),
+    (["discrete_fkc_product"], ["graphs"], "whose noising is known"),
     (["grammar"], ["molecules", "dna", "masked_chain"], "has a codec without one"),
     (["repair"], [column for column in COLUMNS if column != "trajectories"], "asks the prior's codec to mend samples"),
     (["field_correction"], ["mixture"], "needs a Gaussian field"),

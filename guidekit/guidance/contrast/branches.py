@@ -196,5 +196,8 @@ def _same_process(a: object, b: object) -> bool:
 
 
 def _settings(process: object) -> Mapping[str, str]:
-    """Names and values of a process' settings, tensors by their numbers."""
-    return {name: repr(value) for name, value in sorted(vars(process).items())}
+    """Names and values of a process' settings, tensors by their numbers; not what it has worked out and keeps."""
+    fields = (
+        [field.name for field in dataclasses.fields(process)] if dataclasses.is_dataclass(process) else vars(process)
+    )
+    return {name: repr(getattr(process, name)) for name in sorted(fields)}

@@ -16,7 +16,7 @@ from guidekit.guidance.particles.path_corrector import PathCorrector
 from guidekit.registry import register
 
 
-def _experts(
+def experts(
     power: float, weight: float, also: Sequence[Any], other: Prior | None
 ) -> tuple[tuple[Branch, ...], tuple[float, ...]]:
     """(p_0^(1 - w) p_c^w prod_j p_j p_other)^power as experts and their powers; the question itself is the last."""
@@ -67,7 +67,7 @@ def ScoreProduct(  # noqa: N802 - a preset
 
     Source: see `guidekit.guidance.particles.feynman_kac`.
     """
-    branches, powers = _experts(power, weight, also, other)
+    branches, powers = experts(power, weight, also, other)
     numerics: dict[str, Any] = {"probes": probes, "center": center, "increment_clip": increment_clip}
     return PathCorrector(branches, powers, reward, gamma, formulation, **numerics)
 
@@ -95,7 +95,7 @@ def FeynmanKacCorrector(  # noqa: N802
     """Feynman-Kac corrector: weighted particles of the law (p_0^(1 - w) p_c^w prod_j p_j p_other)^power exp(gamma r).
 
     It is chain(ScoreProduct(...), ParticleFilter(...)), see there. `dpm_solver` with eta = 1 needs fewest steps. For
-    tokens there is `DiscreteFKC`.
+    tokens there are `DiscreteFKC` and `DiscreteFKCProduct`.
 
     Args:
         power, weight, also, other, reward, gamma, formulation, probes, center, increment_clip: see `ScoreProduct`.
