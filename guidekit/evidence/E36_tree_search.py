@@ -1,4 +1,4 @@
-"""Row E36: a beam that is wide enough finds the best state there is, and more branches are no worse."""
+"""Row E36: a beam that is wide enough finds the best state there is, and more branches or guesses are no worse."""
 
 from __future__ import annotations
 
@@ -34,7 +34,15 @@ def measure(seed: int) -> dict[str, float]:
     ]
     scheduled = gk.guidance.TreeSearch(near, [8, 4, 2], [2, 4, 8], interval=2)
     narrowing = gk.sample(prior, scheduled, N, 8, seed)
+    led = {
+        k: gk.sample(prior, gk.guidance.DestinationSearch(near, 4 if k > 1 else 1, k), N, 8, seed) for k in (1, 4, 16)
+    }
+    guessed = [float(near(run.samples).mean()) for run in led.values()]
     return {
+        "destinations, rows a sample and step beyond A": led[16].ledger.network_rows / N / 8 - 4,
+        "destinations, least rise": min(b - a for a, b in itertools.pairwise(guessed)),
+        "destinations over a beam at equal rows, reward": guessed[-1] - grown[1],
+        **{f"reward of destinations, K = {k}": one for k, one in zip(led, guessed, strict=True)},
         "share of best states, wide": float((reward(wide) == best).double().mean()),
         "share of best states, without": float((reward(plain) == best).double().mean()),
         "tokens that differ at A = K = 1": float((alone != plain).sum()),
@@ -47,24 +55,39 @@ def measure(seed: int) -> dict[str, float]:
 CLAIM = Claim(
     row="E36",
     method="Beam and tree search, TreeG (2502.11420), DSearch (2503.02039)",
-    provides=("guidance.TreeSearch",),
+    provides=("guidance.TreeSearch", "guidance.DestinationSearch"),
     tier="",
     says="On a chain of two tokens that can be enumerated, a beam of 16 states with 16 children each and the exact "
     "value ends at a best state every time (2,000 samples); one state with one child is the sampler, token by "
     "token. On four normal numbers with a quadratic reward, A K = 1, 4, 16 and 64 find ever more, and widths "
-    "by schedule with a choice every second step work.",
+    "by schedule with a choice every second step work. A search over destinations asks the network for A states a "
+    "step however many it guesses; more guesses find more, and with 4 states and 16 guesses each no less than a "
+    "beam that asks for as many.",
     domains=("exact",),
     checks=(
         Check("share of samples that are a best state", "share of best states, wide", least=1),
         Check("tokens that differ from the sampler's at A = K = 1", "tokens that differ at A = K = 1", most=0),
         Check("reward grows with A K = 1, 4, 16, 64, least rise", "least rise", least=0),
         Check("by schedule (DSearch), over A = K = 1", "reward by schedule, over A = K = 1", least=1),
+        Check(
+            "destinations, network rows a sample and step beyond A = 4",
+            "destinations, rows a sample and step beyond A",
+            least=0,
+            most=0,
+        ),
+        Check("destinations, reward grows with K = 1, 4, 16, least rise", "destinations, least rise", least=0),
+        Check(
+            "destinations (A = 4, K = 16) over a beam of as many rows (A = 1, K = 4), reward",
+            "destinations over a beam at equal rows, reward",
+            least=0,
+        ),
     ),
     measure=measure,
     oracles=(
         "tests/oracles/test_candidates.py::test_a_tree_wide_enough_finds_the_best_state",
         "tests/oracles/test_candidates.py::test_the_beam_is_the_best_of_an_exhaustive_search",
         "tests/oracles/test_candidates.py::test_widths_follow_their_schedule",
+        "tests/oracles/test_destinations.py::test_the_law_of_a_greedy_search_by_enumeration",
     ),
     longer="music, molecules and enhancers as published, days",
 )
