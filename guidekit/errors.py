@@ -1,9 +1,11 @@
-"""Names that users choose from."""
+"""Names that users choose from, and where their code raised something."""
 
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UnknownNameError(ValueError):
@@ -16,3 +18,14 @@ class UnknownNameError(ValueError):
         many = f"{len(choices)} names, such as {', '.join(choices[:3])}"
         accepted = many if len(choices) > most else ", ".join(choices) or "none"
         super().__init__(f"no {kind} named {name!r}{hint}; accepted: {accepted}")
+
+
+def raised_in(error: BaseException, module: str) -> str:
+    """Where in a user's module an error was raised, the innermost place, as " (FILE, line N)".
+
+    Empty where the module is not in its traceback, and for a syntax error, which says so itself.
+    """
+    name = f"{module.rpartition('.')[2]}.py"
+    frames = [] if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).name == name]
+    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

@@ -68,6 +68,8 @@ def check_rows(seen: Any, size: int) -> None:
         raise ScoreError(
             f"the operator gave {tuple(seen.shape)} for {size} states: a measurement is needed for each of them"
         )
+    if seen.is_complex():
+        raise ScoreError("the operator gave complex numbers; real ones are needed, such as torch.view_as_real(y)")
 
 
 def log_normal(gap: Tensor, variance: Number) -> Tensor:
@@ -121,7 +123,7 @@ class GaussianNoise(Objective[Held]):
         y = self.y if rows is None or rows[0] is None else rows[0]
         seen = self.measured(states)
         check_measured(seen, y, batch(states))
-        return (y.to(seen) - seen).flatten(1)
+        return (y.to(seen) - seen).reshape(len(seen), -1)
 
     def distance(self, states: Any, rows: Held | None = None) -> Tensor:
         """Euclidean norm of the residual, (B,)."""

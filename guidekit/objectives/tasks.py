@@ -14,6 +14,7 @@ from torch import Tensor
 
 from guidekit.errors import UnknownNameError
 from guidekit.objectives.fidelity import WINDOW, peak_signal_to_noise, signal_to_noise, structural_similarity
+from guidekit.objectives.gaussian import check_rows
 from guidekit.objectives.operators.base import Operator
 
 
@@ -117,8 +118,13 @@ def make(
 
 
 def observe(x: Tensor, task: Task, noise_std: float | Tensor = 0.0, seed: int = 0) -> Tensor:
-    """Measurements (B, *M) of values x, with noise (std in their unit, one or (B,)) where something is measured."""
+    """Measurements (B, *M) of values x, with noise (std in their unit, one or (B,)) where something is measured.
+
+    Raises:
+        ScoreError: the operator gives no tensor with a row for each.
+    """
     y, std = task.operator.forward(x), torch.as_tensor(noise_std).to(x)
+    check_rows(y, len(x))
     if not bool((std > 0).any()):
         return y
     return y + std.reshape(-1, *(1,) * (y.ndim - 1)) * task.operator.within(_normal(y.shape, seed).to(y))

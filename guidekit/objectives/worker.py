@@ -56,7 +56,7 @@ def attempt_all(function: Callable[[Any], Any], objects: list[Any]) -> list[floa
         answer = function(given)
         answer = answer.tolist() if hasattr(answer, "tolist") else answer
         if not isinstance(answer, list | tuple) or len(answer) != len(given):
-            kind = f"{len(answer)} numbers" if isinstance(answer, list | tuple) else _kind(answer)
+            kind = f"{len(answer)} numbers" if isinstance(answer, list | tuple) else kind_of(answer)
             raise NoScoreError(f"returned {kind} for a list of {len(given)}; a list of as many numbers is expected")
         made.extend(answer)
         return 0.0
@@ -81,10 +81,10 @@ def number(value: Any) -> float:
     given = value
     if hasattr(value, "item") and hasattr(value, "shape"):  # of numpy and torch
         if math.prod(value.shape) != 1:
-            raise NoScoreError(f"returned {_kind(given)} of shape {tuple(value.shape)}, not one number")
+            raise NoScoreError(f"returned {kind_of(given)} of shape {tuple(value.shape)}, not one number")
         value = value.item()
     if not hasattr(value, "__float__") and not hasattr(value, "__index__"):  # text has neither
-        raise NoScoreError(f"returned {_kind(given)}, not one number")
+        raise NoScoreError(f"returned {kind_of(given)}, not one number")
     try:
         score = float(value)
     except OverflowError:
@@ -100,7 +100,7 @@ def numbers(value: Any) -> tuple[tuple[int, ...], bytes]:
     Raises:
         NoScoreError: no array or nested list of one shape, or numbers that are not finite.
     """
-    value = value.tolist() if hasattr(value, "tolist") else value
+    given, value = value, value.tolist() if hasattr(value, "tolist") else value
     shape: list[int] = []
     row = value
     while isinstance(row, list | tuple):
@@ -114,7 +114,9 @@ def numbers(value: Any) -> tuple[tuple[int, ...], bytes]:
             flat = [number for one in flat for number in one]
         found = array.array("d", flat)
     except (TypeError, ValueError):
-        raise NoScoreError(f"returned {_kind(value)} that is no array of numbers") from None
+        if any(isinstance(one, complex) for one in flat):
+            raise NoScoreError("returned complex numbers; give real and imaginary parts as real ones") from None
+        raise NoScoreError(f"returned {kind_of(given)} that is no array of numbers") from None
     if not all(map(math.isfinite, found)):
         raise NoScoreError("returned numbers that are not finite")
     return tuple(shape), found.tobytes()
@@ -131,9 +133,10 @@ def reason(error: BaseException) -> str:
     return f"raised {type(error).__name__}{': ' * bool(said)}{said}"[:LONGEST]
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value is, with its article."""
     name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
 
 
 def _folder() -> str | None:

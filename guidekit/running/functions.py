@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from guidekit.errors import UnknownNameError
+from guidekit.errors import UnknownNameError, raised_in
 
 
 def user_function(path: str) -> Callable:
@@ -31,17 +30,9 @@ def user_function(path: str) -> Callable:
             f"{path!r}: there is no module {module_name!r} in {Path.cwd()} or on the Python path"
         ) from error
     except Exception as error:  # the user's code, whatever it does
-        where = next((f" ({frame.filename}, line {frame.lineno})" for frame in _own(error, module_name)), "")
+        where = raised_in(error, module_name)
         raise ValueError(f"{path!r}: importing {module_name} failed: {type(error).__name__}: {error}{where}") from error
     if not callable(getattr(module, attribute, None)):
         choices = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise UnknownNameError(f"function in module {module_name}", attribute, choices)
     return getattr(module, attribute)
-
-
-def _own(error: Exception, module: str) -> list[traceback.FrameSummary]:
-    """Where in a user's module an error was raised, the innermost place first; a syntax error says so itself."""
-    if isinstance(error, SyntaxError):
-        return []
-    name = f"{module.rpartition('.')[2]}.py"
-    return [frame for frame in reversed(traceback.extract_tb(error.__traceback__)) if frame.filename.endswith(name)]

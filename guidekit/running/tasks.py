@@ -235,7 +235,7 @@ def _measurements(domain: Domain, config: Mapping[str, Any], task: Task, prior: 
     """Measurements (n, *M) that files hold, in their own unit, and notes on them."""
     shape, units = tuple(prior.event_shape), prior.units
     with torch.no_grad():
-        wanted = tuple(task.operator.forward(units.values(torch.zeros(1, *shape))).shape[1:])
+        wanted = tuple(observe(units.values(torch.zeros(1, *shape)), task).shape[1:])
     found = [_measurement(domain, one, wanted, prior) for one in _places(domain, config, "input", prior)]
     return task.operator.within(torch.cat([y for y, _ in found])), [note for _, notes in found for note in notes]
 

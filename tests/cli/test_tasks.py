@@ -1,6 +1,8 @@
 """Inverse problems from the command line: files of a field in, samples, mean, spread and a picture out."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +270,50 @@ def test_common_settings_are_everywhere():
     for name in group_choices("task"):
         if name != "none":
             assert set(COMMON) - {"second"} <= set(config(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("takes_arrays", r"returns a tensor, with a row for each; it returned an ndarray; .*needs task\.workers=1"),
+        ("takes_lists", r"it returned a list; a function of one NumPy array needs task\.workers=1"),
+        ("asserts", r"it raised AssertionError: an array .*no_operators\.py, line 14\); .*needs task\.workers=1"),
+        ("forgets_rows", r"the operator gave \(\) for 1 states: a measurement is needed for each"),
+        ("transforms", "the operator gave complex numbers; real ones are needed"),
+    ],
+)
+@pytest.mark.parametrize("damaged", ["false", "true"])
+def test_a_function_that_is_no_operator_is_told_before_anything_else(
+    name, told, damaged, flat, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("no_operators.py").write_text(OPERATORS)
+    np.save("y.npy", np.ones((1, 28, 28)))
+    what = "y.npy" if damaged == "true" else "3"
+    settings = [f"task.operator=no_operators:{name}", f"task.input={what}", f"task.damaged={damaged}"]
+    assert sampled("task=custom", "guidance=dps", *settings) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(told, line)
+
+
+OPERATORS = """
+import numpy as np
+import torch
+
+
+def takes_arrays(x):
+    return np.asarray(x)[..., ::4, ::4]
+
+def takes_lists(x):
+    return [1, 2, 3]
+
+
+def asserts(x):
+    assert isinstance(x, np.ndarray), "an array"
+
+def forgets_rows(x):
+    return x.mean()
+
+def transforms(x):
+    return torch.fft.rfft2(x)
+"""

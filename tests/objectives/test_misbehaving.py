@@ -84,7 +84,7 @@ def test_within_this_process_as_well(mine, word, outcome):
         (torch.ones(1, 1, requires_grad=True), 1.0),
         (np.complex128(1), "returned a complex128, not one number"),
         (np.str_("1"), "returned a str_, not one number"),
-        (np.array([1.0, 2.0]), "returned a ndarray of shape (2,), not one number"),
+        (np.array([1.0, 2.0]), "returned an ndarray of shape (2,), not one number"),
         (torch.ones(2), "returned a Tensor of shape (2,), not one number"),
         (np.array(np.nan), "returned NaN"),
         (np.float32(np.inf), "returned plus infinity"),

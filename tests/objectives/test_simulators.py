@@ -66,6 +66,15 @@ def test_searches_and_estimated_gradients_count_a_failure_once(mine):
         assert not any("NaN" in reason or "not finite" in reason for reason in result.ledger.reward_reasons)
 
 
+def test_one_number_is_a_measurement_of_one_number(mine):
+    operator = Simulator(mine.total)
+    x = torch.arange(8.0).reshape(2, 4)
+    torch.testing.assert_close(operator.forward(x), x.sum(1, keepdim=True))
+    assert GaussianLikelihood(operator, torch.ones(1, 1), 0.5).residual(x).shape == (2, 1)
+    plain = GaussianLikelihood(lambda states: states.sum(1), torch.ones(1), 0.5)
+    torch.testing.assert_close(plain.residual(x), 1 - x.sum(1, keepdim=True))
+
+
 def test_a_simulator_that_never_works_is_told(mine):
     with pytest.raises(ValueError, match="simulator simulate raised FloatingPointError: diverged, on all 2 states"):
         Simulator(mine.simulate).forward(torch.full((2, 4), 1.5))
@@ -94,6 +103,8 @@ def test_gradients_through_it_are_refused(mine):
         (None, "no array of numbers"),
         ([1.0, float("nan")], "not finite"),
         ([[1.0, "a"]], "no array of numbers"),
+        (np.array(["a"]), "returned an ndarray that is no array of numbers"),
+        (np.fft.rfft2(np.ones((4, 4))), "complex numbers; give real and imaginary parts"),
     ],
 )
 def test_what_is_no_array(value, said):

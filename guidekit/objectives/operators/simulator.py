@@ -24,7 +24,8 @@ class Simulator(Operator):
     gradient. Rows are handed to `workers` processes as they become free.
 
     Args:
-        function: numpy array (*S) float64 -> array (*M) of finite numbers; importable by its name, or picklable.
+        function: numpy array (*S) float64 -> array (*M) of finite numbers, or one number; importable by its name, or
+            picklable.
         path: "module:function" where that is its name.
         workers, timeout, memory: see `Isolated`.
 
@@ -75,6 +76,7 @@ class Simulator(Operator):
         for i, outcome in self._isolated.outcomes(list(rows)):
             if not isinstance(outcome, str):
                 shape, numbers = outcome
+                shape = shape or (1,)
                 self._shape = shape if self._shape is None else self._shape
                 if shape == self._shape:
                     found[i] = np.frombuffer(numbers).reshape(shape)
