@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guidekit.core.budget import SpentError
 from guidekit.core.objective import Objective, ScoreError
 from guidekit.core.requirements import GuidanceError
+from guidekit.objectives.worker import reason
 
 Number = float | Tensor
 
@@ -45,8 +47,24 @@ class Reward(Objective[None]):
         return getattr(self.function, "floor", math.nan)
 
     def scores(self, states: Any, t: Number, rows: None) -> Tensor:
-        """See `Objective.scores`."""
-        return self.function(states)
+        """See `Objective.scores`.
+
+        Raises:
+            ScoreError: the function raised something on tokens, or on states of several parts.
+        """
+        try:
+            return self.function(states)
+        except (ScoreError, GuidanceError, SpentError):
+            raise
+        except Exception as error:  # the user's code, whatever it does
+            plain = isinstance(states, Tensor)
+            if self.on == "objects" or (plain and states.is_floating_point()):
+                raise
+            shown = f"a tensor {tuple(states.shape)} of {states.dtype}" if plain else f"a {type(states).__name__}"
+            raise ScoreError(
+                f"the function {self.name} {reason(error)} on {self.on} states, {shown}; a function of one object "
+                f"(a molecule, say) becomes a reward by domain.bind({self.name})"
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from guidekit.core.ledger import Ledger
 from guidekit.core.objective import ScoreError
 from guidekit.core.state import Composite
 from guidekit.objectives import ObjectReward, Reward, score, weighted
+from guidekit.objectives.reward import objective_of
 from guidekit.priors import Prior
 from guidekit.training.objectives import MaskedLikelihood
 
@@ -148,6 +149,20 @@ def test_scores_of_a_wrong_shape_are_refused(wrong):
         score(Prior(), Reward(wrong), torch.zeros(3, 2))
     with pytest.raises(ScoreError, match="for 3 states"):
         score(Prior(), 2 * Reward(wrong) + Reward(lambda x: x[:, 0]), torch.zeros(3, 2))
+
+
+def test_a_function_of_objects_that_met_tokens_is_told_how_it_becomes_a_reward():
+    def atoms(molecule):
+        return molecule.GetNumHeavyAtoms()
+
+    told = r"atoms raised AttributeError: .* clean states, a tensor \(2, 3\) of torch.int64; .*domain.bind\(atoms\)"
+    with pytest.raises(ScoreError, match=told) as refused:
+        score(Prior(), objective_of(atoms, "SVDD"), torch.zeros(2, 3, dtype=torch.long))
+    assert isinstance(refused.value.__cause__, AttributeError)
+    with pytest.raises(ScoreError, match="clean states, a Composite;"):
+        score(Prior(), objective_of(atoms, "SVDD"), Composite({"x": torch.zeros(2, 1)}, None))
+    with pytest.raises(AttributeError):  # a function of real states is one of states, and its mistakes are its own
+        score(Prior(), objective_of(atoms, "SVDD"), torch.zeros(2, 3))
 
 
 class ExactNetwork(torch.nn.Module):
