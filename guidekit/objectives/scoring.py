@@ -85,7 +85,9 @@ def failures(ledger: Ledger, kind: str, who: str = "the reward", then: str = "sc
         return ""
     late = f", {ledger.reward_timeouts} of them for want of time" if ledger.reward_timeouts else ""
     reasons = "; ".join(f"{reason} ({times} times)" for reason, times in ledger.reward_reasons.items())
-    return f"{who} failed on {ledger.reward_failures} {kind}{late}; they {then}: {reasons}"
+    rest = ledger.reward_failures - sum(ledger.reward_reasons.values())
+    others = f"; and {rest} for {'another reason' if rest == 1 else 'other reasons'}" if rest else ""
+    return f"{who} failed on {ledger.reward_failures} {kind}{late}; they {then}: {reasons}{others}"
 
 
 def remark(scores: Sequence[float], name: str, kind: str) -> str:

@@ -35,6 +35,10 @@ SLOW = 0.1
 """Share of the time of a run from which on the closing table tells how fast rewards were."""
 
 
+UNSCORED = "valid without a reward"
+"""Figure of samples that the reward failed on or rejected: no statistic of rewards counts them."""
+
+
 def each(condition: Any, prior: Prior, result: Result) -> Any:
     """A list of conditions as one a sample of a result; one condition as it is."""
     found = several(condition, getattr(prior, "labels", ()))
@@ -70,6 +74,9 @@ def write(
         rows, shown, scored = domain.table(drawn[name]), drawn[name], values[name]
         about = None if given is None else given.drawn(len(result.log_normalizer))
         figures[name] = domain.summary(rows, scored, shown)
+        unscored = sum(row["valid"] and not math.isfinite(value) for row, value in zip(rows, scored, strict=True))
+        if reward is not None and unscored:
+            figures[name][UNSCORED] = int(unscored)
         if particles.filtered(result):
             figures[name] |= particles.figures(result)
             particles.draw(result, folder / "particles.png")

@@ -1,9 +1,14 @@
 """The closing table of a run: rows that say something, and columns that are called what they are."""
 
+import csv
 import json
+from pathlib import Path
+
+import pytest
 
 from guidekit.cli import main
 from guidekit.core.ledger import Ledger
+from guidekit.objectives.scoring import failures
 from guidekit.running.output import SLOW, heading, worth_telling
 
 
@@ -32,3 +37,24 @@ def test_the_table_of_a_run_says_so(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "rules kept" in printed and "unguided" not in printed
     assert "unguided" in json.loads((tmp_path / "run" / "run.json").read_text())["figures"]
+
+
+def test_failures_add_up_and_samples_without_a_reward_are_counted(tmp_path, monkeypatch, capsys):
+    ledger = Ledger()
+    for i, reason in enumerate(("returned NaN", "raised ValueError", "took longer than 1 s", "crashed", "ended")):
+        ledger.count_failure(reason, times=i + 1)
+    assert failures(ledger, "words").endswith("took longer than 1 s (3 times); and 9 for other reasons")
+    ledger = Ledger(reward_failures=1, reward_reasons={"returned NaN": 1})
+    assert failures(ledger, "words").endswith(": returned NaN (1 times)")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("picky.py").write_text("def starts_with_a(dna):\n    return 1.0 if dna.startswith('A') else float('nan')\n")
+    words = ["sample", "domain=dna", "reward=picky:starts_with_a", "reward.workers=0", "guidance=none", "steps=2"]
+    with pytest.warns(UserWarning, match="returned NaN"):
+        assert main([*words, "num_samples=8", "output=run"]) == 0
+    with open("run/samples.csv") as file:
+        failed = sum(row["reward"] == "-inf" for row in csv.DictReader(file))
+    assert 0 < failed < 8
+    assert json.loads(Path("run/run.json").read_text())["figures"]["unguided"]["valid without a reward"] == failed
+    assert "valid without a" in capsys.readouterr().out
