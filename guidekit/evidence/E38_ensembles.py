@@ -19,6 +19,9 @@ from guidekit.processes.grids import Karras
 SIZE, SEEN, NOISE = 16, 6, 0.3
 MEMBERS, ENSEMBLES = 512, 8
 DRAWS = (8, 64, 512)
+DRAWN, DRAWING = gk.samplers.Heun(), 60
+"""How members are drawn: an ensemble keeps the spread that its draws of the prior have."""
+
 MONTHS, DEGREES, CHAINS, STEPS = 3, 0.5, 16, 30
 
 
@@ -47,7 +50,7 @@ def gaussian(seed: int) -> dict[str, float]:
     inside = float(torch.trace(law.covariances[0]))
     for rule in ("transform", "stochastic"):
         guidance = gk.guidance.EnsembleKalmanInversion(likelihood, rule=rule, particles=MEMBERS)
-        x = gk.sample(prior, guidance, ENSEMBLES, 20, seed).samples
+        x = gk.sample(prior, guidance, ENSEMBLES, DRAWING, seed, DRAWN).samples
         figures[f"mean, {rule}"] = float((x.mean(0) - law.means[0]).norm()) / inside**0.5
         figures[f"variance, {rule}"] = float(x.unflatten(0, (ENSEMBLES, MEMBERS)).var(1).sum(1).mean()) / inside - 1
     plain = gk.sample(prior, gk.guidance.DPS(likelihood, loss="norm"), 64, STEPS, seed).samples
@@ -84,7 +87,7 @@ def climate(seed: int) -> dict[str, float]:
         black: Any = in_units(GaussianLikelihood(BlackBox(operator), y, DEGREES), field.units, field.event_shape)
         exact = field.posterior(likelihood)
         ensemble = gk.guidance.EnsembleKalmanInversion(black, particles=MEMBERS)
-        x = gk.sample(field, ensemble, 1, 20, seed).samples
+        x = gk.sample(field, ensemble, 1, DRAWING, seed, DRAWN).samples
         by = gk.samplers.Ancestral(times=Karras(0.02, 20.0))
         dps = gk.sample(network, gk.guidance.DPS(likelihood, loss="norm"), CHAINS, STEPS, seed, by).samples
         gsg = gk.sample(network, gk.guidance.DPSGSG(black, draws=128, loss="norm"), CHAINS, STEPS, seed, by).samples
