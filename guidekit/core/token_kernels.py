@@ -238,27 +238,27 @@ class UnmaskingKernel(TokenKernel):
 
 @dataclass(frozen=True)
 class ChosenUnmaskingKernel(TokenKernel):
-    """Exactly `count` masked tokens of every row, chosen uniformly, are revealed and follow a law of their own.
+    """A number of masked tokens of every row, chosen uniformly, are revealed and follow a law of their own.
 
     Rows with fewer masked tokens reveal all they have. Which places are revealed is no matter of a tilt.
 
     Args:
         log_probs: of revealed tokens, (B, L, V), nats.
         z: present tokens (B, L).
-        count: tokens revealed a row.
+        count: tokens revealed in each row, (B,).
         mask_id: id of the mask.
     """
 
     log_probs: Tensor
     z: Tensor
-    count: int
+    count: Tensor
     mask_id: int
 
     def sample(self, draw: Draw) -> Tensor:
         """See `Kernel.sample`."""
         masked = self.z == self.mask_id
         order = draw.uniform(*self.z.shape).masked_fill(~masked, 2.0)
-        shown = (order.argsort(1).argsort(1) < self.count) & masked
+        shown = (order.argsort(1).argsort(1) < self.count[:, None]) & masked
         return reveal(self.log_probs, self.z, shown, draw.named("token"))
 
     def belief(self, mask_id: int) -> Tensor:
@@ -273,7 +273,7 @@ class ChosenUnmaskingKernel(TokenKernel):
         """See `Kernel.log_prob`; minus infinity where another number of tokens was revealed."""
         masked, changed = self.z == self.mask_id, self.z != state
         n = masked.sum(1).double()
-        k = n.clamp_max(self.count)
+        k = torch.minimum(n, self.count.double())
         choose = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
         index = state.clamp_max(self.log_probs.shape[-1] - 1)[..., None]
         tokens = self.log_probs.double().gather(-1, index)[..., 0]

@@ -20,8 +20,8 @@ from guidekit.samplers.base import Fact, Here, Sampler
 class FirstHitting(Sampler[Tensor]):
     """Jumps to the time at which the next token is revealed; exact for an exact prediction, with L steps for L tokens.
 
-    With fewer steps than tokens, ceil(L / steps) tokens are revealed at once, which trades calls for a bias; more steps
-    than tokens are never taken. The memory is the time of every row, (B,).
+    A row with more masked tokens than steps that are left reveals several at once, an equal number in each, which
+    trades calls for a bias; more steps than tokens are never taken. The memory is the time of every row, (B,).
 
     Source: Zheng et al. 2024, arXiv:2409.02908.
     """
@@ -31,13 +31,7 @@ class FirstHitting(Sampler[Tensor]):
 
     def grid(self, prior: Prior, steps: int) -> list[float]:
         """Nominal times; the true ones are kept per row."""
-        length = prior.event_shape[0]
-        return prior.process.grid(math.ceil(length / self.count(length, steps)))
-
-    @staticmethod
-    def count(length: int, steps: int) -> int:
-        """Tokens revealed in one step."""
-        return math.ceil(length / min(steps, length))
+        return prior.process.grid(min(steps, prior.event_shape[0]))
 
     def time(self, moment: Moment, memory: Tensor | None) -> float | Tensor:
         """See `Sampler.time`: 1 before the first token."""
@@ -46,13 +40,14 @@ class FirstHitting(Sampler[Tensor]):
     def step(self, here: Here, memory: Tensor | None) -> tuple[ChosenUnmaskingKernel, Tensor]:
         """See `Sampler.step`."""
         z, process = here.prediction.z, here.process
-        count = math.ceil(z.shape[1] / max(len(here.steps), 1))
         times = torch.full((len(z),), here.step.t, dtype=torch.float64, device=z.device) if memory is None else memory
         n = (z == process.mask_id).sum(1, keepdim=True).double()
-        left = n - torch.arange(count, device=z.device)
+        count = (n[:, 0] / here.left).ceil().long()
+        place = torch.arange(math.ceil(z.shape[1] / len(here.steps)), device=z.device)  # as many as a row may reveal
+        left = torch.where(place < count[:, None], n - place, 0.0)
         # n masked tokens survive from t to u with probability (1 - a_u) / (1 - a_t) each, so the first of them is
         # revealed when that ratio falls to U^(1/n) (Zheng et al. 2024, prop. 4.1).
-        log_u = here.draw.named("time").uniform(len(z), count).log() / left.clamp_min(1)
+        log_u = here.draw.named("time").uniform(len(z), len(place)).log() / left.clamp_min(1)
         log_ratio = torch.where(left >= 1, log_u, 0.0).sum(1)
         then = process.alpha.inverse(1 - (1 - process.alpha(times)) * log_ratio.exp()).to(torch.float64)
         times = torch.where(n[:, 0] > 0, then, times)

@@ -154,6 +154,22 @@ def test_first_hitting_is_exact_and_its_grouped_variant_is_not():
     assert distance(exact_law(chain, samplers.FirstHitting(), steps=1), LAW) > 0.1
 
 
+def test_rows_with_fewer_masks_than_steps_reveal_one_at_a_time():
+    """Of six places in three steps: a row of six masks has to reveal two at once, rows of three and one do not."""
+    uniform = gk.priors.CategoricalChain(torch.ones(2, 2, 2, 2, 2, 2) / 64)
+    sampler = samplers.FirstHitting()
+    setup = prepare(uniform, None, sampler=sampler, steps=3, groups=(0, 3))
+    state = torch.full((3, 6), uniform.process.mask_id)
+    state[1, :3], state[2, 1:] = 0, 1
+    counts = []
+    population = setup.begin().at(state)
+    for step in setup.steps:
+        before = (population.state == uniform.process.mask_id).sum(1)
+        population = setup.move(population, step)
+        counts.append((before - (population.state == uniform.process.mask_id).sum(1)).tolist())
+    assert counts == [[2, 1, 1], [2, 1, 0], [2, 1, 0]]
+
+
 def test_ordinal_tau_leaping_converges_on_a_scale():
     law = torch.tensor([0.05, 0.25, 0.4, 0.2, 0.1], dtype=torch.float64)
     chain = gk.priors.CategoricalChain(law, processes.Structured(generator=processes.ordinal(5, 0.05)))
