@@ -88,7 +88,11 @@ def test_the_kernel_knows_its_law(kind):
     """Probabilities of all next states, which sum to one, against the share of draws (4 standard errors)."""
     z, count = torch.tensor([[3, 3, 1, 3]]), 30_000
     certain = torch.where(z[..., None] == 3, laws()[:1], torch.nn.functional.one_hot(z % 3, 3).double().log())
-    inner = ChosenUnmaskingKernel(certain, z, torch.full((len(z),), 2), 3) if kind == "chosen" else UnmaskingKernel(certain, z, 0.4, 3)
+    inner = (
+        ChosenUnmaskingKernel(certain, z, torch.full((len(z),), 2), 3)
+        if kind == "chosen"
+        else UnmaskingKernel(certain, z, 0.4, 3)
+    )
     if kind == "remasking":
         inner = UnmaskingKernel(certain, z, 0.4, 3, 0.2)
     states = torch.tensor(list(itertools.product(range(4), repeat=4)))
