@@ -83,7 +83,9 @@ def pooled(result: Result) -> Weighted:
 def to_prior(result: Result) -> Weighted:
     """Samples of a particle filter weighted back to the law that it has tilted: the prior, as the sampler draws it.
 
-    The weight of a sample is its share of the filter's, times exp(-reward / temperature). Guidance that moves kernels
+    The weight of a sample is its share of the filter's, times exp(-reward / temperature). What the filter gave no
+    weight (a reward of minus infinity: an invalid molecule) has none: the law is the prior's given that there is a
+    reward. Guidance that moves kernels
     within the filter is made up for as well: `chain(DPS(likelihood), ParticleFilter(ess_threshold=0, output="all"))` is
     importance sampling. What changes the prediction itself (classifier-free guidance) belongs to the law.
 
@@ -112,7 +114,8 @@ def _weighted(result: Result, tilt: Tensor | float) -> Weighted:
     shares = torch.log_softmax(result.log_weights.masked_fill(dead, 0.0), 1)
     swept = "sweeps" in result.info
     evidence = torch.zeros_like(result.log_normalizer) if swept else result.log_normalizer
-    log_weights = torch.where(dead, -math.inf, shares + evidence[:, None] - tilt).flatten()
+    nothing = dead | shares.isneginf()  # whose reward is minus infinity: no factor brings it back
+    log_weights = torch.where(nothing, -math.inf, shares + evidence[:, None] - tilt).flatten()
     total = torch.logsumexp(log_weights, 0)
     return Weighted(result.samples, torch.where(total.isneginf(), -math.inf, log_weights - total))
 

@@ -59,6 +59,9 @@ def test_ancestors_lead_to_the_roots_that_survive():
 def test_what_cannot_be_trusted_is_told():
     found, *_ = result(groups=5, particles=8)
     assert particles.remark(found) == ""
+    pair = torch.tensor([0.0, 30.0], dtype=torch.float64)
+    info = {"survivors": torch.full((2, 3), 8), "ancestors": torch.zeros(2, 3, 8)}
+    assert "rests on 1.0 of 2 groups" in particles.remark(gk.sampling.Result(None, pair[:, None], pair, None, info))
     alone, *_ = result(groups=5, particles=1)
     assert "one particle a group has nothing to be chosen from" in particles.remark(alone)
     heavy = torch.tensor([0.0] * 11 + [50.0], dtype=torch.float64)

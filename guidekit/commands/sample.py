@@ -127,8 +127,9 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
                 console.print(note, soft_wrap=True)
             report(console, domain, results, record, placed)
             if purse.stopped:
-                groups = len(results[main].log_normalizer)
-                console.print(ended(purse, groups, arguments["num_samples"], given), **PLAIN)
+                counts = {name: len(result.log_normalizer) for name, result in results.items()}
+                fewer = any(counts.get(name, 0) < arguments["num_samples"] <= counts[main] for name in parts)
+                console.print(ended(purse, counts[main], arguments["num_samples"], given, fewer=fewer), **PLAIN)
             if told := caution(domain, prior, record["guided_by"]):
                 console.print(told, soft_wrap=True)
         except BudgetError:  # before the first sample was finished
@@ -189,11 +190,13 @@ def goes_on(budget: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
     return now is None or before is None or now > before
 
 
-def ended(purse: Purse, found: int, wanted: int, given: Given | None = None) -> str:
-    """That a budget ended the run, and how to go on, in one line; of several measurements, how far it came."""
+def ended(purse: Purse, found: int, wanted: int, given: Given | None = None, *, fewer: bool = False) -> str:
+    """That a budget ended the run, in which part, and how to go on, in one line."""
     name, inputs = purse.stopped, ""
     if given is not None and len(given.y) > 1:
         inputs = f", {found // given.each} of {len(given.y)} measurements with all of theirs"
+    if fewer:
+        inputs += ", and those without guidance are fewer"
     return (
         f"stopped by budget.{name}={purse.budget.limits[name]:g} after {found} of {wanted} samples{inputs}; "
         "the same command with a larger one goes on from there"

@@ -31,6 +31,8 @@ from guidekit.running.tasks import Given
 from guidekit.samples import Samples
 from guidekit.sampling import Result
 
+MISSED = 3.0
+"""Misfits in units of the noise, from which on a run says that its samples miss the measurement."""
 SLOW = 0.1
 """Share of the time of a run from which on the closing table tells how fast rewards were."""
 
@@ -82,6 +84,8 @@ def write(
             particles.draw(result, folder / "particles.png")
         weights = result.log_weights.flatten().tolist()
         extra = {"log_weight": weights} if reward is None else {"reward": values[name], "log_weight": weights}
+        if (k := result.log_weights.shape[1]) > 1:
+            extra["group"] = [i // k for i in range(len(weights))]
         if several(config["condition"], getattr(prior, "labels", ())) is not None:
             for row, condition in zip(rows, drawn[name].condition, strict=True):
                 row["condition"] = condition
@@ -118,6 +122,7 @@ def write(
         title = "" if reward is None else reward.name
         domain.figure(shown, scored, title, folder / "figure.png", objective=reward, **beside)
     filters = [particles.remark(result) for result in results.values() if particles.filtered(result)]
+    filters.append(missed(figures.get("guided", {}).get("chi", math.nan)))
     return {
         "label": label,
         "config": config,
@@ -145,6 +150,13 @@ def mean(column: Sequence[float]) -> float:
     """Of those numbers of a column that are some; NaN of none."""
     known = [value for value in column if not math.isnan(value)]
     return statistics.fmean(known) if known else math.nan
+
+
+def missed(chi: float) -> str:
+    """A sentence where samples miss their measurement by far more than its noise; empty where they do not."""
+    if not chi > MISSED:
+        return ""
+    return f"samples miss the measurement by {chi:.3g} times its noise (chi): take more steps, or another guidance"
 
 
 def distinct_ones(domain: Domain, samples: Samples) -> list[int]:
@@ -196,9 +208,11 @@ def heading(name: str, results: Collection[str], config: Mapping[str, Any]) -> s
 
 def report(console: Console, domain: Domain, results: dict[str, Result], record: Mapping[str, Any], path: Path) -> None:
     """The closing table and what the folder holds."""
+    counts: dict[str, int] = {}
     columns, telling = {}, worth_telling([result.ledger for result in results.values()])
     for name in reversed(results):
         ledger, count = results[name].ledger, len(results[name].log_normalizer)
+        counts[heading(name, results, record["config"])] = results[name].log_weights.numel()
         columns[heading(name, results, record["config"])] = {
             **record["figures"][name],
             "network calls a sample": ledger.network_rows / count,
@@ -210,7 +224,12 @@ def report(console: Console, domain: Domain, results: dict[str, Result], record:
     for calls in ("reward calls", "value calls"):
         if not any(column[calls] for column in columns.values()):
             columns = {name: column | {calls: math.nan} for name, column in columns.items()}
-    console.print(comparison(columns, f"{record['label']}: {count} samples each"))
+    title, few = f"{record['label']}: ", set(counts.values())
+    if len(few) == 1:
+        title += f"{min(few)} sample{'s' * (few != {1})} each"
+    else:
+        title += ", ".join(f"{number} {name}" for name, number in counts.items())
+    console.print(comparison(columns, title))
     ledger = next(iter(results.values())).ledger
     if record["config"]["task"].get("name"):
         failed = failures(ledger, "states", "the forward model", "count for nothing")

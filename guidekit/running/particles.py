@@ -14,6 +14,8 @@ from guidekit.weighting import pooled, to_prior
 
 FEW = 4.0
 """Effective number of groups below which the error of an evidence is no estimate of it."""
+ALMOST = 0.6
+"""The same as a share of all groups, where there are few."""
 
 
 def filtered(result: Result) -> bool:
@@ -74,7 +76,7 @@ def remark(result: Result) -> str:
         told.append(
             f"in {dead} of {groups} groups no particle had a weight: their samples were taken as if all were equal"
         )
-    if groups >= 2 * FEW and 0 < effective < FEW:
+    if groups > 1 and 0 < effective < min(FEW, ALMOST * groups):
         told.append(
             f"log Z rests on {effective:.1f} of {groups} groups and is too low by an unknown amount: more particles, "
             "or a higher temperature"

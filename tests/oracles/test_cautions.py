@@ -62,3 +62,15 @@ def test_no_white_blobs_in_few_steps():
     run = dict(num_samples=10, steps=10, condition=torch.arange(10), sampler=gk.samplers.DPMSolver(times="karras"))
     found = gk.sample(prior, gk.guidance.APG(8.0), seed=0, **run).samples
     assert (found > 0.95).double().mean() < 0.06
+
+
+@pytest.mark.parametrize(
+    ("alone", "words"),
+    [
+        (lambda n: gk.guidance.EnsembleKalmanGuidance(SEEN, particles=n), "one member has nobody to learn from"),
+        (lambda n: gk.guidance.SVDD(SEEN, candidates=n), "one candidate leaves nothing to choose"),
+    ],
+)
+def test_guidance_by_one_alone_says_that_it_is_none(alone, words):
+    assert words in prepare(LINE, alone(1), 2, steps=4).cautions[0]
+    assert not prepare(LINE, alone(2), 2, steps=4).cautions

@@ -33,6 +33,19 @@ def test_groups_of_two_are_as_good_as_one_of_many(chain_a, output):
     assert abs(float(chain_a.reward(drawn).mean()) - float((chain_a.tilted * chain_a.rewards).sum())) < 0.08
 
 
+def test_what_has_no_reward_has_no_weight_on_the_way_back(chain_a):
+    """Back to the prior given that there is a reward: one of nine states has none."""
+    table = chain_a.rewards.clone()
+    table[0, 0] = -math.inf
+    reward = gk.objectives.TableReward(table)
+    guidance = gk.guidance.FKSteering(reward, 1.0, particles=8, output="all")
+    back = gk.to_prior(gk.sample(chain_a.prior, guidance, 3_000, 4, sampler=ANCESTRAL))
+    assert back.remark == "" and not back.log_weights.isnan().any()
+    law = chain_a.law.clone()
+    law[0, 0] = 0
+    assert float((shares(back) - law / law.sum()).abs().sum() / 2) < 1.5 / math.sqrt(back.ess)
+
+
 def test_moved_kernels_are_made_up_for():
     """Importance sampling: what a gradient has pulled is weighted back to N(0, 1), as the sampler draws it."""
     prior = gk.priors.Gaussian(torch.zeros(1), 1.0, gk.processes.VP("cosine"))

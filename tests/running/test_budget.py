@@ -157,6 +157,14 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+def test_a_budget_that_ends_the_unguided_part_says_so(here, capsys):
+    words = ["sample", "domain=molecules", "reward=qed", "guidance=svdd", "guidance.candidates=2", "num_samples=4"]
+    assert main([*words, "steps=4", "batch_size=1", "budget.network_calls=38", "output=run"]) == 0
+    told, left = capsys.readouterr().out, len(rows(here / "run/unguided.csv"))
+    assert 0 < left < 4 == len(rows(here / "run/samples.csv"))
+    assert "after 4 of 4 samples, and those without guidance are fewer" in told and f"{left} unguided" in told
+
+
 def test_a_run_ends_with_what_it_has_and_goes_on(here, capsys):
     assert main([*COMMAND, "budget.network_calls=16"]) == 0
     told = capsys.readouterr().out
@@ -263,7 +271,7 @@ def test_a_budget_below_one_draw_of_a_measurement_is_refused(here, capsys):
     assert not list(here.iterdir())
 
 
-@pytest.mark.parametrize(("limit", "stopped"), [(60, "network_calls"), (130, "")])
+@pytest.mark.parametrize(("limit", "stopped"), [(90, "network_calls"), (170, "")])
 def test_more_rounds_for_distinct_samples_are_paid_from_the_same_budget(tmp_path, limit, stopped):
     """The unguided samples beside them have been paid for as well; the smaller budget ends the rounds."""
     words = ["sample", "reward=qed", "guidance=best_of_n", "guidance.particles=2", "num_samples=6", "steps=4"]

@@ -80,6 +80,11 @@ class CandidateSearch(Guidance[None]):
         """See `Guidance.objectives`."""
         return self.judge.objectives
 
+    def caution(self, steps: int) -> str:
+        """See `Guidance.caution`."""
+        alone = self.most == self.particles == 1
+        return f"{self.name}: one candidate leaves nothing to choose and is the unguided sampler" if alone else ""
+
     def check(self, prior: Prior, sampler: Sampler, members: Sequence[Guidance]) -> None:
         """A greedy choice has no weight that would make up for it; neither have states put together."""
         if self.choice.greedy and any(Fact.WEIGHTS in member.provides for member in members):

@@ -83,6 +83,11 @@ class Ensemble(Guidance[None]):
                 'none: use rule="descent"'
             )
 
+    def caution(self, steps: int) -> str:
+        """See `Guidance.caution`."""
+        alone = self.particles == 1
+        return f"{self.name}: one member has nobody to learn from and is the unguided sampler" if alone else ""
+
     def seen(self, population: Population, states: Tensor) -> Seen:
         """See `seen_of`; members that failed are recorded, and groups of which all did are counted."""
         found = seen_of(population, self.likelihood, states, self.at_once)  # type: ignore[attr-defined]  # see above
