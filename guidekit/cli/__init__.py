@@ -40,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
+    if arguments[0] in ("--version", "-V"):
+        from guidekit import __version__
+
+        print(f"guidekit {__version__}")
+        return 0
     usual, warnings.formatwarning = warnings.formatwarning, _warning  # type: ignore[assignment]
     try:
         return _dispatch(arguments[0], arguments[1:])
@@ -125,6 +130,7 @@ def _hydra(command: str, settings: list[str]) -> int:
     import hydra
 
     from guidekit.cli.compose import (
+        helping,
         refuse_choices,
         refuse_classes,
         refuse_groups,
@@ -141,8 +147,9 @@ def _hydra(command: str, settings: list[str]) -> int:
     refuse_groups(command, settings)
     refuse_choices(settings)
     store(settings)
-    settings.sort(key=lambda setting: setting not in ("--multirun", "-m"))  # argparse takes no flag between settings
-    sys.argv = [f"guidekit {command}", *settings, *search_path()]
+    first = ("--multirun", "-m", "--help", "-h")
+    settings.sort(key=lambda setting: setting not in first)  # argparse takes no flag between settings
+    sys.argv = [f"guidekit {command}", *settings, *search_path(), *helping(command, settings)]
     with tempfile.TemporaryDirectory() as refused:
         job = functools.partial(_one_of_several, command, settings, refused)
         hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base=None)(job)()

@@ -212,6 +212,28 @@ def search_path() -> list[str]:
     return [f"hydra.searchpath=[{','.join(others)}]"] if others else []
 
 
+HELP = """${hydra.help.header}
+== Settings that are chosen by name (%s=...) ==
+%s
+
+== All settings ==
+$CONFIG
+${hydra.help.footer}
+"""
+
+
+def helping(command: str, settings: Sequence[str]) -> list[str]:
+    """Where help is asked for, the setting of Hydra that has it list the groups of the command, and no others."""
+    if not {"--help", "-h"} & set(settings):
+        return []
+    from hydra.core.config_store import ConfigStore
+
+    groups = groups_of(command)
+    text = HELP % (groups[0], "\n".join(f"{group}: {', '.join(group_choices(group))}" for group in groups))
+    ConfigStore.instance().store("guidekit", {"template": text}, "hydra/help", "hydra.help")
+    return ["hydra/help=[default,guidekit]"]
+
+
 def refuse_classes(given: Sequence[str] | Mapping[str, Any], place: str = "") -> None:
     """Refuse a class named by `_target_`, in settings as they were written or in what they have become.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,12 @@ GROUPS = {"guidance": "guidance", "sampler": "samplers"}
 
 SECTIONS = ("domains", "guidance", "rewards", "tasks", "samplers", "priors")
 
+
+ROOM = 25
+"""Characters a column that a table needs to be readable; in a narrower place it is left with the columns of `BRIEF`."""
+
+BRIEF = ("domain=", "what it does", "what it is")
+"""Columns beside the first that a table keeps in a narrow place."""
 
 OF_DOMAINS = ("domains", "rewards", "tasks", "priors")
 """Sections that a domain can be chosen of."""
@@ -44,7 +51,8 @@ def run(settings: Sequence[str]) -> int:
     console = Console()
     for section in settings or SECTIONS:
         if section in SECTIONS:
-            console.print(globals()[f"_{section}"](content))
+            listed: Listed = globals()[f"_{section}"](content)
+            console.print(listed.drawn(console.width))
         for group in _groups_of(section) if section not in SECTIONS else ():
             _explain(console, group, section, content)
     return 0
@@ -74,6 +82,35 @@ def _explain(console: Console, group: str, name: str, content: dict[str, Any]) -
     console.print(table)
 
 
+@dataclasses.dataclass
+class Listed:
+    """A section: rows under columns.
+
+    Attributes:
+        title: of the section.
+        columns: their names.
+        caption: below.
+        brief: below, where there is no room for all columns: where the others are.
+        rows: one text a column.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    caption: str = ""
+    brief: str = ""
+    rows: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+
+    def drawn(self, width: int) -> Table:
+        """As a table for so many characters a line."""
+        room = width >= ROOM * len(self.columns)
+        kept = [i for i, name in enumerate(self.columns) if room or i == 0 or not self.brief or name in BRIEF]
+        table = _table(self.title, *(self.columns[i] for i in kept))
+        table.caption = " ".join(filter(None, [self.caption, "" if room else self.brief])) or None
+        for row in self.rows:
+            table.add_row(*(row[i] for i in kept))
+        return table
+
+
 def _table(title: str, *columns: str) -> Table:
     """A table whose first column is not broken."""
     table = Table(title=title or None, title_justify="left")
@@ -97,41 +134,46 @@ def _of_file(group: str, name: str) -> str:
     return _settings(load_group(group, name)) if has_file(group, name) else ""
 
 
-def _domains(content: dict[str, Any]) -> Table:
-    table = _table("domains", "domain=", "objects")
-    for name, domain in content["domains"].items():
-        table.add_row(name, domain["objects"])
-    return table
+def _domains(content: dict[str, Any]) -> Listed:
+    rows: list[tuple[str, ...]] = [(name, domain["objects"]) for name, domain in content["domains"].items()]
+    return Listed("domains", ("domain=", "objects"), rows=rows)
 
 
-def _guidance(content: dict[str, Any]) -> Table:
-    table = _table("guidance", "guidance=", "what it does", "needs", "works on", "place", "posterior")
-    table.caption = "guidekit list svdd says more of one, and names its settings; posteriors: docs/certified.md"
-    for name, one in content["guidance"].items():
-        table.add_row(name, one["what"], one["needs"], one["on"], one["place"], labels().get(name, "-"))
-    table.add_row(
-        "chain", "Several, inside first, in the order of their places: guidance.of=[svdd,best_of_n]", *4 * "-"
+def _guidance(content: dict[str, Any]) -> Listed:
+    listed = Listed(
+        "guidance",
+        ("guidance=", "what it does", "needs", "works on", "place", "posterior"),
+        "guidekit list svdd says more of one, and names its settings; posteriors: docs/certified.md",
+        "(a wider terminal shows what each needs and works on)",
     )
-    return table
+    for name, one in content["guidance"].items():
+        listed.rows.append((name, one["what"], one["needs"], one["on"], one["place"], labels().get(name, "-")))
+    listed.rows.append(
+        ("chain", "Several, inside first, in the order of their places: guidance.of=[svdd,best_of_n]", *4 * "-")
+    )
+    return listed
 
 
-def _samplers(content: dict[str, Any]) -> Table:
-    table = _table("samplers", "sampler=", "what it does", "states", "draws noise")
-    for name, one in content["samplers"].items():
-        table.add_row(name, one["what"], one["on"], one["noise"])
-    return table
+def _samplers(content: dict[str, Any]) -> Listed:
+    rows: list[tuple[str, ...]] = [
+        (name, one["what"], one["on"], one["noise"]) for name, one in content["samplers"].items()
+    ]
+    columns = ("sampler=", "what it does", "states", "draws noise")
+    return Listed("samplers", columns, brief="guidekit list ddim says more of one, and names its settings", rows=rows)
 
 
-def _rewards(content: dict[str, Any]) -> Table:
+def _rewards(content: dict[str, Any]) -> Listed:
     one = len(content["domains"]) == 1
-    table = _table("rewards", "reward=", *([] if one else ["domain="]), "what it is", "settings")
-    table.caption = (
+    listed = Listed(
+        "rewards",
+        ("reward=", *([] if one else ["domain="]), "what it is", "settings"),
         "settings: reward.smarts=...; a text with signs such as [ ] = # ( ) in double quotation marks within single "
-        "ones: 'reward.smarts=\"[#7]c1ccccc1\"'"
+        "ones: 'reward.smarts=\"[#7]c1ccccc1\"'",
+        "" if one else "(guidekit list rewards domain=molecules shows the settings of one domain)",
     )
 
     def row(name: str, domain: str, what: str, settings: str) -> None:
-        table.add_row(name, *([] if one else [domain]), what, settings)
+        listed.rows.append((name, *([] if one else [domain]), what, settings))
 
     for domain, told in content["domains"].items():
         for name, found in told["rewards"].items():
@@ -148,12 +190,17 @@ def _rewards(content: dict[str, Any]) -> Table:
     )
     for name in ("sum", "product", "negation"):
         row(name, "any", "Combination of other rewards.", _of_file("reward", name))
-    return table
+    return listed
 
 
-def _tasks(content: dict[str, Any]) -> Table:
-    table = _table("tasks", "task=", "domain=", "what it is", "settings")
-    table.caption = f"all take {', '.join(one for one in OF_ALL_TASKS if one != 'second')} (docs/operators.md)"
+def _tasks(content: dict[str, Any]) -> Listed:
+    one = len(content["domains"]) == 1
+    listed = Listed(
+        "tasks",
+        ("task=", *([] if one else ["domain="]), "what it is", "settings"),
+        f"all take {', '.join(setting for setting in OF_ALL_TASKS if setting != 'second')} (docs/operators.md)",
+        "" if one else "(guidekit list tasks domain=images shows the settings of one domain)",
+    )
     found: dict[tuple[str, str], list[str]] = {}
     for key, domain in content["domains"].items():
         for name, what in domain["tasks"].items():
@@ -161,13 +208,12 @@ def _tasks(content: dict[str, Any]) -> Table:
     for (name, what), domains in sorted(found.items()):
         settings = load_group("task", name) if has_file("task", name) else {}
         own = {key: value for key, value in settings.items() if key not in OF_ALL_TASKS}
-        table.add_row(name, ", ".join(domains), what, _settings(own))
-    return table
+        listed.rows.append((name, *([] if one else [", ".join(domains)]), what, _settings(own)))
+    return listed
 
 
-def _priors(content: dict[str, Any]) -> Table:
-    table = _table("priors", "domain=", "prior=", "made from")
+def _priors(content: dict[str, Any]) -> Listed:
+    listed = Listed("priors", ("domain=", "prior=", "made from"))
     for key, domain in content["domains"].items():
-        for name, text in domain["priors"].items():
-            table.add_row(key, name, text)
-    return table
+        listed.rows += [(key, name, text) for name, text in domain["priors"].items()]
+    return listed

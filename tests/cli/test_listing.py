@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import guidekit
 from guidekit import registry
 from guidekit.cli import main
 from guidekit.cli.compose import compose
@@ -71,9 +72,38 @@ def test_lists_of_one_domain_fit_a_terminal(monkeypatch, capsys):
     assert "samplers is of no domain" in capsys.readouterr().err
 
 
-def test_names_that_are_not_there():
-    import guidekit
+def test_lists_in_a_pipe_break_no_words(monkeypatch, capsys):
+    """In 80 columns a table of six columns broke "conditional" into three pieces."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list"]) == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    told = catalog.catalog()
+    for group in ("guidance", "samplers"):
+        assert all(f" {name} {one['what'].split()[0]} " in f"{printed} " for name, one in told[group].items())
+    assert "a conditional prior and a condition" not in printed and "(a wider terminal shows what each needs" in printed
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["list", "guidance"]) == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "a conditional prior and a condition" in printed and "a wider terminal" not in printed
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list", "tasks", "domain=images"]) == 0
+    assert "threshold=0.3" in capsys.readouterr().out
 
+
+def test_version_and_help_of_a_command(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"guidekit {guidekit.__version__}\n"
+    code = "import sys; from guidekit.cli import main; sys.exit(main(sys.argv[1:]))"
+    for words, there in (
+        (["estimate"], {"domain", "reward", "sampler"}),
+        (["train", "seed=1"], {"domain", "reward", "trainer"}),
+    ):
+        done = subprocess.run([sys.executable, "-c", code, *words, "--help"], capture_output=True, text=True)
+        groups = {line.partition(": ")[0] for line in done.stdout.partition("== All")[0].splitlines() if ": " in line}
+        assert done.returncode == 0 and groups == there and "\nseed: " in done.stdout
+
+
+def test_names_that_are_not_there():
     assert set(guidekit.__all__) <= set(dir(guidekit)) and not hasattr(guidekit, "nothing")
     with pytest.raises(ImportError):
         from guidekit import nothing  # noqa: F401
