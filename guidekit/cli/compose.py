@@ -96,7 +96,7 @@ def compose(command: str, arguments: Sequence[str]) -> dict[str, Any]:
                 key = argument.partition("=")[0]
                 if key.lstrip("+~") not in known:
                     raise UnknownNameError(f"setting of guidekit {command}", key, siblings(key, known)) from None
-            raise UsageError(told(str(error).splitlines()[0])) from error
+            raise UsageError(told(str(error))) from error
         if keyed:
             usual = load_command(command, choices)
             refuse_added(command, keyed, flat_keys(usual))
@@ -166,6 +166,8 @@ def refuse_choice(group: str, name: str, domains: Sequence[str]) -> None:
         if others:
             given = " or ".join(f"domain={each}" for each in others)
             raise UsageError(f"reward {name!r} is of domain {' or '.join(others)}: give {given}")
+        if "/" in name or Path(name).is_file():
+            raise UsageError(f"no reward named {name!r}; a program is a reward by reward=command reward.command={name}")
         raise UnknownNameError(group, name, {one for domain in domains for one in group_choices(group, domain)})
 
 
@@ -287,10 +289,17 @@ def refuse_hydra(settings: Sequence[str]) -> None:
 
 
 def told(message: str) -> str:
-    """A message of Hydra's grammar, with the usual remedy where the shell took the quotes."""
-    if message.startswith(("mismatched input", "token recognition", "extraneous input", "no viable", "Ambiguous")):
-        return f"{message}; a value with commas or other special characters needs quotes: 'key=\"value\"'"
-    return message
+    """The first line of a message of Hydra, with the usual remedy where a value needs quotes or the shell took them."""
+    first = message.splitlines()[0]
+    override = re.fullmatch("Error parsing override '(.*)'", first)
+    key, _, value = override[1].partition("=") if override else ("key", "", "value")
+    if not override and not first.startswith(GRAMMAR):
+        return first
+    return f"{first}; a value with commas or other special characters needs quotes: '{key}=\"{value}\"'"
+
+
+GRAMMAR = ("mismatched input", "token recognition", "extraneous input", "no viable", "Ambiguous")
+"""How messages of Hydra's grammar begin."""
 
 
 def siblings(key: str, known: Sequence[str]) -> list[str]:

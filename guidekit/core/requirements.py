@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 class Fact(Enum):
     """The object of a sentence "<who> needs ...", and what to do without it.
 
-    In the remedy {name} is who needs it, {prior} and {sampler} what is there, {samplers} and {guidances} what fits.
+    In the remedy {name} is who needs it, {prior} and {sampler} what is there, {samplers} and {guidances} what fits;
+    {instead} names guidances that fit, where there are some.
     """
 
-    REAL = ("real-valued states", "this prior ({prior}) has none")
-    TOKENS = ("tokens", "this prior ({prior}) has none")
-    PARTS = ("states of several parts", "those of this prior ({prior}) have one")
-    WHOLE = ("states of one kind", "those of this prior ({prior}) have several parts")
-    FLOW = ("a Gaussian process with a probability flow", "this prior ({prior}) has none: use {samplers}")
-    ABSORBING = ("an absorbing process", "that of this prior ({prior}) is none: use {samplers}")
-    MASKED = ("an absorbing (masked) process", "this prior ({prior}) has none: use {samplers}")
-    RATES = ("a chain in continuous time", "the process of this prior ({prior}) is none")
-    SEQUENCE = ("one sequence of tokens a state", "states of this prior ({prior}) are none")
+    REAL = ("real-valued states", "this prior ({prior}) has none{instead}")
+    TOKENS = ("tokens", "this prior ({prior}) has none{instead}")
+    PARTS = ("states of several parts", "those of this prior ({prior}) have one{instead}")
+    WHOLE = ("states of one kind", "those of this prior ({prior}) have several parts{instead}")
+    FLOW = ("a Gaussian process with a probability flow", "this prior ({prior}) has none{instead}")
+    ABSORBING = ("an absorbing process", "that of this prior ({prior}) is none{instead}")
+    MASKED = ("an absorbing (masked) process", "this prior ({prior}) has none{instead}")
+    RATES = ("a chain in continuous time", "the process of this prior ({prior}) is none{instead}")
+    SEQUENCE = ("one sequence of tokens a state", "states of this prior ({prior}) are none{instead}")
     CONDITIONAL = ("a conditional prior", "this one ({prior}) was made without conditions")
     CONDITION = ("a condition to guide towards", "give condition=...")
     NETWORK = ("a prior with a network", "this one ({prior}) shows none: a denoiser of yours must be a torch module")
@@ -49,7 +50,7 @@ class Fact(Enum):
     )
     ADJOINT = ("a linear measurement", "{objective} is none, or does not say so: use guidance={guidances}")
     PSEUDO_INVERSE = (
-        "a linear measurement with a pseudo-inverse, such as task=infill",
+        "a linear measurement with a pseudo-inverse, such as task=inpaint",
         "{objective} is none, for this prior ({prior}): use guidance={guidances}",
     )
     SVD = ("a measurement whose singular values are known", "{objective} does not tell them: use guidance={guidances}")
@@ -147,15 +148,18 @@ def _missing(
     needed, remedy = fact.value
     name = guidance.name
     where = "" if parts is None or fact is not Fact.NOISE else f" in {' and '.join(sorted(parts))}"
-    wanted = " and ".join(objective.name for objective in guidance.objectives) or "what it was given"
-    others = fitting(prior, guidance.objectives[0]) if "{guidances}" in remedy and guidance.objectives else ()
+    wanted = " and ".join(dict.fromkeys(objective.name for objective in guidance.objectives)) or "what it was given"
+    asked = guidance.objectives and ("{guidances}" in remedy or "{instead}" in remedy)
+    others = fitting(prior, guidance.objectives[0]) if asked else ()
+    named = " or ".join(filter(None, (", ".join(others[:-1]), *others[-1:])))
     advice = remedy.format(
         name=name,
         prior=prior.name,
         sampler=repr(sampler),
         samplers=" or ".join(fits) or "another",
         objective=wanted,
-        guidances=" or ".join(filter(None, (", ".join(others[:-1]), *others[-1:]))) or "another",
+        guidances=named or "another",
+        instead=f": use guidance={named}" if named else "",
     )
     return f"{name} needs {needed}{where}; {advice}"
 

@@ -19,6 +19,9 @@ def user_function(path: str) -> Callable:
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise ValueError(f"{path!r} names no function; write module:function")
+    if module_name.endswith(".py"):
+        instead = ".".join(Path(module_name).with_suffix("").parts)
+        raise ValueError(f"{path!r} names a file; write its module, as in {instead}:{attribute}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -65,9 +65,14 @@ PLAIN = {
 }
 
 
+FUNCTION = "a function, from Python"
+
+
 def accepted(setting: Setting) -> str:
-    """What a setting may be, in words."""
+    """What a setting may be, in words; objects that only Python can make are named where nothing else is accepted."""
     found = list(dict.fromkeys(_words(member) for member in members(setting.annotation)))
+    made = [words for words in found if words.endswith("from Python") and words != FUNCTION]
+    found = [words for words in found if words not in made] or found
     found.sort(key=lambda words: (words == "null", words.endswith("from Python")))
     return " or ".join(found) + ("" if setting.required else f" (default: {_shown(setting.default)})")
 
@@ -103,7 +108,7 @@ def _words(member: Any) -> str:
     if inspect.isclass(origin) and issubclass(origin, LISTS):
         return "a list"
     if origin is Callable:
-        return "a function, from Python"
+        return FUNCTION
     return f"a {getattr(origin, '__name__', origin)}, from Python"
 
 

@@ -154,3 +154,24 @@ def test_names_and_functions_in_sums_and_distinct_samples(folder, capsys):
     assert made.name == "qed + 0.5 same"
     assert main(["sample", "domain=images", "task=inpaint", "task.input=0", "guidance=replacement", "unique=true"]) == 2
     assert "unique=true would leave out draws" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("reward=./judge.sh", "a program is a reward by reward=command reward.command=./judge.sh"),
+        ("reward=mine.py:plain", "'mine.py:plain' names a file; write its module, as in mine:plain"),
+        ("reward=own/mine.py:plain", "as in own.mine:plain"),
+        ("reward=smarts reward.smarts=xyz[", """needs quotes: 'reward.smarts="xyz["'"""),
+        ("domain=dna reward=motif", "reward=motif needs reward.motif=, a text\n"),
+        ("reward=qed guidance=noise_search", "take reach=1 (guidance.reach=1), which starts every run anew"),
+        ("reward=qed guidance=dps", "this prior (molecules prior default) has none: use guidance=best_of_n, "),
+    ],
+)
+def test_what_is_refused_says_what_would_do(settings, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = settings.split(" ")
+    words = words if any(word.startswith("domain=") for word in words) else ["domain=molecules", *words]
+    assert main(["sample", *words, "num_samples=2", "steps=2", "baseline=false"]) == 2
+    (line,) = capsys.readouterr().err.splitlines(keepends=True)
+    assert told in line

@@ -91,7 +91,9 @@ def test_what_cannot_be_isolated_is_told_of_the_simulator():
 
 def test_gradients_through_it_are_refused(mine):
     likelihood = GaussianLikelihood(Simulator(mine.simulate), torch.zeros(1, 2), 0.1)
-    with pytest.raises(gk.GuidanceError, match="black box.*EnsembleKalmanGuidance or DPSGSG"):
+    with pytest.raises(
+        gk.GuidanceError, match="objective; a likelihood of simulate is a black box.*EnsembleKalmanGuidance or DPSGSG"
+    ):
         gk.sample(PRIOR, gk.guidance.DPS(likelihood), 1)
 
 

@@ -104,7 +104,7 @@ class NoiseSearch(Guidance[Found]):
         if self.reach < 1 and not plain:
             raise GuidanceError(
                 f"{self.name} needs starts that are real-valued noise and nothing else, and those of this prior "
-                f"({prior.name}) are not: take reach=1, which starts every run anew"
+                f"({prior.name}) are not: take reach=1 (guidance.reach=1), which starts every run anew"
             )
 
     @property
