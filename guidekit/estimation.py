@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from guidekit.core.ledger import Ledger
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.errors import UnknownNameError
-from guidekit.events import GROUPS, Estimated, Event, Store, remark
+from guidekit.events import GROUPS, Estimated, Event, Store, remark, threshold
 from guidekit.guidance.gradient.engine import GradientGuidance
 from guidekit.guidance.particles.filter import FKSteering
 from guidekit.objectives.reward import objective_of
@@ -35,8 +34,9 @@ COMMON = 0.01
 def estimate(
     prior: Prior,
     reward: Objective | Callable[[Tensor], Tensor],
-    at_least: float,
+    at_least: float | None = None,
     *,
+    at_most: float | None = None,
     method: str | None = None,
     num_samples: int = 4_000,
     steps: int = 200,
@@ -46,14 +46,15 @@ def estimate(
     log: Callable[[str], object] = lambda told: None,
     store: Store | None = None,
 ) -> Estimated:
-    """P(reward(x_0) >= at_least) under a prior, with its error.
+    """P(at_least <= reward(x_0) <= at_most) under a prior, with its error.
 
     The probability is that of the sampler's own law: what its steps are wrong by is not in the error.
 
     Args:
         prior: of x_0.
         reward: objective, or a function of clean states (B, *S) -> (B,).
-        at_least: threshold, in the unit of the reward.
+        at_least, at_most: the event, in the unit of the reward; of a window (`reward=logp`) in that of its measure, see
+            `guidekit.events.threshold`.
         method: "tilt", see `tilted`, or "splitting", see `split`; None is the first for rewards with a gradient on
             real-valued priors, the second for others.
         num_samples: particles, in 20 independent groups.
@@ -65,23 +66,22 @@ def estimate(
         store: keeps what is finished; with one that has pieces of this very estimate it goes on to the same result.
 
     Raises:
-        ValueError: a threshold that is no number, fewer than 2 particles a group, or a reward without spread.
+        ValueError: bounds that are none, fewer than 2 particles a group, or a reward without spread.
         UnknownNameError: another method.
     """
-    if not isinstance(at_least, int | float) or isinstance(at_least, bool) or not math.isfinite(at_least):
-        raise ValueError(f"at_least={at_least!r}; a finite number in the unit of the reward is needed")
     if not isinstance(num_samples, int) or num_samples < 2 * GROUPS:
         raise ValueError(f"num_samples={num_samples!r}; a whole number of at least {2 * GROUPS} is needed")
-    objective = objective_of(reward, "estimate", "a reward")
+    asked = threshold(objective_of(reward, "estimate", "a reward"), at_least, at_most)
     real = Fact.FLOW in prior.provides
     if method is None:
-        method = "tilt" if real and objective.differentiable else "splitting"
+        method = "tilt" if real and asked.reward.differentiable else "splitting"
     if method not in METHODS:
         raise UnknownNameError("method", str(method), METHODS)
     if sampler is None and real:
         sampler = DPMSolver(eta=1.0)
-    event = Event(prior, objective, float(at_least), steps, sampler, condition, store or Store())
-    return METHODS[method](event, -(-num_samples // GROUPS), seed, log)
+    event = Event(prior, asked.reward, asked.at_least, steps, sampler, condition, store or Store())
+    found = METHODS[method](event, -(-num_samples // GROUPS), seed, log)
+    return dataclasses.replace(found, event=asked.said, measure=asked.measure)
 
 
 def tilted(event: Event, particles: int, seed: int, log: Callable[[str], object]) -> Estimated:
@@ -144,7 +144,8 @@ def tilted(event: Event, particles: int, seed: int, log: Callable[[str], object]
     groups = (found.log_normalizer + torch.logsumexp(log_shares, 1)).exp()
     weights = (log_shares + found.log_normalizer[:, None]).flatten()
     other = "" if k == 0 else ", or method=splitting"
-    return Estimated(groups, found.samples, weights, drawn, ledger, k, found if k else None, remark(groups, other))
+    told = remark(groups, event.at_least - float(values.max()), other)
+    return Estimated(groups, found.samples, weights, drawn, ledger, k, found if k else None, told)
 
 
 METHODS: dict[str, Callable[[Event, int, int, Callable[[str], object]], Estimated]] = {

@@ -17,7 +17,8 @@ from guidekit.core.ledger import Ledger
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.state import batch, take
-from guidekit.objectives.objects import score
+from guidekit.objectives.objects import ObjectReward, score
+from guidekit.objectives.window import Window
 from guidekit.results import joined, parted
 from guidekit.samplers import Sampler
 from guidekit.sampling import Result, Sampling, join, prepare
@@ -56,6 +57,8 @@ class Estimated:
         tilt: inverse temperature, 1 / unit of the reward, at which particles were drawn; 0 where they were not tilted.
         result: of the last run of a filter; None for other methods.
         remark: a sentence where the error cannot be trusted; empty where it can.
+        event: in words.
+        measure: the number that the event is about, where one gives it.
     """
 
     groups: Tensor
@@ -66,6 +69,8 @@ class Estimated:
     tilt: float = 0.0
     result: Result | None = None
     remark: str = ""
+    event: str = ""
+    measure: Objective | None = None
 
     @property
     def probability(self) -> float:
@@ -97,6 +102,79 @@ class Estimated:
         return take(
             self.states, torch.multinomial(torch.softmax(self.log_weights, 0), count, True, generator=generator)
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """An event as a reward that is high enough.
+
+    Args:
+        reward: of clean states or objects.
+        at_least: the least reward of the event.
+        said: the event in words.
+        measure: the number that it is about; None where nobody gives it.
+    """
+
+    reward: Objective
+    at_least: float
+    said: str
+    measure: Objective | None
+
+
+def threshold(reward: Objective, at_least: float | None, at_most: float | None) -> Threshold:
+    """The event that a reward lies within bounds.
+
+    A window on something measured (logP, a share of G and C, a brightness) is moved to the bounds, so that they are in
+    the unit of the measure; without bounds the event is the window itself. Other rewards have one bound.
+
+    Raises:
+        ValueError: bounds that are none, no finite numbers, or too many.
+    """
+    for name, bound in (("at_least", at_least), ("at_most", at_most)):
+        number = isinstance(bound, int | float) and not isinstance(bound, bool)
+        if bound is not None and not (number and math.isfinite(bound)):
+            raise ValueError(f"{name}={bound!r}; a finite number in the unit of the reward is needed")
+    low, high = -math.inf if at_least is None else float(at_least), math.inf if at_most is None else float(at_most)
+    if low > high:
+        raise ValueError(f"at_least={low:g} is above at_most={high:g}: nothing lies between")
+    given = (at_least, at_most) != (None, None)
+    moved = moved_window(reward, (low, high) if given else None)
+    if moved is not None:
+        return moved
+    if not given:
+        raise ValueError(f"what is the event? give at_least=, the least {reward.name}, or at_most=")
+    if None not in (at_least, at_most):
+        raise ValueError(
+            f"at_least= and at_most= together are for windows such as logp; {reward.name} takes one of them"
+        )
+    said = between(reward.name, low, high)
+    return Threshold(reward, low, said, reward) if at_most is None else Threshold(-reward, -high, said, reward)
+
+
+def moved_window(reward: Objective, bounds: tuple[float, float] | None) -> Threshold | None:
+    """The event that what a window measures lies within bounds, or within its own; None for a reward that is none."""
+    made: Any = reward.function if isinstance(reward, ObjectReward) else reward
+    if not {"low", "high"} <= names_of(made):
+        return None
+    low, high = (made.low, made.high) if bounds is None else bounds
+    moved, said = dataclasses.replace(made, low=low, high=high), between(reward.name, low, high)
+    if made is reward:
+        return Threshold(moved, 0.0, said, None)
+    shown = ObjectReward(made.measure, reward.name) if isinstance(made, Window) else None
+    return Threshold(ObjectReward(moved, reward.name), 0.0, said, shown)
+
+
+def names_of(made: Any) -> set[str]:
+    """Fields of a dataclass; nothing of anything else."""
+    return {field.name for field in dataclasses.fields(made)} if dataclasses.is_dataclass(made) else set()
+
+
+def between(name: str, low: float, high: float) -> str:
+    """Bounds of a number, in words."""
+    below = f"{low:g} <= {name}" if math.isfinite(high) else f"{name} >= {low:g}"
+    if math.isinf(low):
+        below = name
+    return f"{below} <= {high:g}" if math.isfinite(high) else below
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +218,17 @@ class Event:
         return dataclasses.replace(found, ledger=ledger, info={**found.info, REWARD: rewards})
 
 
-def remark(groups: Tensor, other: str = "") -> str:
-    """A sentence where the error of a mean over groups (P,) cannot be trusted; empty where it can."""
+def remark(groups: Tensor, missed: float, other: str = "") -> str:
+    """A sentence where the error of a mean over groups (P,) cannot be trusted; empty where it can.
+
+    Args:
+        groups: estimates.
+        missed: by how much the particle that came nearest to the event has missed it.
+        other: what else could be done.
+    """
     if not bool((groups > 0).any()):
-        return f"no particle came into the event: it is rarer than these samples can see; take more of them{other}"
+        nearest = f"the nearest one misses it by {missed:.3g}" if math.isfinite(missed) else "none has a reward"
+        return f"no particle came into the event ({nearest}): where it is possible at all, take more samples{other}"
     effective = float(groups.sum() ** 2 / groups.square().sum())
     if effective < len(groups) / 3:
         return (

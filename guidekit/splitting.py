@@ -49,7 +49,8 @@ def split(event: Event, particles: int, seed: int, log: Callable[[str], object])
     inside = at.values >= event.at_least
     groups = at.logs.exp() * inside.double().mean(1)
     weights = torch.where(inside, at.logs[:, None], -torch.inf).flatten()
-    return Estimated(groups, at.states, weights, at.drawn, at.ledger, remark=remark(groups))
+    told = remark(groups, event.at_least - float(at.values.max()))
+    return Estimated(groups, at.states, weights, at.drawn, at.ledger, remark=told)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,14 +14,15 @@ from guidekit.commands.sample import PLAIN, standing
 from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.domain import Domain
-from guidekit.estimation import Estimated, Store, estimate
+from guidekit.estimation import estimate
+from guidekit.events import Estimated, Store, threshold
 from guidekit.installed import configured
 from guidekit.io.tensors import read_checked, write_checked
+from guidekit.objectives.objects import score
 from guidekit.reporting.console import Console
 from guidekit.running import particles
 from guidekit.running.build import build_reward, build_sampler
 from guidekit.running.folder import RunFolder
-from guidekit.running.groups import MISSING
 from guidekit.running.identity import digest, identity
 from guidekit.running.machine import use_threads
 from guidekit.running.output import write_csv
@@ -66,8 +67,7 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
     reward = build_reward(domain, config["reward"], prior)
     if reward is None:
         raise ValueError("estimate needs a reward, which says what the event is: reward=qed at_least=0.93")
-    if config["at_least"] in (MISSING, None):
-        raise ValueError("estimate needs at_least=, the least reward of the event")
+    threshold(reward, config["at_least"], config["at_most"])  # refused before anything is begun
     made_by = identity(domain, config)
     label = f"estimate-{domain.name}-{reward.name}"
     path = str(config["output"]) if config["output"] is not None else Path("outputs") / f"{label}-{digest(made_by)[:8]}"
@@ -84,11 +84,12 @@ def run(config: dict[str, Any], console: Console | None = None) -> Path:
         except BaseException:
             console.print(standing(folder), **PLAIN)
             raise
-    table = Table(title=f"P({reward.name} >= {config['at_least']:g})", title_justify="left")
+    table = Table(title=f"P({found.event})", title_justify="left")
     for column in ("", domain.name):
         table.add_column(column)
     for name, value in record["figures"].items():
-        table.add_row(name, f"{value:.3g}" if isinstance(value, float) else f"{value:,}")
+        shown = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+        table.add_row(name, "-" if shown == "nan" else shown)
     console.print(table)
     if found.remark:
         console.print(found.remark, soft_wrap=True)
@@ -109,6 +110,7 @@ def estimated(
             prior,
             reward,
             config["at_least"],
+            at_most=config["at_most"],
             sampler=build_sampler(config["sampler"]),
             log=lambda told: console.print(told, highlight=False),
             store=Pieces(folder.chunks),
@@ -132,6 +134,7 @@ def write(
         "standard error": found.error,
         "95 % interval, from": low,
         "to": high,
+        "steps": config["steps"],
         "samples drawn": found.drawn,
         "reward calls": found.ledger.reward_calls,
         "seconds": found.ledger.seconds,
@@ -139,6 +142,9 @@ def write(
     if found.probability > 0:
         shown = Samples(found.samples(SHOWN, config["seed"]), prior, config["condition"])
         rows = domain.table(shown)
+        if found.measure is not None:
+            for row, value in zip(rows, score(prior, found.measure, shown.states).tolist(), strict=True):
+                row[found.measure.name] = value
         write_csv(folder / "samples.csv", rows)
         domain.write(folder, shown, {})
     if found.result is not None:

@@ -159,7 +159,8 @@ COMMANDS: dict[str, dict[str, Kind]] = {
     "estimate": {
         "prior": TEXT,
         "condition": ANYTHING,
-        "at_least": NUMBER,
+        "at_least": NUMBER | NULL,
+        "at_most": NUMBER | NULL,
         "method": choice("tilt", "splitting") | NULL,
         "num_samples": whole(40),
         "steps": whole(1),

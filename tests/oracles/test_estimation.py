@@ -1,5 +1,6 @@
 """Probabilities of rare events against closed forms: tails of Gaussians and mixtures, strings of a chain."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -12,7 +13,9 @@ from scipy.stats import norm
 import guidekit as gk
 from guidekit.cli import main
 from guidekit.commands.estimate import Pieces
+from guidekit.core.objective import Objective
 from guidekit.estimation import GROUPS, estimate, remark
+from guidekit.objectives.window import outside
 from guidekit.sampling import Sampling
 
 RARE = 1e-6
@@ -24,6 +27,18 @@ def gaussian(size=2):
 
 def mean_of(size=2, differentiable=True):
     return gk.objectives.Reward(lambda x: x.sum(1) / math.sqrt(size), differentiable=differentiable)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Number(Objective):
+    """3 i + j of a state (i, j) in a window."""
+
+    low: float
+    high: float
+
+    def scores(self, states, t, rows):
+        """See `Objective.scores`."""
+        return outside(3.0 * states[:, 0] + states[:, 1], self.low, self.high)
 
 
 @pytest.mark.parametrize(("differentiable", "error"), [(True, 0.05), (False, 0.15)])
@@ -95,14 +110,36 @@ def test_tokens():
     assert (found.samples(5) == event).all()
 
 
+def test_bounds_of_a_window_are_those_of_what_it_measures():
+    """Chain of nine states: the number 3 i + j of each, from a window on it, against the sums of its law."""
+    law = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.20, 0.08], [0.10, 0.05, 0.15]], dtype=torch.float64)
+    prior = gk.priors.CategoricalChain(law)
+    number = torch.arange(9.0).view(3, 3)
+    window = Number(0.0, 1.0)
+    for bounds, said in (({"at_least": 6}, "Number >= 6"), ({"at_most": 2}, "Number <= 2"), ({}, "0 <= Number <= 1")):
+        found = estimate(prior, window, **bounds, num_samples=2_000, steps=8, sampler="ancestral")
+        low, high = (bounds.get("at_least", -9), bounds.get("at_most", 9)) if bounds else (0, 1)
+        exact = float(law[(number >= low) & (number <= high)].sum())
+        assert found.event == said and abs(found.probability - exact) < 4 * found.error + 0.02
+    both = estimate(prior, window, 3, at_most=5, num_samples=400, steps=8, sampler="ancestral")
+    assert both.event == "3 <= Number <= 5" and (both.samples(9)[:, 0] == 1).all()
+
+
+def test_the_other_side_of_a_reward():
+    found = estimate(gaussian(), gk.objectives.Reward(lambda x: x[:, 0]), at_most=-2.0, num_samples=2_000, steps=60)
+    assert abs(found.probability - 0.02275) < 4 * found.error and float(found.samples(20)[:, 0].max()) <= -2
+    with pytest.raises(ValueError, match="are for windows such as logp"):
+        estimate(gaussian(), gk.objectives.Reward(lambda x: x[:, 0]), 1.0, at_most=2.0)
+
+
 def test_what_cannot_be_trusted_is_told():
-    assert "no particle came into the event" in remark(torch.zeros(GROUPS))
+    assert "no particle came into the event (the nearest one misses it by 0.25)" in remark(torch.zeros(GROUPS), 0.25)
     one = torch.zeros(GROUPS).index_fill(0, torch.tensor([3]), 1.0)
-    assert remark(one) == (
+    assert remark(one, 0.0) == (
         "the estimate rests on 1.0 of 20 groups: it is too low by an unknown amount, and so is its error; take more "
         "samples"
     )
-    assert remark(torch.ones(GROUPS)) == ""
+    assert remark(torch.ones(GROUPS), 0.0) == ""
     with pytest.raises(ValueError, match="no particle is within the event"):
         estimate(
             gaussian(), gk.objectives.Reward(lambda x: x[:, 0].clamp(-1, 1)), 2.0, num_samples=40, steps=4
@@ -131,8 +168,6 @@ WORDS = [
     "estimate",
     "domain=dna",
     "reward=gc",
-    "reward.low=.9",
-    "reward.high=1",
     "num_samples=40",
     "steps=4",
     "output=run",
@@ -141,22 +176,27 @@ WORDS = [
 
 def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main([*WORDS, "at_least=-.45"]) == 0
+    assert main([*WORDS, "at_least=.45"]) == 0
     shown = capsys.readouterr().out
-    assert "P(gc >= -0.45)" in shown and "95 % interval" in shown and "written to" in shown
+    assert "P(gc >= 0.45)" in shown and "95 % interval" in shown and "written to" in shown
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert 0 < record["figures"]["probability"] <= 1 and len(record["groups"]) == GROUPS
     assert (tmp_path / "run" / "samples.fasta").exists() and (tmp_path / "run" / "samples.csv").exists()
-    assert main([*WORDS, "at_least=-.45"]) == 0 and "already done" in capsys.readouterr().out
+    assert main([*WORDS, "at_least=.45"]) == 0 and "already done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (WORDS, "estimate needs at_least="),
-        ([*WORDS, "at_least=inf"], "at_least=inf; a finite number is needed"),
+        (
+            ["estimate", "domain=dna", "reward=motif", "reward.motif=CTCF"],
+            "give at_least=, the least motif, or at_most=",
+        ),
+        ([*WORDS, "at_least=inf"], "at_least=inf; a finite number or null is needed"),
         (["estimate", "domain=dna", "at_least=1"], "estimate needs a reward"),
         ([*WORDS, "at_least=1", "atleast=1"], "atleast"),
+        ([*WORDS, "at_least=.5", "at_most=.4"], "at_least=0.5 is above at_most=0.4"),
+        ([*WORDS, "at_least=45"], "45 % is 0.45"),
     ],
 )
 def test_bad_input_is_one_line(words, told, tmp_path, monkeypatch, capsys):
@@ -204,7 +244,7 @@ def test_an_estimate_goes_on_from_its_pieces_bit_for_bit(method, tmp_path, monke
         assert found.result.info.keys() == whole.result.info.keys()
 
 
-RUN = [*WORDS[:-1], "at_least=-.4"]
+RUN = [*WORDS[:-1], "at_least=.5"]
 
 
 def test_an_interrupted_command_goes_on(tmp_path, monkeypatch, capsys):
@@ -241,7 +281,8 @@ def test_an_interrupted_command_goes_on(tmp_path, monkeypatch, capsys):
 
 def test_nothing_is_left_of_an_estimate_that_cannot_be(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main([*WORDS, "reward.low=0", "reward.high=1", "at_least=2", "method=tilt"]) == 2
+    flat = ["estimate", "domain=dna", "reward=sum", "reward.terms=[{name: gc, low: 0, high: 1}]"]
+    assert main([*flat, "num_samples=40", "steps=4", "at_least=2", "method=tilt"]) == 2
     error = capsys.readouterr()
     assert "there is nothing to tilt by" in error.err and "interrupted" not in error.out
     assert not list(tmp_path.iterdir())
