@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,9 @@ FORWARDED = ("temperature", "floor", "name", "file", "by_rank", "batched")
 
 TOO_LONG = "took longer than"
 """How the reason of a failure begins that was one of time."""
+
+OUT_OF_MEMORY = re.compile(r"raised \w*MemoryError\b")
+"""Reasons of failures that were ones of memory; libraries have errors of their own for it."""
 
 
 class Isolated:
@@ -84,7 +88,7 @@ class Isolated:
             warnings.warn(
                 f"memory={memory:g} is not kept on this system ({sys.platform}): only Linux does", stacklevel=2
             )
-        self.function, self.timeout = function, timeout
+        self.function, self.timeout, self.memory = function, timeout, memory
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         for name in FORWARDED:
             if hasattr(function, name):
@@ -128,10 +132,16 @@ class Isolated:
                     if process.connection is None:  # it is gone, and those it had not begun go to another
                         waiting.extendleft(reversed(process.batch))
                         process.batch.clear()
-                    yield outcome
+                    yield self._told(*outcome)
         except BaseException:  # an interrupt: answers that are under way would be taken for those of the next call
             self.close()
             raise
+
+    def _told(self, i: int, answer: Any) -> tuple[int, Any]:
+        """An outcome, with the limit where it is of memory."""
+        if self.memory is None or not isinstance(answer, str) or not OUT_OF_MEMORY.match(answer):
+            return i, answer
+        return i, f"{answer} (memory={self.memory:g} megabytes are what a worker process may take, with its imports)"
 
     def _hand_out(self, waiting: deque[tuple[int, bytes]]) -> None:
         for process in self._processes:

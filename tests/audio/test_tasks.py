@@ -208,7 +208,7 @@ def test_damaged_input_has_no_truth(flat, tmp_path):
         ("task=transition task.input=0 guidance=dps", "needs task.second="),
         (
             "reward=key guidance=replacement",
-            "replacement needs a linear measurement with a pseudo-inverse, such as task=infill; key is none",
+            "replacement needs a linear measurement with a pseudo-inverse, such as task=inpaint; key is none",
         ),
     ],
 )

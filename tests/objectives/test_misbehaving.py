@@ -168,7 +168,8 @@ def test_a_function_that_workers_cannot_import_is_refused():
 def test_a_process_takes_no_more_memory_than_it_may(mine):
     function = Isolated(mine.act, "misbehaving:act", memory=120)
     words = ["take 20", "take 400", "fine"]
-    assert dict(function.outcomes(words)) == {0: 20.0, 1: "raised MemoryError", 2: 4.0}
+    told = "raised MemoryError (memory=120 megabytes are what a worker process may take, with its imports)"
+    assert dict(function.outcomes(words)) == {0: 20.0, 1: told, 2: 4.0}
     assert Isolated(mine.act, "misbehaving:act", memory=900)("take 400") == 400
     with pytest.raises(worker.NoScoreError, match="crashed"):
         Isolated(mine.act)("crash")
