@@ -9,6 +9,7 @@ import torch
 
 import guidekit as gk
 from guidekit.cli import main
+from guidekit.reporting import lineages, posterior
 from guidekit.reporting.lineages import lines
 from guidekit.running import particles
 
@@ -20,6 +21,43 @@ def test_evidence_by_hand():
     assert math.isnan(particles.evidence(torch.zeros(1))[1])
     total, error, effective = particles.evidence(torch.full((3,), -math.inf))
     assert total == -math.inf and math.isnan(error) and effective == 0
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Figures as they are saved."""
+    from matplotlib.figure import Figure
+
+    saved, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *args, **kwargs: saved.append(self) or save(self, *args, **kwargs)
+    )
+    return saved
+
+
+def test_bars_of_resampled_groups_have_a_scale(figures, tmp_path):
+    fired = np.array([0.0, 2 / 3, 1 / 3])
+    ess, ancestors = np.full((3, 4), 2.0), np.zeros((3, 4, 4), dtype=int)
+    lineages.picture(ess, ess, ancestors, fired, "a run", tmp_path / "particles.png")
+    (bars,) = [axes for axes in figures[0].axes if axes.patches]
+    assert [bar.get_height() for bar in bars.patches] == fired.tolist()
+    assert bars.get_ylabel().startswith("share of groups resampled") and bars.get_ylim() == (0, 1.05)
+    assert bars.yaxis.get_visible() and {0.0, 1.0} <= set(bars.get_yticks())
+
+
+@pytest.mark.parametrize(
+    ("y", "ends"), [(torch.full((4, 4), 500.0), (495, 505)), (torch.arange(16.0).reshape(4, 4), (0, 15))]
+)
+def test_a_measurement_has_a_scale_of_its_own_and_one_number_is_gray(y, ends, figures, tmp_path):
+    columns = {
+        "measurement": y[None, None],
+        "mean": torch.rand(1, 1, 4, 4),
+        "standard deviation": torch.ones(1, 1, 4, 4),
+    }
+    posterior.picture(columns, tmp_path / "posterior.png", unit="m")
+    panels = [axes for axes in figures[0].axes if axes.get_title(loc="left")]
+    assert [bool(axes.images[0].colorbar) for axes in panels] == [True, False, True]
+    assert panels[0].images[0].get_clim() == ends
 
 
 def test_descent_by_hand():

@@ -48,8 +48,14 @@ def picture(
             axes.set_title(f"{name}, of {k}", fontsize=9, loc="left")
             axes.set(ylim=(0, k * 1.05), xlabel="evaluation")
         if fired is not None and len(fired):
-            left.bar(at[: len(fired)], fired * k * 0.08, color=FAINT, width=0.8)
-            left.text(at[0], k * 0.1, "share of groups resampled", fontsize=6, color=FAINT)
+            shares = left.twinx()
+            shares.bar(at[: len(fired)], fired, color=FAINT, alpha=0.35, width=0.8)
+            shares.set_ylabel("share of groups resampled (bars)", fontsize=6, color=FAINT)
+            shares.set(ylim=(0, 1.05), yticks=[0, 0.5, 1])
+            shares.tick_params(labelsize=6, colors=FAINT)
+            shares.spines[["top", "right"]].set_visible(False)
+            left.set_zorder(shares.get_zorder() + 1)
+            left.patch.set_visible(False)  # lines are drawn over the bars
         for x, y in lines(ancestors[0]):
             right.plot(x, y, color=COLOR, lw=0.7, alpha=0.6)
         for x, y in lines(ancestors[0], living=True):

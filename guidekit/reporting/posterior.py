@@ -16,6 +16,8 @@ from guidekit.reporting.panels import DPI, FAINT, INK, LITERAL
 MOST_ROWS = 6
 SIDE = 1.5
 """Inches of a picture."""
+MEASURED = "measurement"
+"""Column that has a scale of its own."""
 SPREADS = ("standard deviation", "error of the mean")
 """Columns that start at 0 and have a scale of their own."""
 
@@ -85,7 +87,7 @@ def _panel(axes: Any, array: np.ndarray, title: str, ends: tuple[float, float], 
     apart = title in SPREADS
     if array.ndim == 1:
         axes.plot(array, color=INK, linewidth=0.6)
-        axes.set_ylim(None if apart else ends[0], None if apart else ends[1]) if title != "measurement" else None
+        axes.set_ylim(None if apart else ends[0], None if apart else ends[1]) if title != MEASURED else None
         axes.tick_params(labelsize=5, colors=FAINT)
         return
     if array.ndim == 3 and apart:
@@ -94,12 +96,16 @@ def _panel(axes: Any, array: np.ndarray, title: str, ends: tuple[float, float], 
         low, high = ends
         axes.imshow(np.clip((array - low) / ((high - low) or 1.0), 0, 1), interpolation="nearest")
     else:
+        own, least, most = title == MEASURED, float(array.min()), float(array.max())
         shades: dict[str, Any] = {"cmap": "magma", "vmin": 0} if apart else {"cmap": "gray"}
-        if not apart and title != "measurement":
+        if own:
+            half = 0.0 if least < most else max(1.0, 0.01 * abs(least))  # one number is gray: black looks like nothing
+            ends = (least - half, most + half)
+        if not apart:
             shades |= {"vmin": ends[0], "vmax": ends[1]}
         shown = axes.imshow(array, interpolation="nearest", origin="lower" if upward else "upper", **shades)
-        if apart:
+        if apart or own:
             bar = axes.figure.colorbar(shown, ax=axes, fraction=0.05, pad=0.02)
             bar.ax.tick_params(labelsize=5, colors=FAINT)
-            bar.ax.set_title(unit, fontsize=5, color=FAINT)
+            bar.ax.set_title("" if own else unit, fontsize=5, color=FAINT)  # a measurement may be in another unit
     axes.set_axis_off()
