@@ -37,6 +37,9 @@ SAME = ("domain", "reward", "sampler", "prior", "conditions", "each", "steps", "
 
 COSTS = ("network rows", "reward calls", "seconds")
 
+SCORED = "scored"
+"""Figure: the share of samples that have a reward, of which `reward` is the mean."""
+
 FIT = "fit"
 """Stands in a guidance's settings for the number that a budget pays for."""
 
@@ -253,6 +256,7 @@ def measured(plan: Plan, guidance: Guidance | None, seed: int) -> dict[str, Any]
     if plan.reward is not None:
         values = score(plan.prior, plan.reward, result.samples)
         figures["reward"] = float(values[values.isfinite()].mean())
+        figures[SCORED] = float(values.isfinite().double().mean())
     return figures | paid(result.ledger, plan.arguments["num_samples"])
 
 
@@ -261,13 +265,20 @@ def table(found: Mapping[str, Sequence[Mapping[str, Any]]], figures: Sequence[st
 
     Args:
         found: guidance -> figures of every seed.
-        figures: names of the columns; None is all numbers.
+        figures: names of the columns; None is all numbers. Rewards that some samples have not come with their share.
         heading: above the table.
     """
-    shown = columns_of(next(iter(found.values()))[0], figures)
+    first = next(iter(found.values()))[0]
+    partly = any(one.get(SCORED, 1) < 1 for seeds in found.values() for one in seeds)
+    if figures and partly and "reward" in figures and SCORED in first and SCORED not in figures:
+        place = list(figures).index("reward") + 1
+        figures = [*figures[:place], SCORED, *figures[place:]]
+    shown = columns_of(first, figures)
     cells = [[spread(name, [one.get(name, math.nan) for one in seeds]) for name in shown] for seeds in found.values()]
     rows, columns = (list(found), shown) if figures else (shown, list(found))
     made = Table(title=heading, title_justify="left")
+    if partly and {"reward", SCORED} <= set(shown):
+        made.caption = f"reward is the mean of the samples that have one, whose share is {SCORED}"
     made.add_column("")
     for name in columns:
         made.add_column(name, justify="right")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-SHARES = ("valid", "unique", "validity", "uniqueness", "novelty")
+SHARES = ("valid", "unique", "validity", "uniqueness", "novelty", "scored")
 
 
 def comparison(columns: Mapping[str, Mapping[str, float]], title: str) -> Table:

@@ -1,5 +1,6 @@
 """`guidekit bench suite=guidance`: figures of several guidances on one prior."""
 
+import io
 import json
 import statistics
 
@@ -7,6 +8,7 @@ import pytest
 
 from guidekit.bench import guidance
 from guidekit.cli import main
+from guidekit.reporting.console import Console
 
 SMALL = ["bench", "suite=guidance", "domain=dna", "each=2", "steps=4"]
 
@@ -40,6 +42,22 @@ def test_the_table_has_mean_and_standard_deviation_of_the_seeds(counted, capsys)
     assert main([*SMALL, "guidances=[{name: cfg, weight: 2.5}]", "seeds=3", "seed=4", "figures=[gc]"]) == 0
     assert counted == [(2.5, 4), (2.5, 5), (2.5, 6)]
     assert f"7.500 +- {statistics.stdev([4, 5, 6]):.3f}" in capsys.readouterr().out
+
+
+def test_rewards_that_some_samples_have_not_come_with_their_share():
+    def drawn(found, figures):
+        console = Console(width=120, file=io.StringIO())
+        console.print(guidance.table(found, figures, "a few"))
+        return console.file.getvalue()
+
+    costs = dict.fromkeys(guidance.COSTS, 1.0)
+    all_scored, some = ({"gc": 0.5, "reward": 0.9, "scored": share, **costs} for share in (1.0, 0.875))
+    told = drawn({"svdd": [all_scored], "best_of_n": [some]}, ["reward"])
+    assert "87.5 %" in told and "100.0 %" in told and "reward is the mean of the samples that have one" in told
+    assert "scored" not in drawn({"svdd": [all_scored], "best_of_n": [all_scored]}, ["reward"])
+    assert "scored" not in drawn({"best_of_n": [some]}, ["gc"])
+    old = {"reward": 0.9, **costs}  # of a file that was begun before the share was kept
+    assert "scored" not in drawn({"svdd": [old], "best_of_n": [some]}, ["reward"])
 
 
 def test_a_file_of_figures_is_completed(counted, tmp_path):
