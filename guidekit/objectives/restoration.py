@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from guidekit.core.objective import ScoreError
-from guidekit.errors import UnknownNameError, raised_in
+from guidekit.errors import UnknownNameError
 from guidekit.objectives.gaussian import check_rows
 from guidekit.objectives.operators import blur, fourier, masks, mri, resampling, saturation
 from guidekit.objectives.operators.base import Operator
@@ -24,7 +24,7 @@ from guidekit.objectives.operators.simulator import Simulator
 from guidekit.objectives.operators.tomography import Tomography
 from guidekit.objectives.operators.waves import AcousticWaves
 from guidekit.objectives.tasks import Task
-from guidekit.objectives.worker import kind_of, reason
+from guidekit.objectives.worker import kind_of
 
 Shape = tuple[int, ...]
 
@@ -194,13 +194,17 @@ def custom(
     return Task("custom", made if isinstance(made, Operator) else Plain(made))
 
 
+OF_ARRAYS = "a function of one NumPy array needs task.workers=1"
+"""What may be wrong with a function that is no operator."""
+
+
 class Plain(Operator):
     """An operator that is a function of states, which offers a gradient and nothing else.
 
     One number a state, (B,), is a measurement of one number, (B, 1).
 
     Raises:
-        ScoreError: the function raised something, or gave anything but a tensor with a row for each state.
+        ScoreError: the function gave anything but a tensor with a row for each state.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -209,15 +213,12 @@ class Plain(Operator):
 
     def forward(self, x: Tensor) -> Tensor:
         """See `Operator.forward`."""
-        took = f"task.operator {self.__name__} takes a tensor of all states, here {tuple(x.shape)}, and"
-        instead = "; a function of one NumPy array needs task.workers=1"
-        try:
-            seen = self.function(x)
-        except Exception as error:  # the user's code, whatever it does
-            where = raised_in(error, getattr(self.function, "__module__", ""))
-            raise ScoreError(f"{took} it {reason(error)}{where}{instead}") from error
+        seen = self.function(x)
         if not isinstance(seen, Tensor):
-            raise ScoreError(f"{took} returns a tensor, with a row for each; it returned {kind_of(seen)}{instead}")
+            raise ScoreError(
+                f"task.operator {self.__name__} takes a tensor of all states, here {tuple(x.shape)}, and returns one, "
+                f"with a row for each; it returned {kind_of(seen)}; {OF_ARRAYS}"
+            )
         check_rows(seen, len(x))
         return seen[:, None] if seen.ndim == 1 else seen
 

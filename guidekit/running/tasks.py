@@ -15,16 +15,20 @@ import torch
 from torch import Tensor
 
 from guidekit.core.guidance import Guidance, GuidanceError, chain
-from guidekit.core.objective import Objective
+from guidekit.core.objective import Objective, ScoreError
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import Fact
 from guidekit.domain import Domain
+from guidekit.errors import raised_in
 from guidekit.guidance.starts.from_sample import FromSample
 from guidekit.io.arrays import read_array, readable
 from guidekit.objectives.fidelity import signal_to_noise
 from guidekit.objectives.gaussian import GaussianLikelihood
+from guidekit.objectives.operators.simulator import Simulator
+from guidekit.objectives.restoration import OF_ARRAYS, Plain
 from guidekit.objectives.tasks import Task, make, observe
 from guidekit.objectives.units import in_units
+from guidekit.objectives.worker import reason
 from guidekit.priors.adapters.latents import LatentCodec
 from guidekit.running.functions import user_function
 from guidekit.running.groups import OF_ALL_TASKS
@@ -172,7 +176,7 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
         added = config.get("add_noise") or task.noisy
         _one_each(noise, len(original), domain.objects)
         with torch.no_grad():
-            y = observe(prior.units.values(original), task, noise if added else 0.0)
+            y = _observed(prior.units.values(original), task, noise if added else 0.0)
     if truth is not None and len(truth) != len(y):
         raise ValueError(f"task.truth= has {len(truth)} {domain.objects} for {len(y)} measurements: give one each")
     _one_each(noise, len(y), "measurements")
@@ -185,6 +189,28 @@ def build_task(domain: Domain, config: Mapping[str, Any] | None, prior: Prior, e
         told = f"{silent} of {len(truth)} {domain.objects} have nothing in the gap: snr_gap has no value for these"
         notes = notes + ([told] if silent else [])
     return Given(task, original, y, noise, likelihood, truth, notes, prior, each)
+
+
+def _observed(x: Tensor, task: Task, noise: float | Tensor = 0.0) -> Tensor:
+    """As `observe`: the first that a user's operator is asked for, so that what it raises is told in one line.
+
+    Later it may raise on some states, and ensembles and searches go on without these.
+    """
+    try:
+        return observe(x, task, noise)
+    except ScoreError:
+        raise
+    except Exception as error:  # the user's code, whatever it does
+        operator = task.operator
+        if task.name != "custom" or isinstance(operator, Simulator):
+            raise
+        own = operator.function if isinstance(operator, Plain) else type(operator)
+        where = raised_in(error, getattr(own, "__module__", ""))
+        instead = f"; {OF_ARRAYS}" if isinstance(operator, Plain) else ""
+        raise ValueError(
+            f"task.operator {getattr(own, '__name__', type(own).__name__)} takes a tensor of all states, here "
+            f"{tuple(x.shape)}, and it {reason(error)}{where}{instead}"
+        ) from error
 
 
 def _noise(given: Any) -> Tensor:
@@ -235,7 +261,7 @@ def _measurements(domain: Domain, config: Mapping[str, Any], task: Task, prior: 
     """Measurements (n, *M) that files hold, in their own unit, and notes on them."""
     shape, units = tuple(prior.event_shape), prior.units
     with torch.no_grad():
-        wanted = tuple(observe(units.values(torch.zeros(1, *shape)), task).shape[1:])
+        wanted = tuple(_observed(units.values(torch.zeros(1, *shape)), task).shape[1:])
     found = [_measurement(domain, one, wanted, prior) for one in _places(domain, config, "input", prior)]
     return task.operator.within(torch.cat([y for y, _ in found])), [note for _, notes in found for note in notes]
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -275,9 +276,10 @@ def test_common_settings_are_everywhere():
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("takes_arrays", r"returns a tensor, with a row for each; it returned an ndarray; .*needs task\.workers=1"),
+        ("takes_arrays", r"returns one, with a row for each; it returned an ndarray; .*needs task\.workers=1"),
         ("takes_lists", r"it returned a list; a function of one NumPy array needs task\.workers=1"),
-        ("asserts", r"it raised AssertionError: an array .*no_operators\.py, line 14\); .*needs task\.workers=1"),
+        ("asserts", r"it raised AssertionError: an array .*no_operators\.py, line 15\); .*needs task\.workers=1"),
+        ("Asserts", r"operator Asserts takes a tensor of all states.* it raised AssertionError: .*, line 25\)$"),
         ("forgets_rows", r"the operator gave \(\) for 1 states: a measurement is needed for each"),
         ("transforms", "the operator gave complex numbers; real ones are needed"),
     ],
@@ -299,6 +301,7 @@ def test_a_function_that_is_no_operator_is_told_before_anything_else(
 OPERATORS = """
 import numpy as np
 import torch
+from guidekit.objectives.operators.base import Operator
 
 
 def takes_arrays(x):
@@ -316,4 +319,33 @@ def forgets_rows(x):
 
 def transforms(x):
     return torch.fft.rfft2(x)
+
+class Asserts(Operator):
+    def forward(self, x):
+        assert isinstance(x, np.ndarray), "an array"
+"""
+
+
+@pytest.mark.parametrize("guidance", ["ensemble_kalman_inversion", "dps_gsg"])
+def test_a_function_that_fails_later_on_some_states_costs_these(guidance, flat, tmp_path, monkeypatch):
+    """The first failure is no mistake of the operator's: guidances that can go on without some states do."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "failing_operators", raising=False)  # its count of calls
+    Path("failing_operators.py").write_text(FAILING)
+    settings = ["task=custom", "task.operator=failing_operators:fails", "task.input=3", "task.noise_std=0.3"]
+    assert sampled(*settings, f"guidance={guidance}", "output=run") == 0
+    ledger = json.loads(Path("run", "run.json").read_text())["ledger"]["guided"]
+    assert ledger["reward_reasons"] == {"raised FloatingPointError: diverged": ledger["reward_failures"]}
+    assert 0 < ledger["reward_failures"] <= 5
+
+
+FAILING = """
+calls = [0]
+
+
+def fails(x):  # not at first, when the object is measured, but when the states of a run are, and then by themselves
+    calls[0] += 1
+    if 2 <= calls[0] <= 6:
+        raise FloatingPointError("diverged")
+    return x[..., ::4, ::4]
 """
