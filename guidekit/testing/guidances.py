@@ -79,12 +79,12 @@ def _equal(a: State, b: State) -> bool:
 
 
 def _close(a: State, b: State) -> bool:
-    """Equal up to the rounding of dense layers, which is that of the largest number."""
+    """Equal up to the rounding of dense layers, that of the largest number, and what 30 steps of a climb make of it."""
 
     def near(x: torch.Tensor, y: torch.Tensor) -> bool:
         if not x.is_floating_point():
             return torch.equal(x, y)
         largest = float(y.abs().max()) if y.numel() else 0.0
-        return torch.allclose(x, y, rtol=1e-4, atol=1e-5 * max(1.0, largest))
+        return torch.allclose(x, y, rtol=1e-4, atol=5e-5 * max(1.0, largest))
 
     return all(near(x, y) for x, y in zip(leaves(a), leaves(b), strict=True))
