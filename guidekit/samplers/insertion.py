@@ -19,6 +19,8 @@ from guidekit.samplers.constraints import Constraint, constraints_from
 
 LAST = 1e-5
 """Share of what was lost at which rows end, where neither user nor prior says otherwise."""
+ROUNDING = 1e-5
+"""Of sums of single-precision probabilities, which are whole numbers where everything is masked."""
 SURE = 0.5
 """What is left at the end is inserted where it is more probable than this."""
 
@@ -123,13 +125,13 @@ class Insertion(Sampler[Waiting]):
         number = torch.zeros_like(rate) if proposed is None else rate / proposed.clamp_min(1e-300)
         number = torch.where(going, number, 0.0)
         # A row must not have more to insert than there are steps, the last of which completes it.
-        crowded = (rate / left - 1e-9).ceil()
+        crowded = (rate / left - ROUNDING).ceil()
         least = torch.where(going & (crowded > 1) & (number > 0) | going & (left == 1), crowded, 0.0)
         smallest = each.masked_fill(each <= 0, torch.inf).amin(1)
-        done = torch.maximum(number.floor(), least)
+        done = torch.maximum((number + ROUNDING).floor(), least)
         after = (rate - done * smallest.nan_to_num(posinf=0.0)).clamp_min(0)
         after = margin * after
-        several = (after / max(margin * (left - 1), 1) - 1e-9).ceil().clamp_min(1)
+        several = (after / max(margin * (left - 1), 1) - ROUNDING).ceil().clamp_min(1)
         log_ratio = torch.zeros_like(rate)
         for k in range(int(several.amax())):
             here_rate = (after - k * smallest.nan_to_num(posinf=0.0)).clamp_min(1e-9)

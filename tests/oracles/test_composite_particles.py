@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import guidekit as gk
+from guidekit.core.objective import ScoreError
 from guidekit.objectives import Reward, Value
 
 CHAIN = gk.priors.CategoricalChain(torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(3)) ** 2)
@@ -73,5 +74,5 @@ def test_a_quiet_part_is_refused_where_somebody_looks_or_shifts(guidance):
 
 def test_an_objective_is_shown_only_its_parts():
     greedy = Reward(second, differentiable=False, parts=frozenset({"positions"}))
-    with pytest.raises(KeyError):
+    with pytest.raises(ScoreError, match="second raised KeyError: 'types'"):
         gk.sample(PRIOR, gk.guidance.FKSteering(greedy, 1.0), 2, 4, sampler=NOISY)

@@ -51,7 +51,7 @@ def test_one_domain_two_priors_two_vocabularies():
 
 def test_results_decode_with_their_prior():
     domain = load_domain("molecules")
-    results = [gk.sample(domain.load_prior(name), num_samples=6, steps=24) for name in ("qm9", "default")]
+    results = [gk.sample(domain.load_prior(name), num_samples=12, steps=24) for name in ("qm9", "default")]
     smiles = [[row["smiles"] for row in domain.table(Samples(one.samples, one.prior))] for one in results]
     assert sum(one is not None for one in results[0].objects()) >= 3 and len(set(map(len, smiles))) == 1
     assert max(map(len, smiles[0])) < max(map(len, smiles[1]))
