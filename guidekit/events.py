@@ -18,7 +18,7 @@ from guidekit.core.objective import Objective
 from guidekit.core.prior import Prior
 from guidekit.core.state import batch, take
 from guidekit.objectives.objects import ObjectReward, score
-from guidekit.objectives.window import Window
+from guidekit.objectives.window import Window, Windowed
 from guidekit.results import joined, parted
 from guidekit.samplers import Sampler
 from guidekit.sampling import Result, Sampling, join, prepare
@@ -124,8 +124,8 @@ class Threshold:
 def threshold(reward: Objective, at_least: float | None, at_most: float | None) -> Threshold:
     """The event that a reward lies within bounds.
 
-    A window on something measured (logP, a share of G and C, a brightness) is moved to the bounds, so that they are in
-    the unit of the measure; without bounds the event is the window itself. Other rewards have one bound.
+    A window on something measured (`Windowed`: logP, a share of G and C, a brightness) is moved to the bounds, so that
+    they are in the unit of the measure; without bounds the event is the window itself. Other rewards have one bound.
 
     Raises:
         ValueError: bounds that are none, no finite numbers, or too many.
@@ -154,7 +154,8 @@ def threshold(reward: Objective, at_least: float | None, at_most: float | None) 
 def moved_window(reward: Objective, bounds: tuple[float, float] | None) -> Threshold | None:
     """The event that what a window measures lies within bounds, or within its own; None for a reward that is none."""
     made: Any = reward.function if isinstance(reward, ObjectReward) else reward
-    if not {"low", "high"} <= names_of(made):
+    window = isinstance(made, Windowed)
+    if not window:
         return None
     low, high = (made.low, made.high) if bounds is None else bounds
     moved, said = dataclasses.replace(made, low=low, high=high), between(reward.name, low, high)
@@ -162,11 +163,6 @@ def moved_window(reward: Objective, bounds: tuple[float, float] | None) -> Thres
         return Threshold(moved, 0.0, said, None)
     shown = ObjectReward(made.measure, reward.name) if isinstance(made, Window) else None
     return Threshold(ObjectReward(moved, reward.name), 0.0, said, shown)
-
-
-def names_of(made: Any) -> set[str]:
-    """Fields of a dataclass; nothing of anything else."""
-    return {field.name for field in dataclasses.fields(made)} if dataclasses.is_dataclass(made) else set()
 
 
 def between(name: str, low: float, high: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from guidekit.objectives.of_states import StateReward
-from guidekit.objectives.window import Window, outside, refuse_empty
+from guidekit.objectives.window import Window, Windowed, outside, refuse_empty
 
 from . import codec, mel
 from .by_reference import Timbre
@@ -32,7 +32,7 @@ class SoundReward(StateReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Centroid(SoundReward):
+class Centroid(SoundReward, Windowed):
     """Spectral centroid in a window: minus the distance to [low, high], in octaves.
 
     The centroid is the mean frequency of the bands, weighted by their power over the whole clip: low for dull sounds.
@@ -64,7 +64,7 @@ def centroids(powers: Tensor) -> Tensor:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loudness(SoundReward):
+class Loudness(SoundReward, Windowed):
     """Level in a window: minus the distance to [low, high], in dB.
 
     The level is that of the mean power over the clip's 1.024 s, in dB re a full-scale sine.

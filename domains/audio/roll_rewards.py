@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from guidekit.objectives.of_states import StateReward
-from guidekit.objectives.window import Window, outside, refuse_empty
+from guidekit.objectives.window import Window, Windowed, outside, refuse_empty
 
 from . import rolls
 
@@ -84,7 +84,7 @@ class InScale(RollReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Polyphony(RollReward):
+class Polyphony(RollReward, Windowed):
     """Mean number of notes that sound at a step in a window: minus the distance to [low, high]."""
 
     low: float = 3.5

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from guidekit.core.objective import Number, Objective
 from guidekit.core.prior import Prior
 from guidekit.core.requirements import GuidanceError
-from guidekit.objectives.window import outside, refuse_empty
+from guidekit.objectives.window import Windowed, outside, refuse_empty
 
 from .alphabet import DNA, Alphabet
 from .codec import SequenceCodec
@@ -246,7 +246,7 @@ class MotifCount(TokenReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class GC(TokenReward):
+class GC(TokenReward, Windowed):
     """Share of G and C (0 to 1) in a window: minus the distance to [low, high]."""
 
     low: float = 0.45
@@ -262,7 +262,7 @@ class GC(TokenReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CpG(TokenReward):
+class CpG(TokenReward, Windowed):
     """Observed / expected CpG, n_CG L / (n_C n_G), in a window: minus the distance to [low, high]; islands have > 0.6.
 
     The ratio is 0 without C or G. A bare ratio would be largest for one CG in a row of A and T; the window prevents it.

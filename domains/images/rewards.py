@@ -20,7 +20,7 @@ from guidekit.classes import class_number
 from guidekit.errors import UnknownNameError
 from guidekit.objectives.of_states import StateReward
 from guidekit.objectives.torch_model import asked, load_module
-from guidekit.objectives.window import outside, refuse_empty
+from guidekit.objectives.window import Windowed, outside, refuse_empty
 
 from .by_reference import REFERENCE_REWARDS
 from .data import SETS
@@ -83,7 +83,7 @@ class ClassLogProbability(StateReward):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Brightness(StateReward):
+class Brightness(StateReward, Windowed):
     """Mean brightness (0 black, 1 white, over all channels) in a window: minus the distance to [low, high]."""
 
     low: float = 0.4

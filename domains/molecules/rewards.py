@@ -20,7 +20,7 @@ from rdkit.Chem.QED import qed
 
 from guidekit.errors import UnknownNameError
 from guidekit.io.contents import brief
-from guidekit.objectives.window import Window, outside, refuse_empty
+from guidekit.objectives.window import Window, Windowed, outside, refuse_empty
 
 from .data import ASSETS
 from .files import excess, parse
@@ -161,7 +161,7 @@ class Similarity:
 
 
 @dataclass(frozen=True)
-class SimilarityWindow(Similarity):
+class SimilarityWindow(Similarity, Windowed):
     """Tanimoto similarity to a reference in a window, 0 inside and minus the distance outside: similar, not identical.
 
     Args:

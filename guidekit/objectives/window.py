@@ -35,8 +35,15 @@ def outside(value: Number, low: float, high: float) -> Number:
     return -max(low - value, value - high, 0.0) or 0.0  # `or` turns -0.0 into 0.0
 
 
+class Windowed:
+    """Mark of dataclasses whose `low` and `high` bound a measure: minus its distance to them is the reward."""
+
+    low: float
+    high: float
+
+
 @dataclasses.dataclass(frozen=True)
-class Window:
+class Window(Windowed):
     """Base of windows on one number of an object; subclasses say which, and its `bounds`.
 
     Raises:

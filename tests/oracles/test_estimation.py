@@ -15,7 +15,7 @@ from guidekit.cli import main
 from guidekit.commands.estimate import Pieces
 from guidekit.core.objective import Objective
 from guidekit.estimation import GROUPS, estimate, remark
-from guidekit.objectives.window import outside
+from guidekit.objectives.window import Windowed, outside
 from guidekit.sampling import Sampling
 
 RARE = 1e-6
@@ -30,7 +30,7 @@ def mean_of(size=2, differentiable=True):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Number(Objective):
+class Number(Objective, Windowed):
     """3 i + j of a state (i, j) in a window."""
 
     low: float
@@ -123,6 +123,19 @@ def test_bounds_of_a_window_are_those_of_what_it_measures():
         assert found.event == said and abs(found.probability - exact) < 4 * found.error + 0.02
     both = estimate(prior, window, 3, at_most=5, num_samples=400, steps=8, sampler="ancestral")
     assert both.event == "3 <= Number <= 5" and (both.samples(9)[:, 0] == 1).all()
+
+
+def test_a_reward_that_is_no_window_keeps_its_own_meaning_of_low_and_high():
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class Clamped(Objective):
+        low: float = 0.0
+        high: float = 2.0
+
+        def scores(self, states, t, rows):
+            return states[:, 0].clamp(self.low, self.high)
+
+    found = estimate(gaussian(), Clamped(), 1.0, num_samples=2_000, steps=60)
+    assert abs(found.probability - 0.1587) < 4 * found.error and found.event == "Clamped >= 1"
 
 
 def test_the_other_side_of_a_reward():

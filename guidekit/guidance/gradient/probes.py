@@ -106,16 +106,16 @@ class Probes:
 
     def _tried(self, question: Question, copies: Any) -> tuple[Tensor, list[str]]:
         """Scores (B,) float64 in one call, or, where that raises, row by row; NaN and a reason for those that fail."""
-        rows = batch(question.x)
+        rows, device = batch(question.x), leaves(question.x)[0].device
         try:
             return question.score(self.objective, copies).double(), []
         except (ScoreError, GuidanceError, SpentError):
             raise
         except Exception as error:  # a simulator of somebody else's: one state is not worth the run
             if rows == 1:
-                return question.x.new_full((1,), torch.nan, dtype=torch.float64), [reason(error)]
-        index = torch.arange(rows, device=question.x.device)
-        found = [self._tried(question.take(row), take(copies, row)) for row in index.split(1)]
+                return torch.full((1,), torch.nan, dtype=torch.float64, device=device), [reason(error)]
+        each_row = torch.arange(rows, device=device).split(1)
+        found = [self._tried(question.take(row), take(copies, row)) for row in each_row]
         return torch.cat([score for score, _ in found]), [why for _, told in found for why in told]
 
 
